@@ -1,0 +1,45 @@
+"""The typed recipe: schema, loading with overrides, arms, fingerprints. No behaviour, no torch."""
+
+from megadocs.recipe.data import CorpusConfig, LoadedTokenizer, PiecesConfig, SplitCounts, TokenizerConfig, TrainedTokenizer
+from megadocs.recipe.fingerprint import canonical_json, fingerprint
+from megadocs.recipe.generation import (
+    EngineConfig,
+    GatesConfig,
+    GenerateConfig,
+    LimitsConfig,
+    RephraseConfig,
+    ThoughtConfig,
+)
+from megadocs.recipe.load import Arm, build_arms, load_recipe
+from megadocs.recipe.recipe import NAME_PATTERN, Recipe
+from megadocs.recipe.streams import ExtraStream, MixtureConfig, StreamConfig
+from megadocs.recipe.training import AnalysisConfig, EvaluateConfig, ModelConfig, TrainConfig
+
+__all__ = [
+    "NAME_PATTERN",
+    "AnalysisConfig",
+    "Arm",
+    "CorpusConfig",
+    "EngineConfig",
+    "EvaluateConfig",
+    "ExtraStream",
+    "GatesConfig",
+    "GenerateConfig",
+    "LimitsConfig",
+    "LoadedTokenizer",
+    "MixtureConfig",
+    "ModelConfig",
+    "PiecesConfig",
+    "Recipe",
+    "RephraseConfig",
+    "SplitCounts",
+    "StreamConfig",
+    "ThoughtConfig",
+    "TokenizerConfig",
+    "TrainConfig",
+    "TrainedTokenizer",
+    "build_arms",
+    "canonical_json",
+    "fingerprint",
+    "load_recipe",
+]

@@ -1,0 +1,62 @@
+"""The recipe: one YAML file that says everything about an experiment. Typed, frozen, no behaviour."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from megadocs.recipe.base import Section
+from megadocs.recipe.data import CorpusConfig, TokenizerConfig, TrainedTokenizer
+from megadocs.recipe.generation import GenerateConfig
+from megadocs.recipe.streams import MixtureConfig, StreamConfig
+from megadocs.recipe.training import AnalysisConfig, EvaluateConfig, ModelConfig, TrainConfig
+
+#: What an arm, recipe or ensemble may be called (it appears in tables and file names).
+NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,80}")
+
+
+class Recipe(Section):
+    """Everything about an experiment: data, generation, student, arms, seeds, evaluation."""
+
+    name: str = Field(description="Short name of the experiment.")
+    description: str = Field("", description="One paragraph for the report.")
+    corpus: CorpusConfig = Field(description="The real documents.")
+    generate: GenerateConfig = Field(default_factory=GenerateConfig, description="The synthetic text.")
+    tokenizer: TokenizerConfig = Field(default_factory=TrainedTokenizer, description="The student's tokenizer.")
+    stream: StreamConfig = Field(default_factory=StreamConfig, description="Order of the synthetic rows.")
+    mixture: MixtureConfig = Field(default_factory=MixtureConfig, description="Real and synthetic windows.")
+    model: ModelConfig = Field(default_factory=ModelConfig, description="The student.")
+    train: TrainConfig = Field(default_factory=TrainConfig, description="Optimiser, length, checkpoints.")
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="What is scored.")
+    analysis: AnalysisConfig = Field(default_factory=AnalysisConfig, description="Statistics.")
+    arms: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="name -> dotted overrides of stream, mixture, model and train."
+    )
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="Seeds; they pair across arms.")
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not NAME_PATTERN.fullmatch(value):
+            raise ValueError("a name is 1-80 letters, digits, '.', '_' or '-'")
+        return value
+
+    @field_validator("arms")
+    @classmethod
+    def _arm_names(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, overrides in value.items():
+            if not NAME_PATTERN.fullmatch(name):
+                raise ValueError(f"arm name {name!r}: use 1-80 letters, digits, '.', '_' or '-'")
+            for key in overrides:
+                if key.split(".")[0] not in ("stream", "mixture", "model", "train"):
+                    raise ValueError(f"arm {name!r} may not override {key!r}: only stream, mixture, model and train")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value) or any(seed < 0 for seed in value):
+            raise ValueError("seeds are distinct whole numbers of at least 0")
+        return value

@@ -1,0 +1,50 @@
+"""The row table: numpy columns that describe rows, the one thing that row stores and stream orderings share.
+
+Rows live in *segments* (one token array each); the table says which rows exist, what they are and where their tokens
+lie. Orderings see these columns and nothing else; they open no file. Shapes: N rows, D distinct documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class RowTable:
+    """Columns of N rows over D documents.
+
+    Attributes:
+        document_ids: the D distinct ids (strings), in any order; ties of hashes are broken by comparing them.
+        document_index: int32 (N,), index into `document_ids`.
+        document_key: uint64 (N,), `seeding.document_key` of each row's document.
+        row_key: uint64 (N,), `seeding.row_key` of each row.
+        kind: uint8 (N,), `documents.KIND_CODES`.
+        generation: int32 (N,).
+        num_tokens: int32 (N,), separators included.
+        segment: int32 (N,), index into the store's token arrays.
+        start: int64 (N,), first token within its segment.
+        extra: further named columns that a step made for an ordering (similarity ranks, say), each of length N.
+    """
+
+    document_ids: Sequence[str]
+    document_index: npt.NDArray[np.int32]
+    document_key: npt.NDArray[np.uint64]
+    row_key: npt.NDArray[np.uint64]
+    kind: npt.NDArray[np.uint8]
+    generation: npt.NDArray[np.int32]
+    num_tokens: npt.NDArray[np.int32]
+    segment: npt.NDArray[np.int32]
+    start: npt.NDArray[np.int64]
+    extra: dict[str, npt.NDArray[np.generic]]
+
+    def __len__(self) -> int:
+        return len(self.row_key)
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of all rows, separators included."""
+        return int(self.num_tokens.sum(dtype=np.int64))
