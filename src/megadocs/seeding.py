@@ -41,7 +41,7 @@ def mix_array(z: Uint64Array) -> Uint64Array:
 
 
 def derive_seed(root: int, *labels: str | int) -> int:
-    """A 64-bit seed for one purpose: the first 8 bytes, little-endian, of SHA-256 of the JSON array [root, ...labels]."""
+    """A 64-bit seed for one purpose: the first 8 bytes, little-endian, of SHA-256 of JSON [root, ...labels]."""
     payload = json.dumps([root, *labels], separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     return int.from_bytes(hashlib.sha256(payload).digest()[:8], "little")
 

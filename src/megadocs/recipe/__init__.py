@@ -1,6 +1,13 @@
 """The typed recipe: schema, loading with overrides, arms, fingerprints. No behaviour, no torch."""
 
-from megadocs.recipe.data import CorpusConfig, LoadedTokenizer, PiecesConfig, SplitCounts, TokenizerConfig, TrainedTokenizer
+from megadocs.recipe.data import (
+    CorpusConfig,
+    LoadedTokenizer,
+    PiecesConfig,
+    SplitCounts,
+    TokenizerConfig,
+    TrainedTokenizer,
+)
 from megadocs.recipe.fingerprint import canonical_json, fingerprint
 from megadocs.recipe.generation import (
     EngineConfig,

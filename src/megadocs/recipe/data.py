@@ -40,11 +40,13 @@ class CorpusConfig(Section):
     )
     text_field: str = Field("text", description="Field or column that holds the text (jsonl, parquet, hf).")
     id_field: str | None = Field(None, description="Field or column of a stable id; none: SHA-256 of the text.")
-    pieces: PiecesConfig | None = Field(None, description="Cut sources into shorter documents; none: one record, one document.")
+    pieces: PiecesConfig | None = Field(
+        None, description="Cut sources into shorter documents; none: one record, one document."
+    )
     split: Literal["auto"] | SplitCounts = Field(
         "auto",
-        description="auto: validation and test 20 % each, at least 8 documents each, the rest real data, half of it 1x; "
-        "or exact counts. Pieces of one source document never stand on two sides.",
+        description="auto: validation and test 20 % each, at least 8 documents each, the rest real data (half: 1x); or "
+        "exact counts. Pieces of one source document never stand on two sides.",
     )
     limit: int | None = Field(None, ge=1, description="Read at most this many documents; none: all.")
     seed: int = Field(42, ge=0, description="Seed of the split and of which documents are drawn.")

@@ -13,20 +13,25 @@ class EngineConfig(Section):
     """Which program writes the text. Secrets never stand here: keys come from the environment (OPENAI_API_KEY)."""
 
     kind: Literal["llamacpp", "openai", "vllm", "transformers", "own", "fake"] = Field(
-        "llamacpp", description="llamacpp: embedded, in a child process; openai: any OpenAI-compatible server; fake: tests."
+        "llamacpp",
+        description="llamacpp: embedded, in a child process; openai: any OpenAI-compatible server; fake: tests.",
     )
     model: str = Field(
         "smollm2-135m-instruct",
-        description="A GGUF file or a built-in name (llamacpp), the served model's name (openai), a folder or hub name (vllm).",
+        description="llamacpp: a GGUF file or built-in name; openai: the served model's name; vllm: folder or hub.",
     )
     revision: str | None = Field(None, description="Model revision that enters every generation's identity.")
     base_url: str | None = Field(None, description="openai: server address; none: OPENAI_BASE_URL.")
     api: Literal["chat", "completions"] = Field("chat", description="Which endpoint of an OpenAI-compatible server.")
-    num_servers: int = Field(1, ge=1, le=64, description="Engine processes side by side (llamacpp: one thread group each).")
+    num_servers: int = Field(
+        1, ge=1, le=64, description="Engine processes side by side (llamacpp: one thread group each)."
+    )
     num_threads: int | None = Field(1, ge=1, description="CPU threads of one llamacpp server; none: all cores.")
     concurrency: int = Field(4, ge=1, le=4096, description="Requests in flight per server.")
     context_tokens: int = Field(2048, ge=64, description="Context of one request: prompt and reply together.")
-    command: list[str] = Field(default_factory=list, description="vllm: interpreter or container command before `serve`.")
+    command: list[str] = Field(
+        default_factory=list, description="vllm: interpreter or container command before `serve`."
+    )
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="Engine-specific extras; fake: the fault script."
     )
@@ -46,7 +51,9 @@ class RephraseConfig(Section):
 class ThoughtConfig(Section):
     """Latent thoughts: one sample at each of G equal-token split points."""
 
-    num_generations: int = Field(2, ge=1, le=1024, description="The paper's G for thoughts; each G has its own split points.")
+    num_generations: int = Field(
+        2, ge=1, le=1024, description="The paper's G for thoughts; each G has its own split points."
+    )
     style: str = Field("latent_thought", description="Prompt style (file name in the registry, without .md).")
     max_new_tokens: int = Field(512, ge=1, description="Length limit of one thought in generator tokens.")
 
@@ -55,15 +62,23 @@ class GatesConfig(Section):
     """What happens to a reply of doubtful quality. accept: keep, flagged; retry: another seed, then reject."""
 
     empty: Literal["accept", "retry", "reject"] = Field("retry", description="Nothing but white space.")
-    truncated: Literal["accept", "retry", "reject"] = Field("accept", description="Cut by the length limit (the paper keeps it).")
+    truncated: Literal["accept", "retry", "reject"] = Field(
+        "accept", description="Cut by the length limit (the paper keeps it)."
+    )
     refusal: Literal["accept", "retry", "reject"] = Field("accept", description="Opens like a refusal.")
     echo: Literal["accept", "retry", "reject"] = Field("accept", description="Mostly a copy of the source.")
     repetition: Literal["accept", "retry", "reject"] = Field("accept", description="Ends in a loop.")
-    sibling: Literal["accept", "retry", "reject"] = Field("accept", description="Nearly the same as another generation.")
+    sibling: Literal["accept", "retry", "reject"] = Field(
+        "accept", description="Nearly the same as another generation."
+    )
     control_tokens: Literal["accept", "retry", "reject"] = Field("accept", description="Holds chat-control strings.")
-    filtered: Literal["accept", "retry", "reject"] = Field("reject", description="Stopped by the server's content filter.")
+    filtered: Literal["accept", "retry", "reject"] = Field(
+        "reject", description="Stopped by the server's content filter."
+    )
     strip_preamble: bool = Field(True, description='Drop an opening line such as "Here is the article:".')
-    max_source_overlap: float = Field(0.8, gt=0, le=1, description="Share of the reply's 8-grams found in the source that counts as echo.")
+    max_source_overlap: float = Field(
+        0.8, gt=0, le=1, description="Share of the reply's 8-grams found in the source that counts as echo."
+    )
 
 
 class LimitsConfig(Section):
@@ -89,7 +104,8 @@ class GenerateConfig(Section):
         None, description="Tokenizer of the split points; none: the generator's own. Never the student's."
     )
     long_documents: Literal["split", "truncate", "skip"] = Field(
-        "truncate", description="A document over the engine's context: split at paragraphs, cut, or leave out; recorded."
+        "truncate",
+        description="A document over the engine's context: split at paragraphs, cut, or leave out; recorded.",
     )
     seed: int = Field(0, ge=0, description="Enters every identity: another seed is another set of generations.")
     max_attempts: int = Field(4, ge=1, le=20, description="Attempts per generation (transport and quality retries).")

@@ -1,4 +1,4 @@
-"""Reading recipes: YAML, `extends`, `key.sub=value` overrides, arms. Every error names the dotted key and the nearest key."""
+"""Reading recipes: YAML, `extends`, `key.sub=value` overrides, arms. Errors name the dotted key and the nearest key."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _as_recipe_error(error: ValidationError, source: str) -> RecipeError:
 
 
 def _relevance(problem: Mapping[str, Any]) -> tuple[int, int]:
-    """An unknown key explains the problems around it; of a union's complaints the deepest is about what the user wrote."""
+    """An unknown key explains the problems around it; of a union's complaints the deepest is the user's."""
     return (problem["type"] == "extra_forbidden", len(problem["loc"]))
 
 

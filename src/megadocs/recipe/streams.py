@@ -24,11 +24,13 @@ class StreamConfig(Section):
 
     ordering: str | None = Field(
         None,
-        description="simple, stitched, latent_thoughts, merged, self_distilled, repeat, mis_stitched, thoughts_appended, "
-        "or module:attribute (needs --allow-code). None: real documents only.",
+        description="simple, stitched, latent_thoughts, merged, self_distilled, repeat, mis_stitched, "
+        "thoughts_appended, or module:attribute (needs --allow-code). None: real documents only.",
     )
     num_generations: int | None = Field(
-        None, ge=1, description="Use the first this many rephrases, or the stretched rows of this G; none: as generated."
+        None,
+        ge=1,
+        description="Use the first this many rephrases, or the stretched rows of this G; none: as generated.",
     )
     real_document: Literal["last", "first", "none", "random"] = Field(
         "last", description="Where a megadoc's real document stands; none: the synthetic stream holds no real document."
@@ -37,14 +39,18 @@ class StreamConfig(Section):
         "shuffled", description="Order of the real stream; similarity is in-context pretraining (arXiv:2310.10638)."
     )
     reorder_rows: Literal["never", "each_epoch"] = Field("never", description="Draw the row order afresh each epoch.")
-    reshuffle_windows: Literal["never", "each_epoch"] = Field("never", description="Draw the window order afresh each epoch.")
+    reshuffle_windows: Literal["never", "each_epoch"] = Field(
+        "never", description="Draw the window order afresh each epoch."
+    )
     attention_boundary: Literal["none", "row", "document"] = Field(
         "none", description="none: cross-document attention (the paper); row, document: attention stops there."
     )
     extra: list[ExtraStream] = Field(default_factory=list, description="Further synthetic streams.")
     missing: Literal["allow", "refuse"] = Field("allow", description="allow: a megadoc is built from what it has.")
     max_missing_fraction: float = Field(0.02, ge=0, le=1, description="More missing than this is an error.")
-    think_open: str = Field("<think>", description="Text before an inserted thought; ordinary text, never a control token.")
+    think_open: str = Field(
+        "<think>", description="Text before an inserted thought; ordinary text, never a control token."
+    )
     think_close: str = Field("</think>", description="Text after an inserted thought.")
 
 
@@ -52,18 +58,27 @@ class MixtureConfig(Section):
     """How windows of the real and the synthetic stream alternate."""
 
     synthetic_fraction: Decimal = Field(
-        Decimal(0), ge=0, le=1, description="Share of windows from the synthetic stream, an exact decimal; 0 is real only."
+        Decimal(0),
+        ge=0,
+        le=1,
+        description="Share of windows from the synthetic stream, an exact decimal; 0 is real only.",
     )
     real_multiple: int = Field(1, ge=1, description="Real documents: this many times the 1x set.")
     separate_real_stream: bool = Field(True, description="False: train on the synthetic stream alone (fraction 1).")
     block_windows: int | None = Field(None, ge=1, description="Windows per mixture block; none: 32 batches.")
-    rounding: Literal["exact", "levanter"] = Field("exact", description="levanter truncates within each block, as the authors' runs.")
+    rounding: Literal["exact", "levanter"] = Field(
+        "exact", description="levanter truncates within each block, as the authors' runs."
+    )
     max_windows: dict[str, int] = Field(
         default_factory=dict, description="Cap per stream on the permuted window list (real: 49728 is the paper's)."
     )
-    data_seed: int | None = Field(None, ge=0, description="Seed of row, window and block orders; none: from the run's seed.")
+    data_seed: int | None = Field(
+        None, ge=0, description="Seed of row, window and block orders; none: from the run's seed."
+    )
 
     @field_validator("synthetic_fraction", mode="before")
     @classmethod
     def _exact(cls, value: object) -> object:
-        return Decimal(repr(value)) if isinstance(value, float) else value  # 0.9 means nine tenths, not its binary neighbour
+        return (
+            Decimal(repr(value)) if isinstance(value, float) else value
+        )  # 0.9 means nine tenths, not its binary neighbour

@@ -31,11 +31,17 @@ class TrainConfig(Section):
 
     context_length: int = Field(256, ge=8, description="Tokens in a window; T tokens give T-1 targets.")
     batch_size: int = Field(16, ge=1, description="Windows per optimiser step, over all ranks.")
-    micro_batch_size: int | None = Field(None, ge=1, description="Windows per forward pass and rank; none: found automatically.")
-    real_epochs: float = Field(8, gt=0, description="Passes over the real stream; with synthetic_fraction it sets the steps.")
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="Windows per forward pass and rank; none: found automatically."
+    )
+    real_epochs: float = Field(
+        8, gt=0, description="Passes over the real stream; with synthetic_fraction it sets the steps."
+    )
     synthetic_epochs: float | None = Field(None, gt=0, description="Sets the steps when synthetic_fraction is 1.")
     learning_rate: float = Field(3e-3, gt=0, description="Peak, after warm-up.")
-    weight_decay: float = Field(0.8, ge=0, description="Decoupled; per step lr(t) * weight_decay. Not on norms and input embedding.")
+    weight_decay: float = Field(
+        0.8, ge=0, description="Decoupled; per step lr(t) * weight_decay. Not on norms and input embedding."
+    )
     warmup_fraction: float = Field(0.01, ge=0, lt=1, description="Share of the steps, linear from 0; then cosine to 0.")
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's first moment.")
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW's second moment.")
@@ -44,28 +50,42 @@ class TrainConfig(Section):
     weight_decay_schedule: Literal["constant", "linear_to_zero", "cosine_to_zero"] = Field(
         "constant", description="Weight decay over the run (facts, section 10)."
     )
-    ema_decay: float | None = Field(None, gt=0, lt=1, description="Averaged weights for evaluation; none: off (facts, section 10).")
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="Averaged weights for evaluation; none: off (facts, section 10)."
+    )
     masked_input_fraction: float | None = Field(
         None, gt=0, lt=1, description="Share of input tokens replaced as regularisation (arXiv:2606.06888); none: off."
     )
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Compute type; parameters and loss stay float32.")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="Compute type; parameters and loss stay float32."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
     compile: bool = Field(False, description="torch.compile the model.")
     deterministic: bool = Field(False, description="CUDA: deterministic kernels, for bitwise resume.")
-    evaluate_every_steps: int | None = Field(None, ge=1, description="Validation loss during the run; none: at the end only.")
+    evaluate_every_steps: int | None = Field(
+        None, ge=1, description="Validation loss during the run; none: at the end only."
+    )
     checkpoint_minutes: float = Field(10, gt=0, description="Time between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
     log_every_steps: int = Field(10, ge=1, description="Steps between records in metrics.jsonl.")
-    trackers: list[Literal["wandb", "trackio", "tensorboard"]] = Field(default_factory=list, description="Optional sinks.")
+    trackers: list[Literal["wandb", "trackio", "tensorboard"]] = Field(
+        default_factory=list, description="Optional sinks."
+    )
 
 
 class EvaluateConfig(Section):
     """Which sets are scored and how."""
 
     batch_size: int = Field(32, ge=1, description="Windows per forward pass.")
-    stride: int | None = Field(None, ge=1, description="Per-document scoring past the context: new tokens per slide; none: half.")
-    sets: dict[str, str] = Field(default_factory=dict, description="Extra named sets: name -> source, read like corpus.source.")
-    benchmarks: list[str] = Field(default_factory=list, description="piqa, sciq, arc_easy, arc_challenge, hellaswag, winogrande.")
+    stride: int | None = Field(
+        None, ge=1, description="Per-document scoring past the context: new tokens per slide; none: half."
+    )
+    sets: dict[str, str] = Field(
+        default_factory=dict, description="Extra named sets: name -> source, read like corpus.source."
+    )
+    benchmarks: list[str] = Field(
+        default_factory=list, description="piqa, sciq, arc_easy, arc_challenge, hellaswag, winogrande."
+    )
 
 
 class AnalysisConfig(Section):

@@ -1,0 +1,141 @@
+"""Writing files so that a crash leaves the old content or the new, never half of either.
+
+    write_json_atomic(path, {"a": 1})      # temporary file beside it, fsync, rename, fsync of the directory
+    append_json_line(path, {"step": 3})    # one write call per line; a torn last line is dropped by `iter_json_lines`
+
+Every `OSError` becomes a `StoreError` that names the path and the free space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from megadocs.errors import DamagedError, StoreError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step that survives a crash or power loss.
+
+    Raises:
+        StoreError: disk full, no permission, input/output error; the old file is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        fsync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise store_error("cannot write", path, error) from error
+
+
+def write_json_atomic(path: str | Path, value: Any) -> None:
+    """`write_bytes_atomic` of readable JSON with sorted keys and a final line end. NaN is refused (ValueError)."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes_atomic(path, (text + "\n").encode("utf-8"))
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file; `DamagedError` when it is not JSON, `StoreError` when it cannot be read."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise store_error("cannot read", Path(path), error) from error
+    except ValueError as error:
+        raise DamagedError("not valid JSON", where=str(path), remedy="delete it and run again") from error
+
+
+def append_json_line(path: str | Path, record: dict[str, Any]) -> None:
+    """Append one line of JSON with a single write; no fsync (metrics, not money). NaN becomes null by the caller."""
+    line = json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            write_all(descriptor, line.encode("utf-8"))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise store_error("cannot append", Path(path), error) from error
+
+
+def iter_json_lines(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON-lines file; a last line without its line end (torn by a crash) is left out."""
+    with Path(path).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise DamagedError(f"line {number} is not valid JSON", where=str(path)) from error
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hex SHA-256 of a file's content, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise store_error("cannot read", Path(path), error) from error
+    return digest.hexdigest()
+
+
+def fsync_file(path: str | Path) -> None:
+    """Push a file's content to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_directory(path: str | Path) -> None:
+    """Push a directory's entries (creations, renames) to the disk."""
+    fsync_file(path)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """`os.write` until everything is written: short writes are legal and happen on full or slow disks."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def store_error(what: str, path: Path, error: OSError) -> StoreError:
+    """An `OSError` as a `StoreError` with the path and the space left on its disk."""
+    remedy = None
+    if isinstance(error, FileNotFoundError):
+        remedy = "check the path"
+    else:
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(_existing(path)).free
+            remedy = (
+                f"{free / 1e6:,.0f} MB are free there; free some space or choose another --workspace, then run again"
+            )
+    return StoreError(f"{what}: {error.strerror or error}", where=str(path), remedy=remedy)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
