@@ -16,6 +16,7 @@ class ExtraStream(Section):
     ordering: str = Field(description="As `stream.ordering`.")
     weight: Decimal = Field(gt=0, description="Weight relative to the other synthetic streams (the main one has 1).")
     num_generations: int | None = Field(None, ge=1, description="As `stream.num_generations`.")
+    num_thoughts: int | None = Field(None, ge=1, description="As `stream.num_thoughts`.")
     real_document: Literal["last", "first", "none", "random"] = Field("last", description="As `stream.real_document`.")
 
 
@@ -31,6 +32,9 @@ class StreamConfig(Section):
         None,
         ge=1,
         description="Use the first this many rephrases, or the stretched rows of this G; none: as generated.",
+    )
+    num_thoughts: int | None = Field(
+        None, ge=1, description="merged: G of the stretched rows; none: num_generations if there are several G."
     )
     real_document: Literal["last", "first", "none", "random"] = Field(
         "last", description="Where a megadoc's real document stands; none: the synthetic stream holds no real document."

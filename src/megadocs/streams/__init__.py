@@ -1,1 +1,35 @@
+"""Streams: orderings of rows, windows cut from them, and the mixture that training reads.
 
+Everything here is a pure function of identities, seeds and numbers over the arrays of a `RowTable`; no file is opened.
+docs/ordering.md specifies it to the bit.
+"""
+
+from megadocs.streams.build import REAL_STREAM, build_mixture, build_streams, data_seed, required_kinds
+from megadocs.streams.fingerprint import rows_digest, stream_fingerprint
+from megadocs.streams.mixture import Mixture, StreamExposure, rank_part
+from megadocs.streams.orderings import Ordering, OrderingOptions
+from megadocs.streams.registry import ORDERING_NAMES, find_ordering
+from megadocs.streams.selection import Selection, Wanted, select_rows
+from megadocs.streams.stream import Stream, WindowId
+
+__all__ = [
+    "ORDERING_NAMES",
+    "REAL_STREAM",
+    "Mixture",
+    "Ordering",
+    "OrderingOptions",
+    "Selection",
+    "Stream",
+    "StreamExposure",
+    "Wanted",
+    "WindowId",
+    "build_mixture",
+    "build_streams",
+    "data_seed",
+    "find_ordering",
+    "rank_part",
+    "required_kinds",
+    "rows_digest",
+    "select_rows",
+    "stream_fingerprint",
+]

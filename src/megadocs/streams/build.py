@@ -1,0 +1,281 @@
+"""From a recipe's sections to streams and a mixture: the one place that reads `StreamConfig` and `MixtureConfig`.
+
+streams = build_streams(table, tokens, stream=arm.stream, mixture=arm.mixture, context_length=256, seed=0,
+                        real_documents=ids, synthetic_documents=ids)
+mixture = build_mixture(streams, config=arm.mixture, train=arm.train, seed=0, stream=arm.stream)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from megadocs.errors import RecipeError
+from megadocs.recipe import ExtraStream, MixtureConfig, StreamConfig, TrainConfig
+from megadocs.row_table import RowTable
+from megadocs.streams import orderings
+from megadocs.streams.mixture import Mixture
+from megadocs.streams.orderings import Ordering, OrderingOptions
+from megadocs.streams.registry import OrderingPlan, find_ordering
+from megadocs.streams.selection import Selection, Wanted, select_rows
+from megadocs.streams.shares import Shares, fits
+from megadocs.streams.sorting import Int64Array
+from megadocs.streams.stream import Stream
+
+#: Name of the stream of real documents, in window ids, `max_windows` and seeds.
+REAL_STREAM = "real"
+
+#: Batches in a mixture block where the recipe names none (the authors: 2048 windows of batches of 64).
+DEFAULT_BLOCK_BATCHES = 32
+
+
+def required_kinds(stream: StreamConfig, mixture: MixtureConfig, *, allow_code: bool = False) -> set[str]:
+    """Kinds of row that an arm reads, so that a pipeline builds and opens only those."""
+    kinds: set[str] = set()
+    if uses_real_stream(mixture):
+        kinds.add("real")
+    for part in _synthetic_parts(stream, mixture):
+        kinds.update(find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code).kinds)
+    return kinds
+
+
+def uses_real_stream(mixture: MixtureConfig) -> bool:
+    """Whether the arm has a stream of real documents of its own."""
+    return mixture.separate_real_stream and mixture.synthetic_fraction < 1
+
+
+def build_streams(
+    table: RowTable,
+    tokens: Sequence[npt.NDArray[np.generic]],
+    *,
+    stream: StreamConfig,
+    mixture: MixtureConfig,
+    context_length: int,
+    seed: int,
+    real_documents: Sequence[str],
+    synthetic_documents: Sequence[str] | None = None,
+    allow_code: bool = False,
+) -> list[Stream]:
+    """The streams of an arm, the real one first.
+
+    Args:
+        table: rows of every kind the arm needs (`required_kinds`).
+        tokens: the table's segments, plain ndarray views of their memory maps.
+        seed: the run's seed; `mixture.data_seed` takes its place where it is set.
+        real_documents: ids of the real stream's documents (`real_multiple` times the 1x set).
+        synthetic_documents: ids whose rows make the synthetic streams, the 1x set; None: every document of the table.
+        allow_code: let `module:attribute` orderings load.
+
+    Raises:
+        RecipeError, InputError, MissingGenerationsError: see `select_rows`, `find_ordering` and `Stream`.
+    """
+    seed = data_seed(mixture, seed)
+    streams = []
+
+    def add(name: str, ordering: Ordering, selection: Selection, options: OrderingOptions, weight: Decimal) -> None:
+        streams.append(
+            Stream(
+                name,
+                table,
+                tokens,
+                OrderOfEpoch(ordering, table, selection.rows, seed, options),
+                seed=seed,
+                context_length=context_length,
+                reorder_rows=stream.reorder_rows == "each_epoch",
+                reshuffle_windows=stream.reshuffle_windows == "each_epoch",
+                max_windows=mixture.max_windows.get(name),
+                weight=weight,
+                num_missing=selection.num_missing,
+            )
+        )
+
+    if uses_real_stream(mixture):
+        selection = select_rows(table, Wanted(("real",)), real_documents)
+        order = orderings.similarity if stream.real_order == "similarity" else orderings.simple
+        add(REAL_STREAM, order, selection, OrderingOptions(), Decimal(1))
+    for part in _synthetic_parts(stream, mixture):
+        plan = find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code)
+        selection = select_rows(
+            table,
+            _wanted(plan, part),
+            synthetic_documents,
+            missing=stream.missing,
+            max_missing_fraction=stream.max_missing_fraction,
+        )
+        num_generations = part.num_generations if plan.name == "repeat" else selection.num_generations
+        options = OrderingOptions(num_generations or 0, part.real_document)
+        add(_unique(plan.name, streams), plan.function, selection, options, part.weight)
+    _refuse_unknown_caps(mixture, streams)
+    return streams
+
+
+def build_mixture(
+    streams: Sequence[Stream], *, config: MixtureConfig, train: TrainConfig, seed: int, stream: StreamConfig
+) -> Mixture:
+    """The mixture of an arm's streams: shares, number of steps, block size.
+
+    Raises:
+        RecipeError: zero steps, a block that is no multiple of the batch, or a stream smaller than its part of a batch.
+    """
+    shares = _shares(streams, config)
+    num_steps = _num_steps(streams, shares, config, train)
+    requested = config.block_windows or DEFAULT_BLOCK_BATCHES * train.batch_size
+    if requested % train.batch_size:
+        raise RecipeError(
+            f"a block of {requested} windows is no multiple of the batch of {train.batch_size}",
+            where="mixture.block_windows",
+            remedy=f"use {requested // train.batch_size * train.batch_size or train.batch_size}",
+        )
+    return Mixture(
+        streams,
+        _fitting_shares(streams, shares, requested, num_steps, train.batch_size, config),
+        num_steps=num_steps,
+        batch_size=train.batch_size,
+        requested_block_windows=requested,
+        seed=data_seed(config, seed),
+        boundary=None if stream.attention_boundary == "none" else stream.attention_boundary,
+    )
+
+
+def data_seed(mixture: MixtureConfig, seed: int) -> int:
+    """The seed of row, window and block orders: the recipe's data seed, else the run's seed."""
+    return seed if mixture.data_seed is None else mixture.data_seed
+
+
+def _synthetic_parts(stream: StreamConfig, mixture: MixtureConfig) -> list[ExtraStream]:
+    """The arm's synthetic streams, the main one (weight 1) first; none when the mixture takes nothing from them."""
+    if mixture.separate_real_stream and mixture.synthetic_fraction == 0:
+        return []
+    if stream.ordering is None:
+        raise RecipeError(
+            f"the mixture takes {mixture.synthetic_fraction if mixture.separate_real_stream else 'everything'} "
+            "from a synthetic stream, and the recipe names none",
+            where="stream.ordering",
+            remedy="name an ordering, or set mixture.synthetic_fraction=0",
+        )
+    main = ExtraStream(
+        ordering=stream.ordering,
+        weight=Decimal(1),
+        num_generations=stream.num_generations,
+        num_thoughts=stream.num_thoughts,
+        real_document=stream.real_document,
+    )
+    return [main, *stream.extra]
+
+
+def _wanted(plan: OrderingPlan, part: ExtraStream) -> Wanted:
+    num_thoughts = part.num_thoughts
+    if num_thoughts is None and ("rephrase" not in plan.kinds):
+        num_thoughts = part.num_generations  # latent_thoughts: the stream's G is the stretched rows' G
+    return Wanted(plan.kinds, part.num_generations, num_thoughts)
+
+
+class OrderOfEpoch:
+    """An ordering bound to its rows; checks that every epoch returns the rows of epoch 0."""
+
+    def __init__(
+        self, ordering: Ordering, table: RowTable, rows: Int64Array, seed: int, options: OrderingOptions
+    ) -> None:
+        self._ordering = ordering
+        self._table = table
+        self._rows = rows
+        self._seed = seed
+        self._options = options
+        self._first: Int64Array | None = None
+
+    def __call__(self, epoch: int) -> Int64Array:
+        """Row indices in stream order."""
+        ordered = self._ordering(self._table, self._rows, seed=self._seed, epoch=epoch, options=self._options)
+        ordered = np.ascontiguousarray(ordered, dtype=np.int64)
+        if epoch == 0:
+            return ordered
+        if self._first is None:
+            first = self._ordering(self._table, self._rows, seed=self._seed, epoch=0, options=self._options)
+            self._first = np.sort(first)
+        if not np.array_equal(np.sort(ordered), self._first):
+            raise RecipeError(
+                f"the ordering returns other rows in epoch {epoch} than in epoch 0",
+                where="stream.ordering",
+                remedy="an ordering holds the same rows in every epoch; only their sequence may change",
+            )
+        return ordered
+
+
+def _unique(name: str, streams: Sequence[Stream]) -> str:
+    """The ordering's name; a second stream of the same ordering is `name-2`, and so on."""
+    taken = {stream.name for stream in streams}
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate
+
+
+def _refuse_unknown_caps(mixture: MixtureConfig, streams: Sequence[Stream]) -> None:
+    names = [stream.name for stream in streams]
+    for name in mixture.max_windows:
+        if name not in names:
+            raise RecipeError(
+                f"there is no stream {name!r}",
+                where=f"mixture.max_windows.{name}",
+                remedy=f"this arm's streams: {', '.join(names)}",
+            )
+
+
+def _shares(streams: Sequence[Stream], config: MixtureConfig) -> list[Fraction]:
+    """Exact share of each stream: 1 - m for the real one, the rest by weight."""
+    synthetic = [stream for stream in streams if stream.name != REAL_STREAM]
+    has_real = len(synthetic) < len(streams)
+    fraction = Fraction(config.synthetic_fraction) if has_real else Fraction(1)
+    total = sum((Fraction(stream.weight) for stream in synthetic), Fraction(0))
+    shares = [Fraction(1) - fraction] if has_real else []
+    return shares + [fraction * Fraction(stream.weight) / total for stream in synthetic]
+
+
+def _num_steps(streams: Sequence[Stream], shares: Sequence[Fraction], config: MixtureConfig, train: TrainConfig) -> int:
+    """floor(epochs * W / (batch * share)) of the stream that sets the clock: the real one, else the first synthetic."""
+    clock, share = streams[0], shares[0]
+    key, epochs = "train.real_epochs", train.real_epochs
+    if clock.name != REAL_STREAM:
+        if train.synthetic_epochs is None:
+            raise RecipeError(
+                "without a real stream of its own the run takes its length from synthetic_epochs",
+                where="train.synthetic_epochs",
+                remedy="set it: passes over the synthetic stream",
+            )
+        key, epochs = "train.synthetic_epochs", train.synthetic_epochs
+    num_steps = int(Fraction(repr(epochs)) * clock.num_windows / (train.batch_size * share))
+    if not num_steps:
+        raise RecipeError(
+            f"{epochs:g} epochs of {clock.num_windows} windows of stream {clock.name!r} do not fill one batch of "
+            f"{train.batch_size}",
+            where=key,
+            remedy="raise it, lower train.batch_size or train.context_length, or add documents",
+        )
+    return num_steps
+
+
+def _fitting_shares(
+    streams: Sequence[Stream],
+    shares: Sequence[Fraction],
+    requested: int,
+    num_steps: int,
+    batch_size: int,
+    config: MixtureConfig,
+) -> Shares:
+    """The largest block of whole batches, at most the requested one, in which no stream repeats a window."""
+    num_windows = [stream.num_windows for stream in streams]
+    for block in range(requested, 0, -batch_size):
+        candidate = Shares(shares, block, config.rounding)
+        num_blocks = -(-num_steps * batch_size // block)
+        if fits(candidate, num_windows, num_blocks):
+            return candidate
+    counts = ", ".join(f"{stream.name} {stream.num_windows}" for stream in streams)
+    raise RecipeError(
+        f"a batch of {batch_size} takes more windows of a stream than it has ({counts})",
+        where="train.batch_size",
+        remedy="lower the batch, shorten train.context_length, or add documents",
+    )

@@ -1,0 +1,181 @@
+"""The mixture: which windows each optimiser step sees, as a pure function of the step.
+
+    mixture = build_mixture(streams, config=recipe.mixture, train=recipe.train, seed=0)
+    mixture.window_ids(step)           # batch_size WindowIds; needs no loader state, knows no world size
+    mixture.read_batch(step)           # (B, T) int32
+
+Counts are exact over the run: after block b a stream has given floor((b + 1) * block * share) windows, the last
+stream the rest. Within a block the order is a permutation keyed by the block's index. docs/ordering.md is the
+specification; `rounding: levanter` truncates within each block instead, as the authors' runs did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from megadocs.errors import RecipeError
+from megadocs.seeding import derive_seed
+from megadocs.streams.shares import Shares
+from megadocs.streams.sorting import hash_order
+from megadocs.streams.stream import Boundary, Stream, WindowId
+
+
+@dataclass(frozen=True, slots=True)
+class StreamExposure:
+    """What a run takes from one stream.
+
+    Attributes:
+        name: the stream.
+        num_windows: windows of one epoch.
+        num_tokens: tokens of one epoch, the dropped tail included.
+        num_dropped_tokens: tokens of each epoch in no window.
+        num_samples: windows given over the run.
+        planned_epochs: epochs by the shares, before rounding.
+        actual_epochs: num_samples / num_windows.
+        num_missing: generations the stream lacks.
+    """
+
+    name: str
+    num_windows: int
+    num_tokens: int
+    num_dropped_tokens: int
+    num_samples: int
+    planned_epochs: float
+    actual_epochs: float
+    num_missing: int
+
+
+class Mixture:
+    """Windows of several streams, block by block.
+
+    Args:
+        streams: in slot order; the first is the real stream where there is one.
+        shares: exact windows of each stream in each block.
+        num_steps: optimiser steps of the run.
+        batch_size: windows of a step, over all ranks.
+        requested_block_windows: the block before it was shrunk to what the streams hold.
+        seed: the data seed.
+        boundary: attention boundary; None for cross-document attention.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        shares: Shares,
+        *,
+        num_steps: int,
+        batch_size: int,
+        requested_block_windows: int,
+        seed: int,
+        boundary: Boundary | None = None,
+    ) -> None:
+        self.streams = tuple(streams)
+        self.shares = shares
+        self.num_steps = num_steps
+        self.batch_size = batch_size
+        self.block_windows = shares.block_windows
+        self.requested_block_windows = requested_block_windows
+        self.boundary = boundary
+        self.context_length = streams[0].context_length
+        self._seed = seed
+        self._by_name = {stream.name: stream for stream in streams}
+        self._block_order = lru_cache(maxsize=2)(self._build_block_order)
+
+    def window_ids(self, step: int) -> list[WindowId]:
+        """The windows of a step, in order; any step, in any sequence of calls."""
+        if not 0 <= step < self.num_steps:
+            raise IndexError(f"step {step} is not within the {self.num_steps} steps of the run")
+        block, offset = divmod(step * self.batch_size, self.block_windows)
+        slots = self._block_order(block)[offset : offset + self.batch_size]
+        counts, given = self.shares.counts(block), self.shares.given_before(block)
+        first_slots = np.cumsum([0, *counts])
+        owners = np.searchsorted(first_slots, slots, side="right") - 1
+        return [
+            self.streams[owner].window_at(given[owner] + slot - int(first_slots[owner]))
+            for owner, slot in zip(owners.tolist(), slots.tolist(), strict=True)
+        ]
+
+    def read_batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> npt.NDArray[np.int32]:
+        """Tokens of a rank's part of a step, shape (batch_size / world_size, T)."""
+        return self.read_windows(rank_part(self.window_ids(step), rank, world_size))
+
+    def read_windows(self, windows: Sequence[WindowId]) -> npt.NDArray[np.int32]:
+        """Tokens of any windows of these streams, in the order given, shape (B, T)."""
+        batch = np.empty((len(windows), self.context_length), dtype=np.int32)
+        entries_by_stream: dict[str, list[int]] = {}
+        for entry, window in enumerate(windows):
+            entries_by_stream.setdefault(window.stream, []).append(entry)
+        for name, entries in entries_by_stream.items():
+            pairs = [(windows[entry].epoch, windows[entry].window) for entry in entries]
+            if len(entries) == len(windows):
+                return self._by_name[name].windows_batch(pairs, out=batch)
+            batch[entries] = self._by_name[name].windows_batch(pairs)
+        return batch
+
+    def read_segments(self, windows: Sequence[WindowId]) -> npt.NDArray[np.int32] | None:
+        """Attention segments of the windows, shape (B, T); None when attention crosses documents (the paper)."""
+        boundary = self.boundary
+        if boundary is None:
+            return None
+        return np.stack(
+            [self._by_name[window.stream].window_segments(window.epoch, window.window, boundary) for window in windows]
+        )
+
+    def exposures(self) -> list[StreamExposure]:
+        """Planned and actual use of each stream over the whole run."""
+        num_samples = self._samples_given()
+        total = self.num_steps * self.batch_size
+        return [
+            StreamExposure(
+                stream.name,
+                stream.num_windows,
+                stream.num_tokens,
+                stream.num_dropped_tokens,
+                given,
+                float(total * share / stream.num_windows),
+                given / stream.num_windows,
+                stream.num_missing,
+            )
+            for stream, share, given in zip(self.streams, self.shares.shares, num_samples, strict=True)
+        ]
+
+    def real_document_exposures(self) -> float:
+        """How often the run shows a real document: its own stream's epochs plus every stream's that holds it too."""
+        return sum(
+            exposure.actual_epochs * stream.copies_of_documents
+            for exposure, stream in zip(self.exposures(), self.streams, strict=True)
+        )
+
+    def _samples_given(self) -> list[int]:
+        """Windows each stream gives over the run; the last block may be cut short by the end of the run."""
+        num_blocks, rest = divmod(self.num_steps * self.batch_size, self.block_windows)
+        given = list(self.shares.given_before(num_blocks))
+        if rest:
+            slots = self._block_order(num_blocks)[:rest]
+            first_slots = np.cumsum([0, *self.shares.counts(num_blocks)])
+            owners = np.searchsorted(first_slots, slots, side="right") - 1
+            inside = np.bincount(owners, minlength=len(given))
+            given = [before + int(now) for before, now in zip(given, inside, strict=True)]
+        return given
+
+    def _build_block_order(self, block: int) -> npt.NDArray[np.int64]:
+        return hash_order(derive_seed(self._seed, "block_order", block), self.block_windows)
+
+
+def rank_part(windows: Sequence[WindowId], rank: int, world_size: int) -> Sequence[WindowId]:
+    """Entries [rank * B / R, (rank + 1) * B / R) of a step's windows for rank `rank` of R."""
+    if len(windows) % world_size:
+        raise RecipeError(
+            f"{world_size} ranks do not divide the batch of {len(windows)} windows",
+            where="train.batch_size",
+            remedy=f"use a batch that is a multiple of {world_size}",
+        )
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} is not within 0..{world_size - 1}")
+    part = len(windows) // world_size
+    return windows[rank * part : (rank + 1) * part]
