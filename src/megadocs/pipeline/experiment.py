@@ -1,0 +1,203 @@
+"""Carry out a recipe from its first step to the report, or up to a stage.
+
+    outcome = run_experiment(recipe, Path("runs/quickstart"), listener=print)
+
+The corpus comes first, because its size decides which arms there can be. Then all steps of the experiment. The report is
+built from whatever runs there are: a failed run is shown as missing, never guessed.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megadocs.corpus import source_digest
+from megadocs.errors import InputError, MegadocsError
+from megadocs.pipeline.executors import Executor
+from megadocs.pipeline.executors.local import LocalExecutor
+from megadocs.pipeline.runner import Listener, Outcome, find_artifact, run_steps
+from megadocs.pipeline.steps import CorpusFacts, Experiment, Step, build_experiment, corpus_step
+from megadocs.recipe import Recipe
+from megadocs.store.artifact import Artifact, Workspace
+from megadocs.store.files import write_bytes_atomic, write_json_atomic
+
+#: A stage on its own: the kinds of steps that it comprises.
+STAGES: dict[str, tuple[str, ...]] = {
+    "corpus": ("corpus",),
+    "generate": ("corpus", "generate"),
+    "rows": ("corpus", "tokenizer", "generate", "rows"),
+    "train": ("corpus", "tokenizer", "generate", "rows", "train"),
+    "evaluate": ("corpus", "tokenizer", "generate", "rows", "train", "evaluate"),
+    "report": ("corpus", "tokenizer", "generate", "rows", "train", "evaluate", "report"),
+}
+
+#: Makes a listener for a number of steps.
+Show = Callable[[int], AbstractContextManager[Listener]]
+
+#: The resolved recipe of the last run, at the top of the workspace.
+RECIPE_FILE = "recipe.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentOutcome:
+    """How a recipe's run ended.
+
+    Attributes:
+        experiment: all its steps; None when the corpus could not be made.
+        outcomes: of the corpus, of the experiment's steps, of the report, as far as it came.
+        report: the report's artifact, when it was built.
+    """
+
+    experiment: Experiment | None
+    outcomes: tuple[Outcome, ...]
+    report: Artifact | None
+
+    @property
+    def interrupted_by(self) -> signal.Signals | None:
+        """The signal that ended it early, or None."""
+        return next((outcome.interrupted_by for outcome in self.outcomes if outcome.interrupted_by), None)
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """What failed: step name, what, where, remedy and exit code."""
+        return [
+            {"step": state.step.name, **(state.error or {})} for outcome in self.outcomes for state in outcome.failures
+        ]
+
+
+def no_progress(total: int) -> AbstractContextManager[Listener]:
+    """A listener that hears nothing."""
+    return nullcontext(lambda state: None)
+
+
+def open_experiment(recipe: Recipe, workspace: Workspace) -> tuple[Experiment | None, Step]:
+    """The experiment's steps if its corpus is published (else None), and the corpus step."""
+    corpus = corpus_step(recipe, source_digest(recipe.corpus))
+    artifact = find_artifact(corpus, workspace)
+    return (None if artifact is None else build_experiment(recipe, corpus, corpus_facts(artifact))), corpus
+
+
+def corpus_facts(artifact: Artifact) -> CorpusFacts:
+    """The counts that a corpus artifact recorded."""
+    summary = artifact.summary
+    return CorpusFacts(summary["num_train_1x"], summary["max_multiple"])
+
+
+def run_experiment(
+    recipe: Recipe,
+    root: Path,
+    *,
+    stage: str = "report",
+    num_slots: int | None = None,
+    show: Show = no_progress,
+    allow_code: bool = False,
+) -> ExperimentOutcome:
+    """Carry out a recipe.
+
+    Args:
+        recipe: what to do.
+        root: the workspace.
+        stage: key of `STAGES` at which to stop.
+        num_slots: steps side by side; None is one per core.
+        show: makes a listener for a number of steps (see `cli.console.show_progress`).
+        allow_code: load orderings of the form module:attribute that the recipe names.
+    """
+    workspace = Workspace(root)
+    corpus = corpus_step(recipe, source_digest(recipe.corpus))
+    environment = {"MEGADOCS_ALLOW_CODE": "1"} if allow_code else {}
+    executor = LocalExecutor(root, num_slots, environment)
+    try:
+        outcomes = [_run([corpus], workspace, executor, show)]
+        artifact = find_artifact(corpus, workspace)
+        if artifact is None:
+            return ExperimentOutcome(None, tuple(outcomes), None)
+        experiment = build_experiment(recipe, corpus, corpus_facts(artifact))
+        if not experiment.runs:
+            reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())
+            raise InputError(
+                f"no arm can be trained: {reasons}", where="arms", remedy="add documents or lower real_multiple"
+            )
+        write_json_atomic(root / RECIPE_FILE, recipe.model_dump(mode="json"))
+        steps = [step for step in experiment.steps if step.kind in STAGES[stage]]
+        outcomes.append(_run(steps, workspace, executor, show))
+        report = None
+        if stage == "report" and outcomes[-1].interrupted_by is None:
+            step = report_step(recipe, experiment, workspace, outcomes[-1])
+            outcomes.append(_run([step], workspace, executor, show))
+            report = find_artifact(step, workspace)
+            if report is not None:
+                _copy_to_top(report, root)
+        return ExperimentOutcome(experiment, tuple(outcomes), report)
+    finally:
+        executor.close()
+
+
+def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, outcome: Outcome | None) -> Step:
+    """Analyse and report the runs that there are."""
+    reasons = {
+        state.step.fingerprint: (state.error or {}).get("what") for state in (outcome.failures if outcome else ())
+    }
+    inputs: dict[str, Step] = {"corpus": experiment.corpus, "tokenizer": experiment.tokenizer}
+    runs = []
+    for number, run in enumerate(experiment.runs):
+        needed = {f"train {number}": run.train, f"evaluate {number}": run.evaluate}
+        needed |= {f"rows {number} {role}": step for role, step in run.train.inputs.items() if step.kind == "rows"}
+        is_there = all(find_artifact(step, workspace) is not None for step in needed.values())
+        if is_there:
+            inputs |= needed
+            inputs |= {
+                f"generate {step.config['task']} {step.config['num_generations']}": step
+                for rows in run.train.inputs.values()
+                if rows.kind == "rows"
+                for step in _of_kind(rows.inputs.values(), "generate")
+            }
+        why = None if is_there else reasons.get(run.train.fingerprint) or reasons.get(run.evaluate.fingerprint)
+        runs.append({"arm": run.arm.name, "seed": run.seed, "is_there": is_there, "why_missing": why})
+    config = {
+        "analysis": recipe.analysis.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
+        "runs": runs,
+        "left_out": dict(experiment.left_out),
+    }
+    return Step("report", "report", config, inputs)
+
+
+def raise_failure(outcome: ExperimentOutcome) -> None:
+    """The first failure as the error it was, with the number of the others.
+
+    Raises:
+        MegadocsError: with the step's name, place and remedy.
+    """
+    if not outcome.errors:
+        return
+    first, others = outcome.errors[0], len(outcome.errors) - 1
+    more = f" ({others} more steps failed)" if others else ""
+    error = MegadocsError(
+        f"{first['step']}: {first['what']}{more}", where=first.get("where"), remedy=first.get("remedy")
+    )
+    error.exit_code = first.get("exit_code") or 1
+    raise error
+
+
+def _of_kind(steps: Iterable[Step], kind: str) -> list[Step]:
+    return [step for step in steps if step.kind == kind]
+
+
+def _run(steps: list[Step], workspace: Workspace, executor: Executor, show: Show) -> Outcome:
+    with show(len(steps)) as listener:
+        return run_steps(steps, workspace, executor, listener)
+
+
+def _copy_to_top(report: Artifact, root: Path) -> None:
+    """Copy the report's files to the top of the workspace where they differ."""
+    for name in report.record["files"]:
+        if "/" in name:
+            continue
+        data = (report.path / name).read_bytes()
+        target = root / name
+        if not target.is_file() or target.read_bytes() != data:
+            write_bytes_atomic(target, data)

@@ -1,0 +1,271 @@
+"""The steps of an experiment, in order. **Read this page first.**
+
+    recipe.yaml
+       |
+    corpus -> generate -> rows -> train -> evaluate -> report
+     real      LLM text   tokens   runs     per-doc     fits, CIs, HTML
+     split     ledger     once     arms     losses
+
+A *step* is a kind of work, the configuration that decides its result, and the steps it needs. Its fingerprint is the hash
+of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done once,
+whoever asks for it: another arm, another recipe in the same workspace, another process.
+
+What does not change a result (threads, concurrency, check-pointing) is in `settings` and outside the fingerprint.
+An arm's steps name only the rows that the arm uses, so that more generations leave finished runs valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from megadocs.errors import RecipeError
+from megadocs.generate import generation_identity_config
+from megadocs.recipe import Arm, Recipe, build_arms, fingerprint
+from megadocs.recipe.generation import GenerateConfig
+from megadocs.streams import required_kinds
+
+#: Raised by hand when a step's output would change for the same configuration and inputs.
+STEP_VERSIONS: Mapping[str, int] = {
+    "corpus": 1,
+    "tokenizer": 1,
+    "generate": 1,
+    "rows": 1,
+    "train": 1,
+    "evaluate": 1,
+    "report": 1,
+}
+
+#: Rows of this kind are built from this generation task.
+TASK_OF_KIND: Mapping[str, str] = {"rephrase": "rephrase", "latent_thoughts": "thought", "thoughts_appended": "thought"}
+
+#: Fields of `train` that decide how a run is carried out, not what it computes.
+_OPERATIONAL_TRAIN_FIELDS = {"checkpoint_minutes", "keep_checkpoints", "log_every_steps", "trackers"}
+
+#: Below this size one thread per run and several runs side by side beat one run on all cores (measured: docs/training.md).
+_SIDE_BY_SIDE_PARAMETERS = 8_000_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One unit of work.
+
+    Attributes:
+        kind: key of `STEP_VERSIONS` and of the stage that carries it out.
+        name: what people call it; not part of its identity.
+        config: JSON value that, with the inputs, decides the result.
+        inputs: role -> the step whose artifact is needed.
+        settings: JSON value that decides only how the work is done.
+        slots: CPU slots it takes; None takes them all.
+        exclusive: steps with the same word never run at the same time.
+    """
+
+    kind: str
+    name: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Step] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    slots: int | None = 1
+    exclusive: str | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of kind, version, configuration and the inputs' fingerprints."""
+        inputs = {role: step.fingerprint for role, step in self.inputs.items()}
+        return fingerprint([self.kind, STEP_VERSIONS[self.kind], self.config, inputs])
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusFacts:
+    """What the plan needs to know of the corpus: how many documents 1x is and how many times that there are."""
+
+    num_train_1x: int
+    max_multiple: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One arm with one seed: the steps that train and score it."""
+
+    arm: Arm
+    seed: int
+    train: Step
+    evaluate: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """All steps of a recipe.
+
+    Attributes:
+        runs: arm by arm, seed by seed.
+        left_out: arm name -> why this corpus cannot serve it.
+        steps: every step in the order of priority, each once, inputs before users; the report is not among them.
+        corpus: the corpus step.
+        tokenizer: the student's tokenizer.
+    """
+
+    runs: tuple[Run, ...]
+    left_out: Mapping[str, str]
+    steps: tuple[Step, ...]
+    corpus: Step
+    tokenizer: Step
+
+    def of_kind(self, kind: str) -> list[Step]:
+        """The steps of one kind in order of priority."""
+        return [step for step in self.steps if step.kind == kind]
+
+
+def corpus_step(recipe: Recipe, source_digest: str) -> Step:
+    """Read, cut and split the real documents. The digest stands for the source's content."""
+    return Step("corpus", "corpus", {"corpus": _plain(recipe.corpus), "source_sha256": source_digest})
+
+
+def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts) -> Experiment:
+    """All steps of the recipe over a corpus, arms that it cannot serve left out.
+
+    Args:
+        recipe: with arms and seeds.
+        corpus: the corpus step.
+        facts: counts of that corpus.
+    """
+    arms, left_out = [], {}
+    for arm in build_arms(recipe):
+        multiple = arm.recipe.mixture.real_multiple
+        if multiple > facts.max_multiple:
+            need, have = multiple * facts.num_train_1x, facts.max_multiple * facts.num_train_1x
+            left_out[arm.name] = f"needs {need} training documents, the corpus has {have}"
+        else:
+            arms.append(arm)
+    tokenizer = tokenizer_step(recipe, corpus)
+    runs = tuple(_run(arm, seed, corpus, tokenizer) for seed in recipe.seeds for arm in arms)
+    return Experiment(runs, left_out, _in_priority(corpus, tokenizer, runs), corpus, tokenizer)
+
+
+def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
+    """Train or load the student's tokenizer: one for all arms."""
+    inputs = {"corpus": corpus} if recipe.tokenizer.kind == "train" else {}
+    return Step("tokenizer", "tokenizer", {"tokenizer": _plain(recipe.tokenizer)}, inputs)
+
+
+def generate_step(config: GenerateConfig, task: str, num_generations: int, corpus: Step) -> Step:
+    """Write G generations of one task for every 1x training document. Steps of one task share its ledger."""
+    engine = config.engine
+    local = engine.kind == "llamacpp"
+    return Step(
+        "generate",
+        f"generate {task} G={num_generations}",
+        {"task": task, "num_generations": num_generations, **generation_identity_config(config, task)},
+        {"corpus": corpus},
+        settings={"generate": _plain(config)},
+        slots=engine.num_servers * engine.num_threads if local and engine.num_threads else None if local else 1,
+        exclusive="engine" if engine.kind == "vllm" else f"ledger {task}",
+    )
+
+
+def rows_step(kind: str, arm: Arm, corpus: Step, tokenizer: Step) -> Step:
+    """Tokenise the rows of one kind, once: real documents up to a multiple, or the first G generations."""
+    recipe = arm.recipe
+    if kind == "real":
+        multiple = recipe.mixture.real_multiple
+        inputs = {"corpus": corpus, "tokenizer": tokenizer}
+        return Step("rows", f"rows real {multiple}x", {"kind": kind, "real_multiple": multiple}, inputs)
+    task = TASK_OF_KIND[kind]
+    num_generations = num_generations_of(recipe, task)
+    inputs = {
+        "corpus": corpus,
+        "tokenizer": tokenizer,
+        "generations": generate_step(recipe.generate, task, num_generations, corpus),
+    }
+    stream = recipe.stream
+    config: dict[str, Any] = {"kind": kind, "num_generations": num_generations}
+    if task == "thought":
+        config |= {"think_open": stream.think_open, "think_close": stream.think_close}
+    return Step("rows", f"rows {kind} G={num_generations}", config, inputs)
+
+
+def num_generations_of(recipe: Recipe, task: str) -> int:
+    """The G of one task that the recipe's stream uses: its own, or as many as are generated."""
+    section = recipe.generate.rephrase if task == "rephrase" else recipe.generate.thought
+    if section is None:
+        raise RecipeError(
+            f"the ordering {recipe.stream.ordering!r} needs the task {task!r}, which the recipe does not generate",
+            where=f"generate.{task}",
+            remedy=f"add a section generate.{task}",
+        )
+    wanted = recipe.stream.num_generations
+    if wanted is not None and wanted > section.num_generations:
+        raise RecipeError(
+            f"{wanted} generations asked for, {section.num_generations} are generated",
+            where="stream.num_generations",
+            remedy=f"raise generate.{task}.num_generations to {wanted}; only the missing ones are written",
+        )
+    return wanted or section.num_generations
+
+
+def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step) -> Run:
+    """The steps that train and score one arm with one seed."""
+    recipe = arm.recipe
+    kinds = sorted(required_kinds(recipe.stream))
+    inputs = {f"rows {kind}": rows_step(kind, arm, corpus, tokenizer) for kind in kinds}
+    inputs |= {"corpus": corpus, "tokenizer": tokenizer}
+    config = {
+        "stream": _plain(recipe.stream),
+        "mixture": _plain(recipe.mixture),
+        "model": _plain(recipe.model),
+        "train": {k: v for k, v in _plain(recipe.train).items() if k not in _OPERATIONAL_TRAIN_FIELDS},
+        "seed": seed,
+    }
+    train = Step(
+        "train",
+        f"train {arm.name} seed {seed}",
+        config,
+        inputs,
+        settings={"train": _plain(recipe.train)},
+        slots=1 if _fits_one_thread(recipe) else None,
+    )
+    evaluate = Step(
+        "evaluate",
+        f"evaluate {arm.name} seed {seed}",
+        {"evaluate": _plain(recipe.evaluate), "context_length": recipe.train.context_length},
+        {"train": train, "corpus": corpus, "tokenizer": tokenizer},
+        slots=train.slots,
+    )
+    return Run(arm, seed, train, evaluate)
+
+
+def _fits_one_thread(recipe: Recipe) -> bool:
+    """Whether the student is small enough that runs go side by side, one thread each."""
+    from megadocs.model.presets import num_parameters
+
+    vocab_size = recipe.tokenizer.vocab_size if recipe.tokenizer.kind == "train" else 128_256
+    return recipe.model.init_from is None and num_parameters(recipe.model, vocab_size) < _SIDE_BY_SIDE_PARAMETERS
+
+
+def _in_priority(corpus: Step, tokenizer: Step, runs: tuple[Run, ...]) -> tuple[Step, ...]:
+    """Generation first (it takes longest), then the runs in order, each step after its inputs and once."""
+    ordered: dict[str, Step] = {}
+
+    def add(step: Step) -> None:
+        for needed in step.inputs.values():
+            add(needed)
+        ordered.setdefault(f"{step.kind}/{step.fingerprint}", step)
+
+    add(corpus)
+    add(tokenizer)
+    for run in runs:
+        for step in run.train.inputs.values():
+            if "generations" in step.inputs:
+                add(step.inputs["generations"])
+    for run in runs:
+        add(run.train)
+        add(run.evaluate)
+    return tuple(ordered.values())
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    """A recipe section as JSON values."""
+    plain: dict[str, Any] = section.model_dump(mode="json")
+    return plain

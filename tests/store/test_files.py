@@ -1,0 +1,43 @@
+"""Atomic files: the old content or the new, errors that name the path."""
+
+import json
+
+import pytest
+
+from megadocs.errors import DamagedError, StoreError
+from megadocs.store import files
+
+
+def test_replace_keeps_old_content_when_writing_fails(tmp_path, monkeypatch):
+    path = tmp_path / "value.json"
+    files.write_json_atomic(path, {"a": 1})
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StoreError, match="No space left") as caught:
+        files.write_json_atomic(path, {"a": 2})
+    assert caught.value.where == str(path)
+    assert "MB are free" in caught.value.remedy
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["value.json"]  # no temporary file left
+
+
+def test_short_writes_are_completed(tmp_path, monkeypatch):
+    real_write = files.os.write
+    monkeypatch.setattr(files.os, "write", lambda fd, data: real_write(fd, bytes(data[:3])))
+    files.write_bytes_atomic(tmp_path / "data", b"0123456789")
+    assert (tmp_path / "data").read_bytes() == b"0123456789"
+
+
+def test_json_lines_survive_a_torn_tail(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for step in range(3):
+        files.append_json_line(path, {"step": step})
+    path.write_bytes(path.read_bytes() + b'{"step": 3')
+    assert [record["step"] for record in files.iter_json_lines(path)] == [0, 1, 2]
+    path.write_bytes(b'{"step": 0}\nrubbish\n')
+    with pytest.raises(DamagedError, match="line 2"):
+        list(files.iter_json_lines(path))
+
+
+def test_nan_never_becomes_a_number(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json_atomic(tmp_path / "x.json", {"loss": float("nan")})
