@@ -1,0 +1,119 @@
+"""One record of a source: what every reader yields, and the counts of what it could not take.
+
+A record is a text with an optional id, as it stands in the file. `clean_text` decides whether it becomes a document:
+valid Unicode, not empty, of bounded size; line ends become "\\n", one leading byte order mark goes, everything else
+(NUL, U+2028, control characters) stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_RECORD_BYTES = 256 << 20
+MAX_ID_CHARACTERS = 4096
+_MAX_EXAMPLES = 5
+
+
+class RejectedRecordError(Exception):
+    """A record that cannot become a document; `reason` is the name it is counted under."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record.
+
+    Attributes:
+        text: cleaned text.
+        id: the source's own id as a string, None where it has none.
+        source: name of the file relative to the source's root.
+        meta: what else the source knows.
+    """
+
+    text: str
+    id: str | None
+    source: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Intake:
+    """Counts of one pass over a source: records read, and rejects by reason with a few examples."""
+
+    num_records: int = 0
+    num_files: int = 0
+    skipped_files: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def reject(self, reason: str, where: str) -> None:
+        """Count one record that is left out, and remember where the first few of its kind stood."""
+        self.rejected[reason] += 1
+        places = self.examples.setdefault(reason, [])
+        if len(places) < _MAX_EXAMPLES:
+            places.append(where)
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts for `corpus.json`."""
+        return {
+            "num_files": self.num_files,
+            "num_skipped_files": self.skipped_files,
+            "num_records": self.num_records,
+            "rejected": dict(sorted(self.rejected.items())),
+            "rejected_examples": dict(sorted(self.examples.items())),
+        }
+
+
+def clean_text(value: object) -> str:
+    """A document's text from a field's value (str, or bytes in UTF-8).
+
+    Raises:
+        RejectedRecordError: missing_text, text_not_a_string, invalid_utf8, lone_surrogate, too_long or empty.
+    """
+    if value is None:
+        raise RejectedRecordError("missing_text")
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RejectedRecordError("invalid_utf8") from error
+    if not isinstance(value, str):
+        raise RejectedRecordError("text_not_a_string")
+    try:
+        num_bytes = len(value.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise RejectedRecordError("lone_surrogate") from error
+    if num_bytes > MAX_RECORD_BYTES:
+        raise RejectedRecordError("too_long")
+    text = value.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise RejectedRecordError("empty")
+    return text
+
+
+def clean_id(value: object) -> str:
+    """A document's id from a field's value: a string, or a whole number written in decimal.
+
+    Raises:
+        RejectedRecordError: missing_id, id_not_a_string, id_too_long or lone_surrogate_in_id.
+    """
+    if value is None or value == "":
+        raise RejectedRecordError("missing_id")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise RejectedRecordError("id_not_a_string")
+    try:
+        identity = str(value)
+        identity.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RejectedRecordError("lone_surrogate_in_id") from error
+    except ValueError as error:  # an integer of more than 4300 digits
+        raise RejectedRecordError("id_too_long") from error
+    if len(identity) > MAX_ID_CHARACTERS:
+        raise RejectedRecordError("id_too_long")
+    return identity

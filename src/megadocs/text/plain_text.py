@@ -1,0 +1,84 @@
+"""A tokenizer that can only read text: the control tokens of a `tokenizer.json` made unreachable.
+
+Documents hold strings such as `<|eot_id|>` or `</s>`; as control ids they would end a row that goes on. The switch
+`encode_special_tokens` of `tokenizers` is not enough: it leaves added tokens that are not flagged special, it is lost
+when a tokenizer is saved and loaded, and a model such as Unigram finds `</s>` in its own vocabulary whatever the switch
+says. So the tokenizer is taken apart as JSON and put together again for encoding: every control token keeps its id but
+gets a name drawn at random for this process, which no text can contain, and every merge that would build it is removed.
+
+What counts as control: every added token, except those made of white space only (GPT-NeoX and Gemma store runs of
+spaces and line ends that way; they are text). `<unk>` stays usable for what the tokenizer does not know, but the string
+"<unk>" no longer produces it.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from typing import Any
+
+TokenizerJson = dict[str, Any]
+
+
+def control_tokens(spec: TokenizerJson, separators: tuple[str, ...] = ()) -> dict[str, int]:
+    """Contents and ids of the tokens that text must never become.
+
+    Args:
+        spec: a parsed `tokenizer.json`.
+        separators: BOS and EOS, which are control tokens even where the file does not list them as added.
+    """
+    controls = {token["content"]: int(token["id"]) for token in spec.get("added_tokens") or [] if not is_text(token)}
+    missing = [name for name in separators if name not in controls]
+    if missing:
+        vocabulary = model_vocabulary(spec)
+        controls.update({name: vocabulary[name] for name in missing if name in vocabulary})
+    return controls
+
+
+def is_text(token: dict[str, Any]) -> bool:
+    """Whether an added token is ordinary text: a run of white space, matched exactly where it stands."""
+    exact = not (token.get("special") or token.get("single_word") or token.get("lstrip") or token.get("rstrip"))
+    return exact and bool(token["content"]) and not token["content"].strip()
+
+
+def model_vocabulary(spec: TokenizerJson) -> dict[str, int]:
+    """Token -> id of the model itself, without added tokens."""
+    vocabulary = spec["model"]["vocab"]
+    if isinstance(vocabulary, list):  # Unigram: [piece, score] in the order of ids
+        return {piece: index for index, (piece, _) in enumerate(vocabulary)}
+    return dict(vocabulary)
+
+
+def text_only(spec: TokenizerJson, controls: dict[str, int]) -> TokenizerJson:
+    """A copy of `spec` that encodes text without ever reaching `controls`; ids are unchanged."""
+    nonce = secrets.token_hex(16)
+    names = {content: f"\ue000{nonce}:{token_id}\ue000" for content, token_id in controls.items()}
+    plain = copy.deepcopy(spec)
+    plain.update(truncation=None, padding=None, post_processor=None)
+    plain["added_tokens"] = [_renamed(token, names) for token in spec.get("added_tokens") or []]
+    _rename_in_model(plain["model"], names)
+    return plain
+
+
+def _renamed(token: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    if token["content"] not in names:
+        return token
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {"id": token["id"], "content": names[token["content"]], **flags}
+
+
+def _rename_in_model(model: dict[str, Any], names: dict[str, str]) -> None:
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, list):
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
+    else:
+        model["vocab"] = {names.get(token, token): index for token, index in vocabulary.items()}
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
+    if model.get("merges"):
+        model["merges"] = [merge for merge in model["merges"] if not _touches(merge, names)]
+
+
+def _touches(merge: str | list[str], names: dict[str, str]) -> bool:
+    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
+    return left in names or right in names or left + right in names

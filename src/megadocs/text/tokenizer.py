@@ -1,0 +1,205 @@
+"""The tokenizer: text to ids without control tokens, rows with separators, and back.
+
+One class serves every kind of tokenizer (trained here, `tokenizer.json`, Hugging Face folder or hub name, Llama-3's
+tiktoken file, GGUF): each is brought into the form of a `tokenizer.json` first.
+
+    tokenizer = train_tokenizer(texts, vocab_size=2048)
+    tokenizer = load_tokenizer("HuggingFaceTB/SmolLM2-135M")
+    rows = tokenizer.encode_rows(["a document", "another"])      # uint32 arrays: BOS ids EOS
+
+Promises: no text, whatever strings it holds, produces a control id; a row has exactly `separators_per_row` separators;
+`decode(encode(x)) == x` for byte-level tokenizers without a normaliser; results do not depend on batch or thread count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+from megadocs.errors import InputError, StoreError
+from megadocs.text.plain_text import TokenizerJson, control_tokens, model_vocabulary, text_only
+from megadocs.text.sources import LoadedSpec, read_source
+
+TokenIds = npt.NDArray[np.uint32]
+
+BOS_TOKEN = "<|bos|>"
+EOS_TOKEN = "<|eos|>"
+
+
+class Tokenizer:
+    """A tokenizer for documents.
+
+    Args:
+        spec: the parsed `tokenizer.json`.
+        bos_token: content of the token that opens a row, None when the tokenizer has none.
+        eos_token: content of the token that closes a row.
+        where: what to name in errors (a path or hub name).
+
+    Raises:
+        InputError: the JSON is not a tokenizer, or a separator is not in its vocabulary.
+    """
+
+    def __init__(self, spec: TokenizerJson, bos_token: str | None, eos_token: str, where: str = "tokenizer") -> None:
+        self._json = _canonical(spec)
+        controls = control_tokens(spec, tuple(token for token in (bos_token, eos_token) if token is not None))
+        try:
+            self._full = tokenizers.Tokenizer.from_str(self._json)
+            self._plain = tokenizers.Tokenizer.from_str(_canonical(text_only(spec, controls)))
+        except Exception as error:  # `tokenizers` raises plain Exception for whatever it cannot parse
+            raise InputError(f"not a usable tokenizer: {error}", where=where, remedy="check the file") from error
+        self.bos_token, self.eos_token = bos_token, eos_token
+        eos_id = self._full.token_to_id(eos_token)
+        bos_id = None if bos_token is None else self._full.token_to_id(bos_token)
+        if eos_id is None or (bos_token is not None and bos_id is None):
+            raise InputError(f"{eos_token if eos_id is None else bos_token!r} is not in the vocabulary", where=where)
+        self.eos_id: int = eos_id
+        self.bos_id: int | None = bos_id
+        ids = [*self._full.get_vocab(with_added_tokens=True).values()]
+        self.vocab_size: int = max(ids) + 1
+        self._control_mask = self._build_control_mask(spec, controls)
+
+    def _build_control_mask(self, spec: TokenizerJson, controls: dict[str, int]) -> npt.NDArray[np.bool_]:
+        mask = np.zeros(self.vocab_size, dtype=np.bool_)
+        mask[list(controls.values())] = True
+        unknown = spec["model"].get("unk_token")
+        unknown_id = spec["model"].get("unk_id") if unknown is None else model_vocabulary(spec).get(unknown)
+        if unknown_id is not None and unknown_id not in (self.bos_id, self.eos_id):
+            mask[unknown_id] = False  # what the tokenizer does not know may be <unk>; the string "<unk>" may not
+        return mask
+
+    @property
+    def separators_per_row(self) -> int:
+        """2 with a BOS of its own, 1 where there is only an EOS or both are the same token."""
+        return 1 if self.bos_id is None or self.bos_id == self.eos_id else 2
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """Ids that no text can produce."""
+        return frozenset(int(token_id) for token_id in np.flatnonzero(self._control_mask))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the canonical `tokenizer.json` and the two separators."""
+        return hashlib.sha256(_canonical([self._json, self.bos_token, self.eos_token]).encode("utf-8")).hexdigest()
+
+    def encode_batch(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Ids of each text: no separators, never a control id; all cores are used.
+
+        Raises:
+            InputError: a text holds a lone surrogate, which no tokenizer can read.
+        """
+        return [np.array(ids, dtype=np.uint32) for ids in self._encode(texts)]
+
+    def encode_rows(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Ids of each text as a row: BOS, text, EOS; without BOS where `separators_per_row` is 1."""
+        before = [self.bos_id] if self.separators_per_row == 2 else []
+        return [np.array([*before, *ids, self.eos_id], dtype=np.uint32) for ids in self._encode(texts)]
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        try:
+            encodings = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise InputError(
+                f"a text is not valid Unicode: {error}", remedy="the corpus readers reject such records; use them"
+            ) from error
+        batch = [encoding.ids for encoding in encodings]
+        for ids in batch:
+            if self._control_mask[ids].any():
+                raise InputError("the tokenizer turned text into a control id", remedy="report this tokenizer")
+        return batch
+
+    def decode(self, ids: Iterable[int] | TokenIds) -> str:
+        """The text of the ids; separators appear as their names."""
+        return str(self._full.decode([int(token_id) for token_id in ids], skip_special_tokens=False))
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """For each token of `encode_batch([text])[0]` the characters [start, end) of `text` it stands for.
+
+        Several byte-level tokens of one character share its span.
+        """
+        encoding = self._plain.encode(text, add_special_tokens=False)
+        return [(int(start), int(end)) for start, end in encoding.offsets]
+
+    def to_json(self) -> str:
+        """The whole tokenizer (control tokens included) as the text of a `tokenizer.json`."""
+        return self._json
+
+    def save(self, path: str | Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json` (which names BOS and EOS) into a folder.
+
+        `path` is the folder, or the path of the `tokenizer.json` itself. `transformers` reads the folder, too.
+        """
+        path = Path(path)
+        folder = path.parent if path.suffix == ".json" else path
+        file = path if path.suffix == ".json" else path / "tokenizer.json"
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": self.bos_token,
+            "eos_token": self.eos_token,
+            "clean_up_tokenization_spaces": False,
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_text(self._json + "\n", encoding="utf-8")
+            config_text = json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False)
+            (folder / "tokenizer_config.json").write_text(config_text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"cannot write the tokenizer: {error.strerror}", where=str(file)) from error
+
+
+def load_tokenizer(source: str, revision: str | None = None) -> Tokenizer:
+    """Load a tokenizer.
+
+    Args:
+        source: a `tokenizer.json`, a folder with one, a Llama-3 tiktoken file, a GGUF file, or a name on the hub.
+        revision: hub revision; None is the default branch.
+
+    Raises:
+        InputError: nothing there, not a tokenizer, or no EOS token could be found.
+    """
+    loaded: LoadedSpec = read_source(source, revision)
+    return Tokenizer(loaded.spec, loaded.bos_token, loaded.eos_token, where=source)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Train a byte-level BPE tokenizer: 2 separators, 256 bytes, and merges seen at least twice.
+
+    Deterministic: depends on the texts as a multiset only. `vocab_size` of the result is smaller where the texts do not
+    hold enough repeated pairs.
+    """
+    trained = tokenizers.Tokenizer(tokenizers.models.BPE())
+    trained.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    trained.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[BOS_TOKEN, EOS_TOKEN],
+        initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    trained.train_from_iterator(texts, trainer)
+    return Tokenizer(json.loads(trained.to_str()), BOS_TOKEN, EOS_TOKEN, where="trained tokenizer")
+
+
+def split_points(tokenizer: Tokenizer, text: str, num_points: int) -> list[int]:
+    """Character offsets that cut `text` into `num_points` + 1 pieces of equal token count (to one token).
+
+    Piece i starts at token floor(i * n / (num_points + 1)) of n. A text of fewer than num_points + 1 tokens gets as
+    many points as it has gaps; a point inside a character moves to its start. Strictly increasing, 0 < p < len(text).
+    """
+    spans = tokenizer.offsets(text)
+    num_tokens = len(spans)
+    num_points = min(num_points, num_tokens - 1)
+    starts = {spans[index * num_tokens // (num_points + 1)][0] for index in range(1, num_points + 1)}
+    return sorted(start for start in starts if 0 < start < len(text))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
