@@ -1,0 +1,128 @@
+"""Write a student as a Hugging Face folder that transformers, vLLM and lm-eval load as it is.
+
+    export_hf(model, directory, tokenizer_files=[tokenizer_json], bos_id=1, eos_id=2)
+
+`config.json`, `generation_config.json`, `model.safetensors` (float32, one file) and the tokenizer's files beside
+them. The folder appears whole: it is written under a temporary name, synced, and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from megadocs.errors import StoreError
+from megadocs.model.config import LlamaConfig
+from megadocs.model.llama import Llama
+
+
+def export_hf(
+    model: Llama,
+    directory: Path,
+    *,
+    tokenizer_files: Sequence[Path] = (),
+    bos_id: int | None = None,
+    eos_id: int | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Write the folder, replacing an older one; returns it.
+
+    Args:
+        model: gives the shape and, unless `weights` is given (averaged or gathered ones), the weights.
+        directory: the folder to make.
+        tokenizer_files: files copied into it under their own names (`tokenizer.json`, `tokenizer_config.json`).
+        bos_id: written to both configurations where the tokenizer has one.
+        eos_id: likewise.
+        weights: full tensors by parameter name.
+
+    Raises:
+        StoreError: writing failed; nothing half-written stays.
+    """
+    directory = Path(directory)
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        _write(temporary, model, weights, bos_id, eos_id)
+        for source in tokenizer_files:
+            shutil.copyfile(source, temporary / Path(source).name)
+        _publish(temporary, directory)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise StoreError(
+            f"the model could not be written: {error.strerror or error}",
+            where=str(directory),
+            remedy="free space or choose another folder, then run again",
+        ) from error
+    return directory
+
+
+def hf_config(config: LlamaConfig, *, bos_id: int | None = None, eos_id: int | None = None) -> dict[str, Any]:
+    """The content of `config.json`, RoPE both as transformers 5 looks for it and as older readers do."""
+    rope: dict[str, Any] = {"rope_type": "default", **(config.rope_scaling or {}), "rope_theta": config.rope_theta}
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.num_key_value_heads,
+        "head_dim": config.head_dim,
+        "max_position_embeddings": config.max_position_embeddings,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": config.rope_scaling,
+        "rope_parameters": rope,
+        "rms_norm_eps": config.rms_norm_eps,
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "attention_dropout": 0.0,
+        "initializer_range": config.hidden_size**-0.5,
+        "use_cache": True,
+        "bos_token_id": bos_id,
+        "eos_token_id": eos_id,
+        "dtype": "float32",
+        "torch_dtype": "float32",
+    }
+
+
+def _write(
+    folder: Path, model: Llama, weights: Mapping[str, Tensor] | None, bos_id: int | None, eos_id: int | None
+) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    source = weights if weights is not None else dict(model.named_parameters())
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.items()}
+    if model.config.tie_word_embeddings:
+        tensors.pop("lm_head.weight", None)
+    config = hf_config(model.config, bos_id=bos_id, eos_id=eos_id)
+    generation = {"bos_token_id": bos_id, "eos_token_id": eos_id, "do_sample": True, "temperature": 1.0, "top_p": 1.0}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
+    try:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+def _publish(temporary: Path, directory: Path) -> None:
+    for path in [*temporary.iterdir(), temporary]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    if directory.exists():
+        shutil.rmtree(directory)
+    temporary.rename(directory)
