@@ -120,7 +120,7 @@ def test_initialisation_follows_the_facts():
         scale = 1 / 128 if "embed_tokens" in name else parameter.shape[1] ** -0.5
         assert parameter.abs().max() <= 3 * scale
         # A normal cut at 3 sigma has a standard deviation of 0.9866.
-        assert float(parameter.std()) == pytest.approx(0.9866 * scale, rel=0.02)
+        assert parameter.std().item() == pytest.approx(0.9866 * scale, rel=0.02)
 
 
 def test_weights_depend_on_seed_and_name_only():

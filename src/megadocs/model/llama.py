@@ -121,7 +121,11 @@ class Llama(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
-        cos, sin = rope_tables(config, config.max_position_embeddings)
+        self.reset_rope()
+
+    def reset_rope(self) -> None:
+        """Make the position tables (again: after construction on the meta device)."""
+        cos, sin = rope_tables(self.config, self.config.max_position_embeddings)
         self.register_buffer("rope_cos", cos, persistent=False)
         self.register_buffer("rope_sin", sin, persistent=False)
 
