@@ -10,7 +10,7 @@ import pytest
 
 from megadocs.errors import RecipeError
 from megadocs.recipe import ExtraStream, MixtureConfig, StreamConfig, TrainConfig
-from megadocs.streams import Mixture, Stream, build_mixture, build_streams, rank_part
+from megadocs.streams import Mixture, build_mixture, build_streams, rank_part
 from streams.helpers import RowSpec, make_table, rephrased
 
 SEED = 42

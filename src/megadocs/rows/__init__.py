@@ -1,1 +1,29 @@
+"""Rows: text tokenised once into immutable, content-named segments, with provenance per row."""
 
+from megadocs.rows.build import (
+    build_real_rows,
+    build_rephrase_rows,
+    build_rows,
+    build_self_distilled_rows,
+    build_stretched_rows,
+)
+from megadocs.rows.manifest import MissingCount, RowsManifest, iter_store_problems, verify_manifest
+from megadocs.rows.row_store import RowStore, open_rows
+from megadocs.rows.segment import SegmentEntry
+from megadocs.rows.source import SourceRow
+
+__all__ = [
+    "MissingCount",
+    "RowStore",
+    "RowsManifest",
+    "SegmentEntry",
+    "SourceRow",
+    "build_real_rows",
+    "build_rephrase_rows",
+    "build_rows",
+    "build_self_distilled_rows",
+    "build_stretched_rows",
+    "iter_store_problems",
+    "open_rows",
+    "verify_manifest",
+]

@@ -1,0 +1,211 @@
+"""Building rows: documents and generations in, immutable segments and a manifest out.
+
+    manifest = build_real_rows(documents, tokenizer, segments_dir)
+    manifest = build_rephrase_rows(generations_parquet, tokenizer, segments_dir, num_generations=4)
+    manifest = build_stretched_rows(documents, generations_parquet, tokenizer, segments_dir, num_generations=4)
+
+One segment holds one kind and one generation, rows in the order of document ids. So the rephrases of G = 2 are the
+first two segments of G = 4, byte for byte; stretched rows of another G are further segments. Memory stays flat: rows
+stream through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from megadocs.documents import Document
+from megadocs.errors import InputError
+from megadocs.rows.encode import RowTokenizer, encode_sources
+from megadocs.rows.generations import Generation, iter_generations
+from megadocs.rows.manifest import LISTED_DOCUMENTS, MissingCount, RowsManifest
+from megadocs.rows.segment import SegmentEntry, SegmentWriter, remove_stale_partials
+from megadocs.rows.source import SourceRow, real_sources, stretched_sources
+
+
+def build_real_rows(
+    documents: Iterable[Document], tokenizer: RowTokenizer, segments_dir: str | Path, *, num_workers: int = 1
+) -> RowsManifest:
+    """Rows of real documents, whatever their order.
+
+    Raises:
+        InputError: no documents, an empty one, or two of one id.
+    """
+    ordered = sorted(documents, key=lambda document: document.id)
+    return build_rows(real_sources(ordered), tokenizer, segments_dir, num_workers=num_workers)
+
+
+def build_rephrase_rows(
+    generations: str | Path,
+    tokenizer: RowTokenizer,
+    segments_dir: str | Path,
+    *,
+    num_generations: int | None = None,
+    documents: Collection[str] | None = None,
+    num_workers: int = 1,
+) -> RowsManifest:
+    """Rows of rephrases from an export of generations.
+
+    Args:
+        generations: Parquet file, sorted by document id and generation.
+        num_generations: keep generations below this; None: all.
+        documents: ids to keep; None: all.
+
+    Raises:
+        InputError: the file is unreadable, holds no usable rephrase, or fewer generations than asked for.
+    """
+    account = _Account("rephrase")
+
+    def sources() -> Iterator[SourceRow]:
+        for item in iter_generations(generations, "rephrase"):
+            if num_generations is not None and item.generation >= num_generations:
+                continue
+            if item.document_id is None or (documents is not None and item.document_id not in documents):
+                continue
+            account.add(item.document_id, item.is_usable)
+            if item.is_usable:
+                yield SourceRow(item.document_id, "rephrase", item.generation, item.text)
+
+    manifest = build_rows(sources(), tokenizer, segments_dir, num_workers=num_workers, account=account)
+    if num_generations is not None and len(manifest.segments) < num_generations:
+        raise InputError(
+            f"rows of {num_generations} rephrases each were asked for; the file has {len(manifest.segments)}",
+            where=str(generations),
+            remedy=f"run `megadocs generate` with generate.rephrase.num_generations={num_generations}",
+        )
+    return manifest
+
+
+def build_stretched_rows(
+    documents: Sequence[Document],
+    generations: str | Path,
+    tokenizer: RowTokenizer,
+    segments_dir: str | Path,
+    *,
+    num_generations: int,
+    think_open: str = "<think>",
+    think_close: str = "</think>",
+    kind: str = "latent_thoughts",
+    num_workers: int = 1,
+) -> RowsManifest:
+    """Rows of stretched documents: each text with the thoughts of this G at their split points.
+
+    Args:
+        generations: Parquet file with thoughts, sorted by document id and generation.
+        num_generations: G. Thoughts asked for with another G are left alone: split points do not nest.
+        kind: latent_thoughts, or thoughts_appended (a control: the thoughts behind the text).
+
+    Raises:
+        InputError: the file is unreadable or holds no thought of this G.
+    """
+    if kind not in ("latent_thoughts", "thoughts_appended"):
+        raise ValueError(f"not a stretched kind: {kind!r}")
+    account = _Account(kind)
+    wanted = {document.id for document in documents}
+
+    def thoughts() -> Iterator[Generation]:
+        for item in iter_generations(generations, "thought"):
+            if item.num_generations == num_generations and item.document_id in wanted:
+                account.add(item.document_id or "", item.is_usable)
+                yield item
+
+    sources = stretched_sources(
+        documents, thoughts(), num_generations=num_generations, kind=kind,
+        think_open=think_open, think_close=think_close,
+    )  # fmt: skip
+    manifest = build_rows(sources, tokenizer, segments_dir, num_workers=num_workers, account=account)
+    if not account.wanted:
+        raise InputError(
+            f"the file holds no thought of G = {num_generations} for these documents",
+            where=str(generations),
+            remedy=f"run `megadocs generate` with generate.thought.num_generations={num_generations}",
+        )
+    return manifest
+
+
+def build_self_distilled_rows(
+    generations: str | Path, tokenizer: RowTokenizer, segments_dir: str | Path, *, num_workers: int = 1
+) -> RowsManifest:
+    """Rows of unconditional samples (records without a document id); each row's document is the sample itself."""
+    account = _Account("self_distilled")
+
+    def sources() -> Iterator[SourceRow]:
+        for item in iter_generations(generations):
+            if item.document_id is None:
+                account.add(item.identity, item.is_usable)
+                if item.is_usable:
+                    yield SourceRow(item.identity, "self_distilled", item.generation, item.text)
+
+    return build_rows(sources(), tokenizer, segments_dir, num_workers=num_workers, account=account)
+
+
+def build_rows(
+    sources: Iterable[SourceRow],
+    tokenizer: RowTokenizer,
+    segments_dir: str | Path,
+    *,
+    num_workers: int = 1,
+    account: _Account | None = None,
+) -> RowsManifest:
+    """Rows of any sources: one segment per (kind, generation), rows in the order given.
+
+    Raises:
+        InputError: there are no rows, a row is empty, or a document occurs twice in one segment.
+        StoreError: the segments could not be written; nothing half-written stays visible.
+    """
+    remove_stale_partials(segments_dir)
+    writers: dict[tuple[str, int], SegmentWriter] = {}
+    last_document: dict[tuple[str, int], str] = {}
+    try:
+        for row, tokens in encode_sources(sources, tokenizer, num_workers=num_workers):
+            key = _segment_key(row)
+            if key not in writers:
+                writers[key] = SegmentWriter(segments_dir, tokenizer.vocab_size)
+            elif last_document[key] == row.document_id:
+                raise InputError(
+                    f"two rows of kind {row.kind!r}, generation {row.generation}, belong to one document",
+                    where=row.document_id,
+                    remedy="ids must be unique",
+                )
+            last_document[key] = row.document_id
+            writers[key].append(row, tokens)
+        if not writers:
+            raise InputError("there are no rows to build", where=str(segments_dir), remedy="generate some text first")
+        entries: list[SegmentEntry] = []
+        for key in sorted(writers):
+            entries.append(writers.pop(key).close())
+    finally:
+        for writer in writers.values():
+            writer.discard()
+    missing = () if account is None else (account.count(),)
+    return RowsManifest(
+        tuple(entries), tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.separators_per_row, missing
+    )
+
+
+def _segment_key(row: SourceRow) -> tuple[str, int]:
+    """Which segment a row goes to: one per kind and generation.
+
+    Unconditional samples are numbered through, so theirs hold generations 0, 1, 2-3, 4-7, 8-15, ...
+    """
+    return row.kind, row.generation.bit_length() if row.kind == "self_distilled" else row.generation
+
+
+class _Account:
+    """Counts generations asked for and missing while they stream by."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.wanted = 0
+        self._missing = 0
+        self._documents: set[str] = set()
+
+    def add(self, document_id: str, is_usable: bool) -> None:
+        self.wanted += 1
+        if not is_usable:
+            self._missing += 1
+            self._documents.add(document_id)
+
+    def count(self) -> MissingCount:
+        listed = tuple(sorted(self._documents)[:LISTED_DOCUMENTS])
+        return MissingCount(self.kind, self.wanted, self._missing, len(self._documents), listed)
