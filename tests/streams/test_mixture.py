@@ -198,8 +198,8 @@ def test_ranks_split_a_step_and_see_the_same_windows() -> None:
     for world_size in (1, 2, 4):
         parts = [rank_part(step, rank, world_size) for rank in range(world_size)]
         assert [window for part in parts for window in part] == step
-        stacked = np.concatenate([mixture.read_batch(1, rank=r, world_size=world_size) for r in range(world_size)])
-        assert np.array_equal(stacked, mixture.read_batch(1))
+        stacked = np.concatenate([mixture.read_batch(1, rank=r, world_size=world_size)[0] for r in range(world_size)])
+        assert np.array_equal(stacked, mixture.read_batch(1)[0])
     with pytest.raises(RecipeError, match="do not divide"):
         rank_part(step, 0, 3)
 

@@ -2,7 +2,7 @@
 
     mixture = build_mixture(streams, config=recipe.mixture, train=recipe.train, seed=0)
     mixture.window_ids(step)           # batch_size WindowIds; needs no loader state, knows no world size
-    mixture.read_batch(step)           # (B, T) int32
+    tokens, segments = mixture.read_batch(step)        # (B, T) int32 each; segments None unless a boundary is set
 
 Counts are exact over the run: after block b a stream has given floor((b + 1) * block * share) windows, the last
 stream the rest. Within a block the order is a permutation keyed by the block's index. docs/ordering.md is the
@@ -100,9 +100,12 @@ class Mixture:
             for owner, slot in zip(owners.tolist(), slots.tolist(), strict=True)
         ]
 
-    def read_batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> npt.NDArray[np.int32]:
-        """Tokens of a rank's part of a step, shape (batch_size / world_size, T)."""
-        return self.read_windows(rank_part(self.window_ids(step), rank, world_size))
+    def read_batch(
+        self, step: int, *, rank: int = 0, world_size: int = 1
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32] | None]:
+        """Tokens and attention segments (or None) of a rank's part of a step, both (batch_size / world_size, T)."""
+        windows = rank_part(self.window_ids(step), rank, world_size)
+        return self.read_windows(windows), self.read_segments(windows)
 
     def read_windows(self, windows: Sequence[WindowId]) -> npt.NDArray[np.int32]:
         """Tokens of any windows of these streams, in the order given, shape (B, T)."""
