@@ -1,6 +1,6 @@
 """The student: a Llama with Hugging Face's parameter names, its initialisation, loss, import and export.
 
-Shapes and counts (`config`) need no torch; what does is loaded at its first use, so that `megadocs plan` answers at once.
+Names are loaded when first used: the shapes (`resolve_config`, `PRESETS`) without torch, all else with it.
 """
 
 from __future__ import annotations
@@ -8,18 +8,26 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from megadocs.model.config import PRESETS, LlamaConfig, resolve_config
-
 if TYPE_CHECKING:
+    from megadocs.model.config import PRESETS, LlamaConfig, resolve_config
     from megadocs.model.hf_export import export_hf
+    from megadocs.model.hf_import import import_hf
     from megadocs.model.llama import Llama, build_model
 
-_NEEDS_TORCH = {"Llama": "llama", "build_model": "llama", "export_hf": "hf_export"}
+__all__ = ["PRESETS", "Llama", "LlamaConfig", "build_model", "export_hf", "import_hf", "resolve_config"]
 
-__all__ = ["PRESETS", "Llama", "LlamaConfig", "build_model", "export_hf", "resolve_config"]
+_MODULES = {
+    "PRESETS": "config",
+    "LlamaConfig": "config",
+    "resolve_config": "config",
+    "export_hf": "hf_export",
+    "import_hf": "hf_import",
+    "Llama": "llama",
+    "build_model": "llama",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_TORCH:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -4,7 +4,7 @@ Everything here is a pure function of identities, seeds and numbers over the arr
 docs/ordering.md specifies it to the bit.
 """
 
-from megadocs.streams.build import REAL_STREAM, build_mixture, build_streams, data_seed, required_kinds
+from megadocs.streams.build import REAL_STREAM, build_mixture, build_streams, data_seed, required_kinds, synthetic_parts
 from megadocs.streams.fingerprint import rows_digest, stream_fingerprint
 from megadocs.streams.mixture import Mixture, StreamExposure, rank_part
 from megadocs.streams.orderings import Ordering, OrderingOptions
@@ -32,4 +32,5 @@ __all__ = [
     "rows_digest",
     "select_rows",
     "stream_fingerprint",
+    "synthetic_parts",
 ]

@@ -38,7 +38,7 @@ def required_kinds(stream: StreamConfig, mixture: MixtureConfig, *, allow_code: 
     kinds: set[str] = set()
     if uses_real_stream(mixture):
         kinds.add("real")
-    for part in _synthetic_parts(stream, mixture):
+    for part in synthetic_parts(stream, mixture):
         kinds.update(find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code).kinds)
     return kinds
 
@@ -97,7 +97,7 @@ def build_streams(
         selection = select_rows(table, Wanted(("real",)), real_documents)
         order = orderings.similarity if stream.real_order == "similarity" else orderings.simple
         add(REAL_STREAM, order, selection, OrderingOptions(), Decimal(1))
-    for part in _synthetic_parts(stream, mixture):
+    for part in synthetic_parts(stream, mixture):
         plan = find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code)
         selection = select_rows(
             table,
@@ -146,7 +146,7 @@ def data_seed(mixture: MixtureConfig, seed: int) -> int:
     return seed if mixture.data_seed is None else mixture.data_seed
 
 
-def _synthetic_parts(stream: StreamConfig, mixture: MixtureConfig) -> list[ExtraStream]:
+def synthetic_parts(stream: StreamConfig, mixture: MixtureConfig) -> list[ExtraStream]:
     """The arm's synthetic streams, the main one (weight 1) first; none when the mixture takes nothing from them."""
     if mixture.separate_real_stream and mixture.synthetic_fraction == 0:
         return []
