@@ -17,9 +17,9 @@ from typing import Any
 
 from torch import Tensor
 
-from megadocs.errors import StoreError
 from megadocs.model.config import LlamaConfig
 from megadocs.model.llama import Llama
+from megadocs.store.files import fsync_directory, fsync_file, store_error
 
 
 def export_hf(
@@ -56,11 +56,7 @@ def export_hf(
         _publish(temporary, directory)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise StoreError(
-            f"the model could not be written: {error.strerror or error}",
-            where=str(directory),
-            remedy="free space or choose another folder, then run again",
-        ) from error
+        raise store_error("the model could not be written", directory, error) from error
     return directory
 
 
@@ -117,12 +113,13 @@ def _write(
 
 
 def _publish(temporary: Path, directory: Path) -> None:
-    for path in [*temporary.iterdir(), temporary]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for path in temporary.iterdir():
+        fsync_file(path)
+    fsync_directory(temporary)
+    retired = directory.with_name(f".{directory.name}.retired")
+    shutil.rmtree(retired, ignore_errors=True)
     if directory.exists():
-        shutil.rmtree(directory)
+        directory.rename(retired)
     temporary.rename(directory)
+    fsync_directory(directory.parent)
+    shutil.rmtree(retired, ignore_errors=True)

@@ -13,10 +13,8 @@ with a warning, or is refused under `strict`; with none whole left the run is re
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -25,7 +23,8 @@ from typing import Any
 
 from torch import Tensor
 
-from megadocs.errors import DamagedError, StoreError
+from megadocs.errors import DamagedError
+from megadocs.store.files import file_sha256, fsync_directory, fsync_file, store_error, write_json_atomic
 
 _NAME = re.compile(r"step-(\d{8,})")
 _TENSORS = "tensors.safetensors"
@@ -69,10 +68,10 @@ class CheckpointStore:
             if target.exists():
                 shutil.rmtree(target)
             temporary.rename(target)
-            _sync(self.directory)
+            fsync_directory(self.directory)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise self._store_error(error) from error
+            raise store_error("the checkpoint could not be written", self.directory, error) from error
         for old in self.steps()[: -self.keep]:
             self._remove(old)
         return target
@@ -115,14 +114,6 @@ class CheckpointStore:
         except OSError as error:
             _log.warning("the old checkpoint of step %d could not be removed: %s", step, error)
 
-    def _store_error(self, error: OSError) -> StoreError:
-        free = shutil.disk_usage(self.directory).free if self.directory.is_dir() else None
-        return StoreError(
-            f"the checkpoint could not be written: {error.strerror or error} ({free} bytes free)",
-            where=str(self.directory),
-            remedy="free space, then run again: it resumes from the checkpoint before this one",
-        )
-
 
 def _write_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     from safetensors import SafetensorError
@@ -133,13 +124,15 @@ def _write_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    _sync(path)
-    record = {"format": _FORMAT, "step": step, "bytes": path.stat().st_size, "sha256": _sha256(path), "state": state}
-    with (folder / _STATE).open("x", encoding="utf-8") as file:
-        json.dump(record, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync(folder)
+    fsync_file(path)
+    record = {
+        "format": _FORMAT,
+        "step": step,
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "state": state,
+    }
+    write_json_atomic(folder / _STATE, record)
 
 
 def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
@@ -152,7 +145,7 @@ def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
         expected = (record["format"], record["step"], record["bytes"])
         if expected != (_FORMAT, step, path.stat().st_size):
             raise _damaged(folder, f"{_STATE} does not describe {_TENSORS} of step {step}")
-        if record["sha256"] != _sha256(path):
+        if record["sha256"] != file_sha256(path):
             raise _damaged(folder, f"{_TENSORS} has other bytes than were written")
         return Checkpoint(step, load_file(path), record["state"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -161,16 +154,3 @@ def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
 
 def _damaged(folder: Path, what: str) -> DamagedError:
     return DamagedError(what, where=str(folder), remedy="remove this folder to go on from the checkpoint before it")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import DamagedError, TrainingError
+from megadocs.errors import TrainingError
 from megadocs.recipe.training import ModelConfig, TrainConfig
+from megadocs.store.files import read_json
 
 #: Fields of TrainConfig that do not decide the result.
 _OPERATIONAL = {
@@ -60,11 +61,7 @@ def check_identity(path: Path, identity: dict[str, Any]) -> bool:
     """Whether a run lives here already; TrainingError if it is another one."""
     if not path.exists():
         return False
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedError("the run's description is not JSON", where=str(path), remedy="restore it") from error
-    changed = differences(old, identity)
+    changed = differences(read_json(path), identity)
     if changed:
         raise TrainingError(
             "this folder holds another run; what differs (there -> here):\n    " + "\n    ".join(changed),

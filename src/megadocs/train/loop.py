@@ -15,8 +15,6 @@ by number, so resuming needs no state of a reader.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +29,7 @@ from torch import Tensor
 from megadocs.errors import TrainingError
 from megadocs.model import Llama, build_model, export_hf
 from megadocs.recipe.training import ModelConfig, TrainConfig
+from megadocs.store.files import read_json, write_json_atomic
 from megadocs.train.checkpoint import CheckpointStore
 from megadocs.train.identity import check_identity, run_identity
 from megadocs.train.metrics_log import MetricsLog
@@ -209,7 +208,6 @@ def run_training(
                 last_saved = clock()
 
     seconds = seconds_before + clock() - start
-    log.close()
     model_dir = export_hf(model, output_dir / "model", tokenizer_files=tokenizer_files, bos_id=bos_id, eos_id=eos_id)
     summary = TrainSummary(
         final_loss=loss_value,
@@ -221,7 +219,7 @@ def run_training(
         num_parameters=model.config.num_parameters,
         model_dir=model_dir.name,
     )
-    write_atomic(output_dir / "summary.json", asdict(summary))
+    write_json_atomic(output_dir / "summary.json", asdict(summary))
     return summary
 
 
@@ -290,23 +288,13 @@ def evaluation_mode(model: Llama) -> Iterator[None]:
     model.train()
 
 
-def write_atomic(path: Path, value: dict[str, Any]) -> None:
-    """JSON to a temporary file beside `path`, synced and renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def _claim(path: Path, identity: dict[str, Any]) -> None:
     if not check_identity(path, identity):
-        write_atomic(path, identity)
+        write_json_atomic(path, identity)
 
 
 def _finished(output_dir: Path) -> TrainSummary | None:
     path = output_dir / "summary.json"
     if not path.exists() or not (output_dir / "model" / "config.json").exists():
         return None
-    return TrainSummary(**json.loads(path.read_text(encoding="utf-8")))
+    return TrainSummary(**read_json(path))

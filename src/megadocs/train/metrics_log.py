@@ -9,73 +9,57 @@ their digits.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import DamagedError, StoreError
+from megadocs.errors import DamagedError
+from megadocs.store.files import append_json_line, fsync_file, iter_json_lines, store_error
 
 
 class MetricsLog:
-    """Append-only JSON lines, opened once, one write call a record."""
+    """The metrics file of one run; exists from construction on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        path.touch()
 
     def append(self, record: dict[str, Any]) -> None:
-        """Write one record (StoreError if the disk is full)."""
-        data = (json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n").encode("utf-8")
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-        except OSError as error:
-            raise _store_error(self.path, error) from error
+        """Write one record in one call (StoreError if the disk is full)."""
+        append_json_line(self.path, record)
 
     def sync(self) -> None:
         """Force the records to the disk."""
         try:
-            os.fsync(self._descriptor)
+            fsync_file(self.path)
         except OSError as error:
-            raise _store_error(self.path, error) from error
+            raise store_error("cannot sync", self.path, error) from error
 
     def keep_until(self, step: int) -> None:
         """Drop a torn last line and the records of later steps."""
-        kept = [line for line in _whole_lines(self.path) if _step_of(line, self.path) <= step]
+        size = 0
         try:
-            os.truncate(self.path, sum(len(line) for line in kept))
+            with self.path.open("rb") as file:
+                for line, record in zip(file, iter_json_lines(self.path), strict=False):
+                    if _step_of(record, self.path) > step:
+                        break
+                    size += len(line)
+            os.truncate(self.path, size)
         except OSError as error:
-            raise _store_error(self.path, error) from error
-
-    def close(self) -> None:
-        """Close the file; appending afterwards is an error."""
-        os.close(self._descriptor)
+            raise store_error("cannot shorten", self.path, error) from error
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All whole records of a metrics file, in order."""
-    return [json.loads(line) for line in _whole_lines(path)]
+    return list(iter_json_lines(path))
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-
-
-def _step_of(line: bytes, path: Path) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError) as error:
+def _step_of(record: dict[str, Any], path: Path) -> int:
+    step = record.get("step")
+    if not isinstance(step, int):
         raise DamagedError(
             "a line of the metrics is not a record of a step",
             where=str(path),
-            remedy="restore the file or start the run anew",
-        ) from error
-
-
-def _store_error(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"the metrics could not be written: {error.strerror}",
-        where=str(path),
-        remedy="free space, then run again: it resumes",
-    )
+            remedy="restore the file, or start the run anew in another folder",
+        )
+    return step
