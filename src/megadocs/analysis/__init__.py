@@ -1,1 +1,20 @@
+"""Statistics from per-document scores: paired differences, intervals, data efficiency. numpy and scipy, no torch."""
 
+from megadocs.analysis.experiment import analyze_experiment
+from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
+from megadocs.analysis.statement import answer_sentences
+from megadocs.analysis.tables import RunFacts, RunScores, ScoreBlock, build_block, scores_of_run
+
+__all__ = [
+    "RunFacts",
+    "RunScores",
+    "ScoreBlock",
+    "analyze_experiment",
+    "answer_sentences",
+    "build_block",
+    "dump_results",
+    "json_form",
+    "number_of",
+    "parse_results",
+    "scores_of_run",
+]

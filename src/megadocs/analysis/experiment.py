@@ -1,0 +1,292 @@
+"""The analysis of one experiment: scores and run facts in, one `results` dictionary out.
+
+    results = analyze_experiment(scores, runs, AnalysisConfig(), name="quickstart", expected=[("real_only", 0), ...])
+    write_bytes_atomic(path, dump_results(results))
+
+Every set and mode that was scored gets the same treatment; the headline is one of them (by default the test documents,
+windowed as in training). Missing runs are named, never filled in; NaN stays NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from megadocs.analysis.efficiency import (
+    RealCurve,
+    measured_multiple,
+    multiple_interval,
+    seed_noise_draws,
+)
+from megadocs.analysis.paired import Difference, PairedLosses, SeedNoise, holm, paired_difference, pooled_seed_noise
+from megadocs.analysis.resample import bootstrap_losses, percentile_interval, unit_index
+from megadocs.analysis.results_json import SCHEMA, SCHEMA_VERSION, json_form
+from megadocs.analysis.statement import answer_sentences
+from megadocs.analysis.tables import FloatArray, RunFacts, RunScores, ScoreBlock, build_block
+from megadocs.errors import AnalysisError
+from megadocs.recipe import AnalysisConfig
+from megadocs.seeding import derive_seed
+
+COVERS = {
+    "loss": "documents: the bootstrap over documents, the measured seeds held fixed",
+    "difference": "documents and seeds: bootstrap variance over documents plus variance over seeds, Student's t",
+    "data_efficiency": "documents and seeds: document draws with seed noise on the arm and on the real-only curve",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    config: AnalysisConfig
+    facts: Mapping[tuple[str, int], RunFacts]
+    arms: Sequence[str]
+    curve: Sequence[str]
+    groups: Mapping[str, str] | None
+
+
+def analyze_experiment(
+    scores: Iterable[RunScores],
+    runs: Sequence[RunFacts],
+    config: AnalysisConfig,
+    *,
+    name: str = "experiment",
+    expected: Sequence[tuple[str, int]] = (),
+    curve_arms: Sequence[str] | None = None,
+    groups: Mapping[str, str] | None = None,
+    headline: tuple[str, str] = ("test", "windowed"),
+) -> dict[str, Any]:
+    """Analyse one experiment.
+
+    Args:
+        scores: every run's scores (`scores_of_run`).
+        runs: one `RunFacts` per finished run.
+        config: confidence, resamples, seed, baseline.
+        name: the experiment's name.
+        expected: every (arm, seed) the recipe asks for, in its order; gives the arms' order and names what is missing.
+        curve_arms: arms of the real-only curve; by default all without synthetic tokens, one per number of real tokens.
+        groups: document id -> source; whole sources are resampled. None: documents are.
+        headline: set and mode of the answer; where it was not scored, the first that was.
+
+    Returns:
+        The results (schema in `results_json`), JSON values only.
+
+    Raises:
+        AnalysisError: no scores, no facts for a scored run, or an unknown curve arm.
+    """
+    tables = list(scores)
+    facts = {(run.arm, run.seed): run for run in runs}
+    keys = sorted({(table.set_name, table.mode) for table in tables}, key=lambda key: (key != headline, key))
+    if not keys:
+        raise AnalysisError("there are no scores to analyse", remedy="finish at least one run and evaluate it")
+    unknown = sorted({(table.arm, table.seed) for table in tables} - set(facts))
+    if unknown:
+        raise AnalysisError(
+            f"no run facts for {unknown[0][0]}, seed {unknown[0][1]}", remedy="pass one RunFacts per run"
+        )
+    arms = list(dict.fromkeys([arm for arm, _ in expected] + [run.arm for run in runs]))
+    curve, warnings = _curve_arms(arms, runs, config.baseline, curve_arms)
+    setting = _Setting(config, facts, arms, curve, groups)
+    blocks = [build_block(tables, *key) for key in keys]
+    results: dict[str, Any] = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "confidence": config.confidence,
+        "num_bootstrap": config.num_bootstrap,
+        "bootstrap_seed": config.seed,
+        "baseline": config.baseline,
+        "headline": {"set": keys[0][0], "mode": keys[0][1]},
+        "covers": COVERS,
+        "arms": [_arm_facts(arm, runs) for arm in arms],
+        "runs": [_run_row(run, blocks) for run in sorted(runs, key=lambda run: (arms.index(run.arm), run.seed))],
+        "missing": _missing(expected, facts, blocks),
+        "more_tokens": _more_tokens(arms, runs, config.baseline),
+        "sets": [_analyze_block(block, setting) for block in blocks],
+        "warnings": warnings + _headline_warning(keys[0], headline),
+    }
+    plain: dict[str, Any] = json_form(results)
+    plain["answer"] = answer_sentences(plain)
+    return plain
+
+
+def _analyze_block(block: ScoreBlock, setting: _Setting) -> dict[str, Any]:
+    config = setting.config
+    draws = bootstrap_losses(block, config.num_bootstrap, config.seed, setting.groups)
+    num_units = unit_index(block, setting.groups)[1]
+    table = PairedLosses(block.runs, block.losses(), draws, num_units)
+    noise = pooled_seed_noise(table.runs, table.losses)
+    arms = [arm for arm in setting.arms if table.arm_runs(arm)]
+    synthetic = [arm for arm in arms if _mean_fact(setting, arm, "synthetic_tokens") > 0]
+    others = [arm for arm in arms if arm != config.baseline] if config.baseline in arms else []
+    pairs = [(first, second) for index, first in enumerate(synthetic) for second in synthetic[index + 1 :]]
+    return {
+        "set": block.set_name,
+        "mode": block.mode,
+        "num_documents": len(block.document_ids),
+        "num_tokens": int(block.num_tokens.sum()),
+        "num_bytes": int(block.num_bytes.sum()),
+        "resampled": "documents" if setting.groups is None else "sources",
+        "num_resampled": num_units,
+        "seed_sd": None if noise.variance is None else math.sqrt(noise.variance),
+        "seed_degrees": noise.degrees,
+        "losses": [_loss_row(arm, table, block.bits_per_byte(), config.confidence) for arm in arms],
+        "differences": _compare([(arm, config.baseline) for arm in others], table, noise, config.confidence),
+        "pairs": _compare(pairs, table, noise, config.confidence),
+        **_efficiency(table, noise, setting, arms),
+    }
+
+
+def _loss_row(arm: str, table: PairedLosses, bits: FloatArray, confidence: float) -> dict[str, Any]:
+    runs = table.arm_runs(arm)
+    rows = [runs[seed] for seed in sorted(runs)]
+    losses = table.losses[rows]
+    return {
+        "arm": arm,
+        "loss": float(losses.mean()),
+        "interval": percentile_interval(table.draws[:, rows].mean(axis=1), confidence),
+        "bits_per_byte": float(bits[rows].mean()),
+        "num_seeds": len(rows),
+        "seeds": [{"seed": seed, "loss": float(table.losses[runs[seed]])} for seed in sorted(runs)],
+        "seed_sd": float(np.std(losses, ddof=1)) if len(rows) > 1 else None,
+    }
+
+
+def _compare(
+    pairs: Sequence[tuple[str, str]], table: PairedLosses, noise: SeedNoise, confidence: float
+) -> list[Difference]:
+    found = [paired_difference(table, first, second, noise, confidence) for first, second in pairs]
+    differences = [difference for difference in found if difference is not None]
+    adjusted = holm([difference.p_value for difference in differences])
+    return [
+        replace(
+            difference,
+            p_holm=p_holm,
+            verdict="separated" if p_holm is not None and p_holm < 1 - confidence else "not separated",
+        )
+        for difference, p_holm in zip(differences, adjusted, strict=True)
+    ]
+
+
+def _efficiency(table: PairedLosses, noise: SeedNoise, setting: _Setting, arms: Sequence[str]) -> dict[str, Any]:
+    names = [arm for arm in setting.curve if arm in arms]
+    rows = {arm: sorted(table.arm_runs(arm).values()) for arm in arms}
+    means = {arm: float(table.losses[rows[arm]].mean()) for arm in arms}
+    tokens = {arm: _mean_fact(setting, arm, "real_tokens") for arm in names}
+    points = [{"arm": arm, "real_tokens": tokens[arm], "loss": means[arm]} for arm in names]
+    if setting.config.baseline not in names or len(names) < 2:
+        reason = "needs the baseline and at least one real-only arm with more documents"
+        return {"curve": points, "data_efficiency": [], "no_data_efficiency": reason}
+    curve = RealCurve(
+        tuple(names),
+        np.asarray([tokens[arm] for arm in names]),
+        np.asarray([means[arm] for arm in names]),
+        names.index(setting.config.baseline),
+    )
+    if not curve.is_falling():
+        reason = "the measured real-only loss does not fall with every increase of real documents"
+        return {"curve": points, "data_efficiency": [], "no_data_efficiency": reason}
+    seed = derive_seed(setting.config.seed, "seed noise")
+    shifts = seed_noise_draws(noise, [len(rows[arm]) for arm in arms], len(table.draws), seed)
+    draws = {arm: table.draws[:, rows[arm]].mean(axis=1) + shifts[:, index] for index, arm in enumerate(arms)}
+    curve_draws = np.stack([draws[arm] for arm in names], axis=1)
+    efficiency = []
+    for arm in [arm for arm in arms if arm not in names]:
+        low, high = multiple_interval(draws[arm], curve_draws, curve, setting.config.confidence)
+        estimate = measured_multiple(means[arm], curve)
+        low, high = (low, high) if estimate is not None else (None, None)
+        efficiency.append({"arm": arm, "estimate": estimate, "lower": low, "upper": high})
+    return {"curve": points, "data_efficiency": efficiency, "no_data_efficiency": None}
+
+
+def _curve_arms(
+    arms: Sequence[str], runs: Sequence[RunFacts], baseline: str, chosen: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    tokens = {arm: [run.real_tokens for run in runs if run.arm == arm] for arm in arms}
+    if chosen is not None:
+        unknown = [arm for arm in chosen if arm not in tokens]
+        if unknown:
+            raise AnalysisError(f"no arm {unknown[0]!r} for the real-only curve", remedy=f"arms: {', '.join(arms)}")
+        names = [arm for arm in chosen if tokens[arm]]
+        return sorted(names, key=lambda arm: tokens[arm][0]), []
+    real = [arm for arm in arms if tokens[arm] and all(run.synthetic_tokens == 0 for run in runs if run.arm == arm)]
+    kept: dict[int, str] = {}
+    warnings = []
+    for arm in sorted(real, key=lambda arm: (arm != baseline, arms.index(arm))):
+        if tokens[arm][0] in kept:
+            warnings.append(f"{arm} has the real tokens of {kept[tokens[arm][0]]}: it is not on the real-only curve")
+        else:
+            kept[tokens[arm][0]] = arm
+    return [kept[num] for num in sorted(kept)], warnings
+
+
+def _mean_fact(setting: _Setting, arm: str, field: str) -> float:
+    values = [getattr(run, field) for (name, _), run in setting.facts.items() if name == arm]
+    return float(np.mean(values)) if values else 0.0
+
+
+def _arm_facts(arm: str, runs: Sequence[RunFacts]) -> dict[str, Any]:
+    own = [run for run in runs if run.arm == arm]
+    if not own:
+        return {"arm": arm, "kind": "missing", "seeds": []}
+    row: dict[str, Any] = {
+        "arm": arm,
+        "kind": "synthetic" if any(run.synthetic_tokens for run in own) else "real",
+        "seeds": sorted(run.seed for run in own),
+        "real_documents": own[0].real_documents,
+        "real_tokens": own[0].real_tokens,
+        "synthetic_tokens": own[0].synthetic_tokens,
+        "settings": dict(own[0].settings),
+    }
+    averaged = ("train_tokens", "num_steps", "real_epochs", "synthetic_epochs", "seconds", "num_parameters")
+    for field in (*averaged, "planned_real_epochs", "planned_synthetic_epochs", "final_training_loss"):
+        values = [getattr(run, field) for run in own if getattr(run, field) is not None]
+        row[field] = float(np.mean(values)) if values else None
+    return row
+
+
+def _run_row(run: RunFacts, blocks: Sequence[ScoreBlock]) -> dict[str, Any]:
+    losses = []
+    for block in blocks:
+        if (run.arm, run.seed) in block.runs:
+            index = block.runs.index((run.arm, run.seed))
+            losses.append({"set": block.set_name, "mode": block.mode, "loss": float(block.losses()[index])})
+    return {**json_form(run), "losses": losses}
+
+
+def _missing(
+    expected: Sequence[tuple[str, int]], facts: Mapping[tuple[str, int], RunFacts], blocks: Sequence[ScoreBlock]
+) -> list[dict[str, Any]]:
+    rows = [
+        {"arm": arm, "seed": seed, "reason": "no finished run"} for arm, seed in expected if (arm, seed) not in facts
+    ]
+    scored = {run for block in blocks for run in block.runs}
+    named = {(arm, seed) for block in blocks for arm, seed, _ in block.left_out}
+    rows += [
+        {"arm": arm, "seed": seed, "reason": "not scored"} for arm, seed in facts if (arm, seed) not in scored | named
+    ]
+    return rows + [
+        {"arm": arm, "seed": seed, "reason": f"{block.set_name}/{block.mode}: {reason}"}
+        for block in blocks
+        for arm, seed, reason in block.left_out
+    ]
+
+
+def _more_tokens(arms: Sequence[str], runs: Sequence[RunFacts], baseline: str) -> list[dict[str, Any]]:
+    tokens = {
+        arm: float(np.mean(values))
+        for arm in arms
+        if (values := [run.train_tokens for run in runs if run.arm == arm and run.train_tokens is not None])
+    }
+    base = tokens.get(baseline)
+    if not base:
+        return []
+    return [{"arm": arm, "train_tokens": num, "ratio": num / base} for arm, num in tokens.items() if num > base * 1.005]
+
+
+def _headline_warning(used: tuple[str, str], wanted: tuple[str, str]) -> list[str]:
+    if used == wanted:
+        return []
+    return [f"{wanted[0]}/{wanted[1]} was not scored: the headline is {used[0]}/{used[1]}"]

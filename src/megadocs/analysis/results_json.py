@@ -1,0 +1,79 @@
+"""The results file: one JSON document with a versioned schema, the same bytes whenever the numbers are the same.
+
+JSON has no NaN, and a NaN must neither vanish nor become 0: non-finite numbers are written as the strings "NaN",
+"Infinity" and "-Infinity". Floats keep ten significant digits, which is far below any interval here and above the last
+digits that differ between linear-algebra libraries.
+
+Schema 1, by key (docs/statistics.md says how each number is made):
+`schema`, `schema_version`, `name`, `confidence`, `num_bootstrap`, `bootstrap_seed`, `baseline`, `headline` {set, mode},
+`answer` [sentences], `covers` {what each interval covers}, `arms` [{arm, kind, seeds, facts averaged over seeds}],
+`runs` [facts and losses per run], `missing` [{arm, seed, reason}], `more_tokens` [{arm, train_tokens, ratio}],
+`sets` [{set, mode, counts, `losses`, `differences`, `pairs`, `curve`, `data_efficiency`}], `warnings` [text].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from megadocs.errors import AnalysisError
+
+SCHEMA = "megadocs.results"
+SCHEMA_VERSION = 1
+
+
+def json_form(value: Any) -> Any:
+    """Dataclasses, mappings, sequences and numbers as plain JSON values; see the module for floats."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: json_form(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): json_form(item) for key, item in value.items()}
+    if isinstance(value, str) or value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, Sequence):
+        return [json_form(item) for item in value]
+    number = float(value)
+    if math.isnan(number):
+        return "NaN"
+    if math.isinf(number):
+        return "Infinity" if number > 0 else "-Infinity"
+    return float(f"{number:.10g}")
+
+
+def number_of(value: Any) -> float:
+    """The float that `json_form` wrote; raises `AnalysisError` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise AnalysisError(f"not a number in the results: {value!r}", remedy="run `megadocs analyze` again")
+    try:
+        return float(value)
+    except ValueError as error:
+        raise AnalysisError(f"not a number in the results: {value!r}", remedy="run `megadocs analyze` again") from error
+
+
+def dump_results(results: Mapping[str, Any]) -> bytes:
+    """The results file's bytes: UTF-8, indented, final newline."""
+    return (json.dumps(results, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode("utf-8")
+
+
+def parse_results(data: bytes, where: str) -> dict[str, Any]:
+    """Read a results file.
+
+    Raises:
+        AnalysisError: not JSON, not a results file, or of a later schema.
+    """
+    remedy = "run `megadocs analyze` on the workspace again"
+    try:
+        value = json.loads(data)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise AnalysisError(f"the results are not JSON: {error}", where=where, remedy=remedy) from error
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        raise AnalysisError("this is not a results file of megadocs", where=where, remedy=remedy)
+    if value.get("schema_version") != SCHEMA_VERSION:
+        found = value.get("schema_version")
+        raise AnalysisError(
+            f"results of schema {found!r}; this version reads {SCHEMA_VERSION}", where=where, remedy=remedy
+        )
+    return value

@@ -1,0 +1,138 @@
+"""The answer in plain English: what the synthetic text was worth, how sure that is, and what it cost.
+
+Reads the results dictionary only, so that the sentences can be no better than the numbers printed below them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from megadocs.analysis.results_json import number_of
+
+_SETS = {"test": "held-out test", "validation": "validation"}
+
+
+def answer_sentences(results: Mapping[str, Any]) -> list[str]:
+    """The report's opening: the worth in real data, what is not separated, what the intervals cover, the cost."""
+    block = results["sets"][0]
+    first = "; ".join([_worth(results, block), *_not_separated(block)])
+    return [
+        f"{first}.",
+        *_against_baseline(results, block),
+        *_intervals(results, block),
+        *_cost(results),
+        *_missing(results),
+    ]
+
+
+def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
+    synthetic = {row["arm"] for row in results["arms"] if row["kind"] == "synthetic"}
+    rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
+    if rows:
+        rows.sort(key=lambda row: -_rank(row["estimate"]))
+        parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows)]
+        return f"Synthetic text was worth {_joined(parts)}"
+    drops = [row for row in block["differences"] if row["arm"] in synthetic]
+    if not drops:
+        return "There is no finished synthetic arm to compare with the baseline yet"
+    parts = [f"{_signed(row['difference'])} {_span(row['interval'])} with {row['arm']}" for row in drops]
+    reason = block["no_data_efficiency"] or "no multiplier can be read off the real-only curve"
+    where = _SETS.get(block["set"], block["set"])
+    return (
+        f"Synthetic text changed the {where} loss against {results['baseline']} by {_joined(parts)} nats per token; "
+        f"what that is worth in real data is not known ({reason})"
+    )
+
+
+def _worth_part(row: Mapping[str, Any], what: str) -> str:
+    interval = f"[{multiple_text(row['lower'])}, {multiple_text(row['upper'])}]"
+    return f"{multiple_text(row['estimate'])} {interval}{what} with {row['arm']}"
+
+
+def multiple_text(multiple: Mapping[str, Any] | None) -> str:
+    """ "2.1x", "more than 4.0x" or "unknown"."""
+    if multiple is None:
+        return "unknown"
+    value = number_of(multiple["value"])
+    if multiple["relation"] != "equal":
+        return f"{multiple['relation']} {value:.1f}x"
+    return f"{value:.2f}x" if value < 9.995 else f"{value:.1f}x"
+
+
+def _against_baseline(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    synthetic = [row["arm"] for row in results["arms"] if row["kind"] == "synthetic"]
+    rows = [row for row in block["differences"] if row["arm"] in synthetic and row["verdict"] != "separated"]
+    if not rows:
+        return []
+    verb = "is" if len(rows) == 1 else "are"
+    reasons = sorted({row["reason"] for row in rows if row["reason"]})
+    because = f" ({'; '.join(reasons)})" if reasons else ""
+    return [f"{_joined([row['arm'] for row in rows])} {verb} not separated from {results['baseline']}{because}."]
+
+
+def _not_separated(block: Mapping[str, Any]) -> list[str]:
+    pairs = [row for row in block["pairs"] if row["verdict"] != "separated"]
+    if not pairs:
+        return []
+    names = list(dict.fromkeys(name for row in pairs for name in (row["arm"], row["reference"])))
+    if len(pairs) == 1:
+        return [f"{names[0]} and {names[1]} are not separated"]
+    if len(pairs) == len(names) * (len(names) - 1) // 2:
+        return [f"{_joined(names)} are not separated from each other"]
+    listed = _joined([f"{row['arm']} from {row['reference']}" for row in pairs[:6]])
+    more = f" (and {len(pairs) - 6} more pairs)" if len(pairs) > 6 else ""
+    return [f"not separated: {listed}{more}"]
+
+
+def _intervals(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    counts = sorted({row["num_seeds"] for row in block["losses"]})
+    seeds = f"{counts[0]} seed{'s' if counts[0] != 1 else ''}"
+    if len(counts) > 1:
+        seeds = f"{counts[0]} to {counts[-1]} seeds"
+    level = f"{results['confidence']:.0%}"
+    measured = block["seed_sd"] is not None
+    covered = "new documents and new seeds" if measured else "new documents only; seed noise was not measured"
+    size = f"{block['num_resampled']} {block['resampled']}, {seeds} per arm"
+    text = f"Brackets are {level} intervals over {covered} ({size})"
+    if block["data_efficiency"]:
+        arms = _joined([point["arm"] for point in block["curve"]])
+        text += f"; multipliers are interpolated on the measured losses of {arms}, never extrapolated"
+    return [text + "."]
+
+
+def _cost(results: Mapping[str, Any]) -> list[str]:
+    rows = results["more_tokens"]
+    if not rows:
+        return []
+    arms_of: dict[str, list[str]] = {}
+    for row in rows:
+        arms_of.setdefault(f"{number_of(row['ratio']):.1f}x", []).append(row["arm"])
+    parts = [f"{_joined(arms)} ({ratio})" for ratio, arms in arms_of.items()]
+    return [f"Trained on more tokens than {results['baseline']}, so not matched in compute: {'; '.join(parts)}."]
+
+
+def _missing(results: Mapping[str, Any]) -> list[str]:
+    num = len(results["missing"])
+    if not num:
+        return []
+    return [f"{num} run{'s are' if num > 1 else ' is'} missing; the numbers are from the runs that finished."]
+
+
+def _rank(multiple: Mapping[str, Any]) -> float:
+    push = {"more than": 1e9, "less than": -1e9, "equal": 0.0}
+    return number_of(multiple["value"]) + push[multiple["relation"]]
+
+
+def _signed(value: Any) -> str:
+    return f"{number_of(value):+.3f}".replace("-", "\N{MINUS SIGN}").replace("+nan", "NaN")
+
+
+def _span(interval: Sequence[Any]) -> str:
+    return f"[{_signed(interval[0])}, {_signed(interval[1])}]"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

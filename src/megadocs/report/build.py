@@ -1,0 +1,136 @@
+"""Builds the report: one HTML file that opens offline, asks for nothing, and is the same bytes when built again.
+
+    html = build_report(ReportInputs(results=results, curves=curves, ...))
+    write_bytes_atomic(workspace.root / "report.html", html.encode("utf-8"))
+
+The page holds no script. Its Content-Security-Policy allows nothing but its one style sheet, by hash; text from
+documents and engines is escaped by the template engine and its hidden characters are spelled out (`wording.visible`).
+Nothing here reads a clock, a file or the environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from itertools import groupby
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from megadocs.analysis.statement import multiple_text
+from megadocs.report import wording
+from megadocs.report.figures import arm_styles, difference_figure, efficiency_figure, training_figure
+from megadocs.report.inputs import Generated, ReportInputs, Sample
+
+_MAX_SAMPLES = 12
+_MAX_SAMPLE_CHARACTERS = 12_000
+
+
+def build_report(inputs: ReportInputs) -> str:
+    """The page as text.
+
+    Args:
+        inputs: results and everything shown beside them; what is missing is shown as missing.
+    """
+    css = Markup(resources.files("megadocs.report").joinpath("page.css").read_text(encoding="utf-8"))
+    digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
+    results = inputs.results
+    headline = results["sets"][0]
+    return _template().render(
+        css=css,
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
+        inputs=inputs,
+        results=results,
+        headline=headline,
+        rows=_loss_rows(results, headline),
+        other_sets=results["sets"][1:],
+        styles=arm_styles(results),
+        efficiency=efficiency_figure(results, headline),
+        differences=difference_figure(results, headline),
+        training=training_figure(results, inputs.curves),
+        samples=[_sample_view(sample) for sample in inputs.samples[:_MAX_SAMPLES]],
+        streams_by_arm=[(arm, list(rows)) for arm, rows in groupby(inputs.streams, key=lambda row: row.arm)],
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("megadocs.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=wording.count,
+        duration=wording.duration,
+        interval=wording.interval,
+        multiple=multiple_text,
+        num=wording.number,
+        p_value=wording.p_value,
+        record_link=wording.record_link,
+        signed=wording.signed,
+        visible=wording.visible,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _loss_rows(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per arm of the recipe, also for arms without a finished run."""
+    losses = {row["arm"]: row for row in block["losses"]}
+    differences = {row["arm"]: row for row in block["differences"]}
+    worth = {row["arm"]: row for row in block["data_efficiency"]}
+    records = {(run["arm"], run["seed"]): run["record"] for run in results["runs"]}
+    return [
+        {
+            "arm": arm["arm"],
+            "facts": arm,
+            "loss": losses.get(arm["arm"]),
+            "difference": differences.get(arm["arm"]),
+            "worth": worth.get(arm["arm"]),
+            "records": {seed: records[arm["arm"], seed] for seed in arm["seeds"]},
+            "absent": [row for row in results["missing"] if row["arm"] == arm["arm"]],
+        }
+        for arm in results["arms"]
+    ]
+
+
+def _sample_view(sample: Sample) -> dict[str, Any]:
+    """A document cut at its thoughts' split points, and its generations in order."""
+    thoughts = sorted(
+        (item for item in sample.generations if item.kind == "thought" and item.split_character is not None),
+        key=lambda item: (item.split_character or 0, item.generation),
+    )
+    return {
+        "id": sample.document_id,
+        "pieces": _pieces(_shortened(sample.text), thoughts),
+        "generations": [
+            {
+                "item": item,
+                "text": _shortened(item.text),
+                "mark": thoughts.index(item) + 1 if item in thoughts else None,
+            }
+            for item in sorted(sample.generations, key=lambda item: (item.kind, item.generation))
+        ],
+    }
+
+
+def _pieces(text: str, thoughts: Sequence[Generated]) -> list[dict[str, Any]]:
+    """The text between split points; each piece but the last is followed by the mark of a thought."""
+    pieces, start = [], 0
+    for mark, thought in enumerate(thoughts, start=1):
+        end = min(max(thought.split_character or 0, start), len(text))
+        pieces.append({"text": text[start:end], "mark": mark})
+        start = end
+    return [*pieces, {"text": text[start:], "mark": None}]
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _MAX_SAMPLE_CHARACTERS:
+        return text
+    return f"{text[:_MAX_SAMPLE_CHARACTERS]} … ({len(text) - _MAX_SAMPLE_CHARACTERS:,} more characters)"

@@ -1,0 +1,283 @@
+"""The figures of the page, each drawn twice: wide, and narrow for small screens (CSS shows one of them).
+
+Real-only arms are drawn in ink, synthetic arms in colour; dashes and direct labels carry the same information, so that
+colour is never needed to read a figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from markupsafe import Markup
+
+from megadocs.analysis import number_of
+from megadocs.analysis.statement import multiple_text
+from megadocs.report.inputs import Curve
+from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_text
+from megadocs.report.wording import interval, number, signed, tokens_short
+
+_NUM_COLOURS = 6
+_MAX_CURVES = 8
+_MAX_POINTS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Outer size and margins of a drawing in pixels."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    css: str
+
+    @property
+    def letter(self) -> float:
+        """Width to allow for one letter of a label, in pixels (the style sheet sets narrow figures smaller)."""
+        return 7.0 if self.css == "wide" else 6.6
+
+    @property
+    def x(self) -> tuple[float, float]:
+        """Left and right edge of the plot."""
+        return self.left, self.width - self.right
+
+    @property
+    def y(self) -> tuple[float, float]:
+        """Bottom and top edge of the plot (pixels grow downwards)."""
+        return self.height - self.bottom, self.top
+
+
+def arm_styles(results: Mapping[str, Any]) -> dict[str, str]:
+    """CSS classes per arm: `real` with dashes in order, or a colour, with dashes once the colours are used up."""
+    styles, num_real, num_synthetic = {}, 0, 0
+    for row in results["arms"]:
+        if row["kind"] == "synthetic":
+            styles[row["arm"]] = (
+                f"colour-{num_synthetic % _NUM_COLOURS + 1} dash-{min(num_synthetic // _NUM_COLOURS, 3)}"
+            )
+            num_synthetic += 1
+        else:
+            styles[row["arm"]] = f"real dash-{min(num_real, 3)}"
+            num_real += 1
+    return styles
+
+
+def short_name(arm: str) -> str:
+    """An arm's name as a label: at most 24 characters."""
+    return arm if len(arm) <= 24 else f"{arm[:22]}…"
+
+
+def _label_width(frame: Frame, arms: Sequence[str], extra: int) -> int:
+    return round(max((len(short_name(arm)) for arm in arms), default=8) * frame.letter) + extra
+
+
+def both_sizes(draw: Callable[[Frame], Markup], wide: Frame, narrow: Frame) -> Markup:
+    """The drawing at both sizes."""
+    return draw(wide) + draw(narrow)
+
+
+def efficiency_figure(results: Mapping[str, Any], block: Mapping[str, Any]) -> Markup | None:
+    """The measured real-only curve and where the synthetic arms' losses meet it; `None` without a curve."""
+    points = [point for point in block["curve"] if math.isfinite(number_of(point["loss"]))]
+    if len(points) < 2:
+        return None
+    styles = arm_styles(results)
+    wide = Frame(720, 380, 42, 0, 34, 50, "wide")
+    narrow = Frame(360, 330, 34, 0, 32, 50, "narrow")
+    return both_sizes(lambda frame: _draw_efficiency(frame, results, block, points, styles), wide, narrow)
+
+
+def _draw_efficiency(
+    frame: Frame, results: Mapping[str, Any], block: Mapping[str, Any], points: Sequence[Any], styles: Mapping[str, str]
+) -> Markup:
+    frame = replace(
+        frame, right=_label_width(frame, ["more than 4.0x"] + [r["arm"] for r in block["data_efficiency"]], 16)
+    )
+    base = next((p["real_tokens"] for p in points if p["arm"] == results["baseline"]), points[0]["real_tokens"])
+    losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
+    rows = [row for row in block["data_efficiency"] if row["estimate"] is not None][:_MAX_CURVES]
+    shown = [number_of(point["loss"]) for point in points] + [losses[row["arm"]] for row in rows]
+    margin = 0.08 * (max(shown) - min(shown) or 1.0)
+    x = Scale(points[0]["real_tokens"] / 1.12, points[-1]["real_tokens"] * 1.12, *frame.x, log=True)
+    y = Scale(min(shown) - margin, max(shown) + margin, *frame.y)
+    listed = "; ".join(f"{row['arm']} {multiple_text(row['estimate'])}" for row in rows)
+    drawing = Drawing(
+        frame.width,
+        frame.height,
+        "What the synthetic text was worth in real data",
+        f"Loss of the real-only arms against their real tokens, and the synthetic arms read off that curve: {listed}.",
+        f"efficiency-{frame.css}",
+    )
+    _y_axis(drawing, frame, y, "loss, nats per token")
+    _token_axis(drawing, frame, x, points, base)
+    drawing.path([(x(p["real_tokens"]), y(number_of(p["loss"]))) for p in points], "curve real")
+    for point in points:
+        title = f"{point['arm']}: {number(point['loss'])} at {tokens_short(point['real_tokens'])} real tokens"
+        drawing.circle(x(point["real_tokens"]), y(number_of(point["loss"])), 4, "point real", title)
+    labels = spread_labels([y(losses[row["arm"]]) for row in rows], 29, frame.top + 12, frame.y[0] - 18)
+    for row, label_y in zip(rows, labels, strict=True):
+        _efficiency_arm(drawing, frame, x, y, row, losses[row["arm"]], base, label_y, styles[row["arm"]])
+    return drawing.render(frame.css)
+
+
+def _efficiency_arm(
+    drawing: Drawing,
+    frame: Frame,
+    x: Scale,
+    y: Scale,
+    row: Mapping[str, Any],
+    loss: float,
+    base: float,
+    label_y: float,
+    css: str,
+) -> None:
+    at = x(number_of(row["estimate"]["value"]) * base)
+    low, high = (
+        x(number_of(end["value"]) * base) if end is not None else edge
+        for end, edge in ((row["lower"], frame.x[0]), (row["upper"], frame.x[1]))
+    )
+    title = (
+        f"{row['arm']}: {multiple_text(row['estimate'])} [{multiple_text(row['lower'])}, {multiple_text(row['upper'])}]"
+    )
+    edge = frame.x[1]
+    drawing.path([(at, y(loss)), (edge, y(loss)), (edge + 8, label_y)], f"leader {css}")
+    if row["estimate"]["relation"] == "equal":
+        drawing.line(at, y(loss), at, frame.y[0], f"leader {css}")
+    drawing.bar(low, high, y(loss), 7, f"interval {css}", title)
+    drawing.circle(at, y(loss), 4.5, f"point {css}", title)
+    drawing.text(edge + 12, label_y - 2, short_name(row["arm"]), f"label name {css}")
+    drawing.text(edge + 12, label_y + 12, multiple_text(row["estimate"]), "label")
+
+
+def difference_figure(results: Mapping[str, Any], block: Mapping[str, Any]) -> Markup | None:
+    """Every arm's difference to the baseline with its interval and its seeds; `None` where there is none."""
+    rows = [row for row in block["differences"] if math.isfinite(number_of(row["difference"]))][:40]
+    if not rows:
+        return None
+    styles = arm_styles(results)
+    height = 62 + 30 * len(rows)
+    wide = Frame(720, height, 0, 20, 8, 46, "wide")
+    narrow = Frame(360, height, 0, 10, 8, 46, "narrow")
+    return both_sizes(lambda frame: _draw_differences(frame, results, rows, styles), wide, narrow)
+
+
+def _draw_differences(
+    frame: Frame, results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], styles: Mapping[str, str]
+) -> Markup:
+    frame = replace(frame, left=_label_width(frame, [row["arm"] for row in rows], 16))
+    ends = [
+        number_of(v)
+        for row in rows
+        for v in (*row["interval"], *row["seed_differences"])
+        if math.isfinite(number_of(v))
+    ]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    margin = 0.04 * (high - low or 1.0)
+    x = Scale(low - margin, high + margin, *frame.x)
+    listed = "; ".join(
+        f"{row['arm']} {signed(row['difference'])} {interval(row['interval'], plus=True)}" for row in rows
+    )
+    drawing = Drawing(
+        frame.width,
+        frame.height,
+        f"Difference in loss to {results['baseline']}",
+        f"{listed}.",
+        f"difference-{frame.css}",
+    )
+    bottom = frame.y[0]
+    for tick in nice_ticks(x.low, x.high, 4 if frame.css == "narrow" else 7):
+        drawing.line(x(tick), frame.top, x(tick), bottom, "zero" if tick == 0 else "grid")
+        drawing.text(x(tick), bottom + 17, tick_text(tick), "tick", "middle")
+    drawing.text(
+        (frame.x[0] + frame.x[1]) / 2, bottom + 34, f"nats per token against {results['baseline']}", "axis", "middle"
+    )
+    for index, row in enumerate(rows):
+        at = frame.top + 20 + 30 * index
+        title = f"{row['arm']}: {signed(row['difference'])} {interval(row['interval'], plus=True)}, {row['verdict']}"
+        css = styles[row["arm"]]
+        drawing.text(frame.left - 12, at + 4, short_name(row["arm"]), f"label name {css}", "end")
+        ends_px = [x(number_of(value)) for value in row["interval"]]
+        if all(map(math.isfinite, ends_px)):
+            drawing.bar(ends_px[0], ends_px[1], at, 8, f"interval {css}", title)
+        for value in row["seed_differences"]:
+            drawing.line(x(number_of(value)), at - 8, x(number_of(value)), at + 8, f"seed {css}")
+        drawing.circle(x(number_of(row["difference"])), at, 4.5, f"point {css}", title)
+    return drawing.render(frame.css)
+
+
+def training_figure(results: Mapping[str, Any], curves: Sequence[Curve]) -> Markup | None:
+    """Training loss of every run against tokens (or steps); the first arms only where there are many."""
+    styles = arm_styles(results)
+    arms = [arm for arm in styles if any(curve.arm == arm and curve.steps for curve in curves)][:_MAX_CURVES]
+    chosen = [curve for curve in curves if curve.arm in arms and curve.steps]
+    if not chosen:
+        return None
+    wide = Frame(720, 360, 42, 0, 34, 46, "wide")
+    narrow = Frame(360, 320, 30, 0, 32, 46, "narrow")
+    return both_sizes(lambda frame: _draw_training(frame, chosen, arms, styles), wide, narrow)
+
+
+def _draw_training(frame: Frame, curves: Sequence[Curve], arms: Sequence[str], styles: Mapping[str, str]) -> Markup:
+    frame = replace(frame, right=_label_width(frame, arms, 34))
+    in_tokens = all(curve.tokens_per_step for curve in curves)
+    sized = [(curve, (curve.tokens_per_step or 1.0) if in_tokens else 1.0) for curve in curves]
+    finite = [loss for curve in curves for loss in curve.losses if math.isfinite(loss)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    margin = 0.05 * (high - low or 1.0)
+    x = Scale(0.0, max(curve.steps[-1] * size for curve, size in sized) or 1.0, *frame.x)
+    y = Scale(low - margin, high + margin, *frame.y)
+    unit = "tokens trained on" if in_tokens else "steps"
+    drawing = Drawing(
+        frame.width,
+        frame.height,
+        "Training loss",
+        f"Training loss against {unit}, one line per run.",
+        f"training-{frame.css}",
+    )
+    _y_axis(drawing, frame, y, "training loss, nats per token")
+    for tick in nice_ticks(0.0, x.high, 3 if frame.css == "narrow" else 6):
+        drawing.line(x(tick), frame.y[0], x(tick), frame.y[0] + 4, "tick-mark")
+        drawing.text(x(tick), frame.y[0] + 18, tokens_short(tick) if tick else "0", "tick", "middle")
+    drawing.text((frame.x[0] + frame.x[1]) / 2, frame.height - 10, unit, "axis", "middle")
+    ends: dict[str, float] = {}
+    for curve, size in sized:
+        pixels = [(x(s * size), y(v)) for s, v in _thinned(curve.steps, curve.losses)]
+        drawing.path(pixels, f"curve thin {styles[curve.arm]}", f"{curve.arm}, seed {curve.seed}")
+        last = next((value for value in reversed(curve.losses) if math.isfinite(value)), None)
+        if last is not None:
+            ends.setdefault(curve.arm, y(last))
+    named = [arm for arm in arms if arm in ends]
+    for arm, at in zip(named, spread_labels([ends[a] for a in named], 16, frame.top, frame.y[0]), strict=True):
+        drawing.line(frame.x[1] + 6, at, frame.x[1] + 24, at, f"curve {styles[arm]}")
+        drawing.text(frame.x[1] + 29, at + 4, short_name(arm), f"label name {styles[arm]}")
+    return drawing.render(frame.css)
+
+
+def _thinned(steps: Sequence[float], losses: Sequence[float]) -> list[tuple[float, float]]:
+    """At most `_MAX_POINTS` points: means of equal runs of steps, so that no spike is silently picked or dropped."""
+    size = -(-len(steps) // _MAX_POINTS)
+    chunks = [(steps[i : i + size], losses[i : i + size]) for i in range(0, len(steps), size)]
+    return [(sum(s) / len(s), sum(v) / len(v)) for s, v in chunks]
+
+
+def _y_axis(drawing: Drawing, frame: Frame, y: Scale, words: str) -> None:
+    for tick in nice_ticks(y.low, y.high):
+        drawing.line(frame.x[0], y(tick), frame.x[1], y(tick), "grid")
+        drawing.text(frame.x[0] - 8, y(tick) + 4, tick_text(tick), "tick", "end")
+    drawing.text(0, 12, words, "axis")
+
+
+def _token_axis(drawing: Drawing, frame: Frame, x: Scale, points: Sequence[Mapping[str, Any]], base: float) -> None:
+    bottom = frame.y[0]
+    drawing.line(frame.x[0], bottom, frame.x[1], bottom, "axis-line")
+    for point in points:
+        at = x(point["real_tokens"])
+        drawing.line(at, bottom, at, bottom + 5, "tick-mark")
+        drawing.text(at, bottom + 19, f"{point['real_tokens'] / base:.3g}x", "tick strong", "middle")
+        drawing.text(at, bottom + 34, tokens_short(point["real_tokens"]), "tick", "middle")
+    drawing.text(frame.x[1] + 12, bottom + 26, "real tokens", "axis")

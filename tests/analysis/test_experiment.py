@@ -1,0 +1,182 @@
+"""The whole analysis on a made-up experiment whose truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from megadocs.analysis import analyze_experiment, dump_results, number_of, parse_results, scores_of_run
+from megadocs.errors import AnalysisError
+from megadocs.recipe import AnalysisConfig
+
+from .fixtures_experiment import QUICKSTART_ARMS, Experiment, make_experiment
+
+CONFIG = AnalysisConfig(num_bootstrap=400)
+
+
+def analyze(experiment: Experiment, **options: object) -> dict:
+    return analyze_experiment(experiment.scores, experiment.runs, CONFIG, expected=experiment.expected, **options)
+
+
+def row(rows: list, arm: str) -> dict:
+    return next(item for item in rows if item["arm"] == arm)
+
+
+@pytest.fixture(scope="module")
+def results() -> dict:
+    return analyze(make_experiment())
+
+
+def test_losses_are_token_weighted_means_over_seeds(results: dict) -> None:
+    experiment = make_experiment()
+    tables = [t for t in experiment.scores if (t.arm, t.set_name, t.mode) == ("stitched", "test", "windowed")]
+    by_hand = [t.sum_nll.sum() / t.num_tokens.sum() for t in tables]
+    found = row(results["sets"][0]["losses"], "stitched")
+    assert found["loss"] == pytest.approx(sum(by_hand) / 2, rel=1e-9)
+    assert found["interval"][0] < found["loss"] < found["interval"][1]
+    bits = [t.sum_nll.sum() / t.num_bytes.sum() / math.log(2) for t in tables]
+    assert found["bits_per_byte"] == pytest.approx(sum(bits) / 2, rel=1e-9)
+
+
+def test_large_differences_are_separated_and_equal_arms_are_not(results: dict) -> None:
+    block = results["sets"][0]
+    assert [item["verdict"] for item in block["differences"]] == ["separated"] * 5
+    verdicts = {(item["arm"], item["reference"]): item["verdict"] for item in block["pairs"]}
+    assert verdicts == {
+        ("simple", "stitched"): "not separated",
+        ("simple", "latent_thoughts"): "separated",
+        ("stitched", "latent_thoughts"): "separated",
+    }
+    assert row(block["differences"], "simple")["seed_method"] == "pooled"
+    assert block["seed_degrees"] == 5  # (6 arms - 1) * (2 seeds - 1)
+
+
+def test_multiplier_agrees_with_interpolation_by_hand(results: dict) -> None:
+    block = results["sets"][0]
+    points = {point["arm"]: point["loss"] for point in block["curve"]}
+    loss = row(block["losses"], "simple")["loss"]
+    share = (points["real_2x"] - loss) / (points["real_2x"] - points["real_4x"])
+    found = row(block["data_efficiency"], "simple")
+    assert found["estimate"]["value"] == pytest.approx(2 * 2**share, rel=1e-6)
+    assert found["lower"]["value"] < found["estimate"]["value"] < found["upper"]["value"]
+
+
+def test_past_the_curve_there_is_a_bound_never_a_number() -> None:
+    arms = {**QUICKSTART_ARMS, "simple": (4.2, 1, 31_000, 8.0), "stitched": (6.9, 1, 31_000, 8.0)}
+    results = analyze(make_experiment(arms))
+    efficiency = results["sets"][0]["data_efficiency"]
+    assert row(efficiency, "simple")["estimate"] == {"value": 4.0, "relation": "more than"}
+    assert row(efficiency, "stitched")["estimate"] == {"value": 1.0, "relation": "less than"}
+    assert "more than 4.0x [more than 4.0x, more than 4.0x] the real data with simple" in results["answer"][0]
+
+
+def test_answer_names_worth_ties_and_cost(results: dict) -> None:
+    answer = " ".join(results["answer"])
+    assert results["answer"][0].startswith("Synthetic text was worth ")
+    assert "simple and stitched are not separated" in results["answer"][0]
+    assert "2 seeds per arm" in answer
+    assert "Trained on more tokens than real_only" in answer
+
+
+def test_one_seed_never_separates() -> None:
+    results = analyze(make_experiment(seeds=(0,)))
+    for difference in results["sets"][0]["differences"]:
+        assert difference["verdict"] == "not separated"
+        assert difference["reason"] == "seed noise is not measured: one seed"
+    assert "seed noise was not measured" in " ".join(results["answer"])
+
+
+def test_three_seeds_use_their_own_spread() -> None:
+    difference = row(analyze(make_experiment(seeds=(0, 1, 2)))["sets"][0]["differences"], "simple")
+    assert difference["seed_method"] == "own"
+    spread = difference["seed_differences"]
+    mean = sum(spread) / 3
+    variance = sum((value - mean) ** 2 for value in spread) / 2 / 3
+    assert difference["seed_se"] == pytest.approx(math.sqrt(variance), rel=1e-6)
+
+
+def test_missing_runs_are_named_and_change_nothing_else() -> None:
+    whole = make_experiment()
+    gone = ("latent_thoughts", 1)
+    part = Experiment(
+        [t for t in whole.scores if (t.arm, t.seed) != gone],
+        [r for r in whole.runs if (r.arm, r.seed) != gone],
+        whole.expected,
+    )
+    results = analyze(part)
+    assert results["missing"] == [{"arm": "latent_thoughts", "seed": 1, "reason": "no finished run"}]
+    assert "1 run is missing" in results["answer"][-1]
+    before, after = (row(r["sets"][0]["losses"], "stitched") for r in (analyze(whole), results))
+    assert before == after
+
+
+def test_nan_stays_nan() -> None:
+    experiment = make_experiment()
+    broken = [
+        dataclasses.replace(t, sum_nll=t.sum_nll * math.nan) if (t.arm, t.seed) == ("simple", 1) else t
+        for t in experiment.scores
+    ]
+    results = analyze(Experiment(broken, experiment.runs, experiment.expected))
+    assert row(results["sets"][0]["losses"], "simple")["loss"] == "NaN"
+    difference = row(results["sets"][0]["differences"], "simple")
+    assert (difference["difference"], difference["verdict"]) == ("NaN", "not separated")
+    assert row(results["sets"][0]["data_efficiency"], "simple")["estimate"] is None
+    assert row(results["sets"][0]["differences"], "stitched")["verdict"] == "separated"
+    json.loads(dump_results(results), parse_constant=pytest.fail)
+    assert math.isnan(number_of("NaN"))
+
+
+def test_another_tokenizer_is_left_out_and_named() -> None:
+    experiment = make_experiment()
+    other = [
+        dataclasses.replace(t, num_tokens=t.num_tokens + 1) if (t.arm, t.seed) == ("stitched", 0) else t
+        for t in experiment.scores
+    ]
+    results = analyze(Experiment(other, experiment.runs, experiment.expected))
+    assert len(results["missing"]) == 4
+    assert "another tokenizer" in results["missing"][0]["reason"]
+
+
+def test_a_curve_that_does_not_fall_gives_no_multiplier() -> None:
+    arms = {**QUICKSTART_ARMS, "real_2x": (6.6, 2, 0, 8.0)}
+    results = analyze(make_experiment(arms))
+    assert results["sets"][0]["data_efficiency"] == []
+    assert "does not fall" in results["sets"][0]["no_data_efficiency"]
+    assert "not known" in results["answer"][0]
+
+
+def test_results_do_not_depend_on_the_order_of_the_input(results: dict) -> None:
+    experiment = make_experiment()
+    shuffled = Experiment(experiment.scores[::-1], experiment.runs[::-1], experiment.expected)
+    assert dump_results(analyze(shuffled)) == dump_results(results)
+    assert parse_results(dump_results(results), "results.json") == results
+
+
+def test_groups_widen_the_interval_when_documents_of_a_source_are_alike() -> None:
+    experiment = make_experiment(num_documents=100)
+    ten = {f"{name}-{i:04d}": str(i % 10) for name in ("test", "validation") for i in range(100)}
+    tables = []
+    for table in experiment.scores:
+        shift = [0.5 * (int(ten[d]) - 4.5) for d in table.document_ids]
+        tables.append(dataclasses.replace(table, sum_nll=table.sum_nll + shift * table.num_tokens))
+    alike = Experiment(tables, experiment.runs, experiment.expected)
+    single = row(analyze(alike)["sets"][0]["losses"], "simple")["interval"]
+    grouped = row(analyze(alike, groups=ten)["sets"][0]["losses"], "simple")["interval"]
+    assert grouped[1] - grouped[0] > 1.5 * (single[1] - single[0])
+
+
+def test_errors_say_what_is_wrong() -> None:
+    experiment = make_experiment()
+    with pytest.raises(AnalysisError, match="no scores"):
+        analyze_experiment([], experiment.runs, CONFIG)
+    with pytest.raises(AnalysisError, match="no run facts"):
+        analyze_experiment(experiment.scores, experiment.runs[1:], CONFIG)
+    with pytest.raises(AnalysisError, match="score columns missing: mode"):
+        scores_of_run("a", 0, {"set": [], "document_id": [], "num_tokens": [], "num_bytes": [], "sum_nll": []})
+    with pytest.raises(AnalysisError, match="not JSON"):
+        parse_results(b"{", "results.json")
+    with pytest.raises(AnalysisError, match="schema"):
+        parse_results(b'{"schema": "megadocs.results", "schema_version": 99}', "results.json")
