@@ -108,7 +108,8 @@ def select_rows(
             rows = rows[table.generation[rows] == num_thoughts]
             lack.count_thoughts(table, rows, num_thoughts)
         parts.append(rows)
-    _refuse_absent_documents(table, parts, documents)
+    if set(wanted.kinds) & {"real", *STRETCHED_KINDS}:
+        _refuse_absent_documents(table, parts, documents)
     lack.check(missing, max_missing_fraction)
     selected = np.sort(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
     return Selection(selected, num_generations, num_thoughts, lack.wanted, lack.missing, tuple(sorted(lack.documents)))
@@ -138,9 +139,11 @@ class _Lack:
             expected[table.document_index[table.kind != KIND_CODES["self_distilled"]]] = True
         found = np.bincount(table.document_index[rows], minlength=len(table.document_ids))
         short = np.flatnonzero(expected & (found < num_generations))
-        self.wanted += int(expected.sum()) * num_generations
-        self.missing += int((num_generations - found[short]).sum())
+        unknown = set(documents or ()) - set(table.document_ids)
+        self.wanted += (int(expected.sum()) + len(unknown)) * num_generations
+        self.missing += int((num_generations - found[short]).sum()) + len(unknown) * num_generations
         self.documents.update(table.document_ids[index] for index in short.tolist())
+        self.documents |= unknown
 
     def count_thoughts(self, table: RowTable, rows: Int64Array, num_thoughts: int) -> None:
         """Count the thoughts that the stretched rows lack."""
@@ -178,7 +181,7 @@ def _documents_mask(table: RowTable, documents: Sequence[str] | None) -> npt.NDA
 
 
 def _refuse_absent_documents(table: RowTable, parts: list[Int64Array], documents: Sequence[str] | None) -> None:
-    """Every document the stream was given must occur in it at least once (a wrong or partial store shows here)."""
+    """Every document has a real row and a stretched row: where one is absent, the store is wrong or partial."""
     if documents is None or not parts:
         return
     used = {table.document_ids[index] for index in np.unique(table.document_index[np.concatenate(parts)]).tolist()}

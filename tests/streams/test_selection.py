@@ -1,0 +1,164 @@
+"""Which rows a stream takes, and what it says about those that are missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from megadocs.errors import InputError, MissingGenerationsError, RecipeError
+from megadocs.recipe import MixtureConfig, StreamConfig
+from megadocs.streams import Wanted, build_streams, required_kinds, rows_digest, select_rows, stream_fingerprint
+from streams.helpers import make_table, names, rephrased
+
+BOTH = Wanted(("rephrase", "real"))
+
+
+def test_generations_nest_and_documents_are_filtered() -> None:
+    table, _ = make_table(rephrased("abc", 3))
+    chosen = select_rows(table, Wanted(("rephrase", "real"), num_generations=2), ["a", "c"])
+    assert names(table, chosen.rows.tolist()) == "A a0 a1 C c0 c1"
+    assert (chosen.num_generations, chosen.num_wanted, chosen.num_missing) == (2, 4, 0)
+
+
+def test_missing_rephrases_are_counted_and_limited() -> None:
+    specs = [
+        spec for spec in rephrased("abcdefghij", 10) if spec[:3] not in (("a", "rephrase", 3), ("b", "rephrase", 9))
+    ]
+    table, _ = make_table(specs)
+    chosen = select_rows(table, BOTH, None)
+    assert (chosen.num_wanted, chosen.num_missing, chosen.missing_documents) == (100, 2, ("a", "b"))
+    with pytest.raises(
+        MissingGenerationsError, match="2 of 100 generations are missing, of 2 documents: a, b"
+    ) as raised:
+        select_rows(table, BOTH, None, max_missing_fraction=0.019)
+    assert "megadocs generate" in str(raised.value)
+    with pytest.raises(MissingGenerationsError):
+        select_rows(table, BOTH, None, missing="refuse")
+    assert select_rows(table, Wanted(("rephrase", "real"), num_generations=3), None, missing="refuse").num_missing == 0
+
+
+def test_a_document_without_any_rephrase_is_counted_in_full() -> None:
+    table, _ = make_table([*rephrased("abc", 2), ("d", "real", 0, 4)])
+    chosen = select_rows(table, BOTH, None, max_missing_fraction=0.5)
+    assert (chosen.num_wanted, chosen.num_missing, chosen.missing_documents) == (8, 2, ("d",))
+    alone = select_rows(table, Wanted(("rephrase",)), ["a", "d", "e"], max_missing_fraction=0.7)
+    assert (alone.num_wanted, alone.num_missing, alone.missing_documents) == (6, 4, ("d", "e"))
+
+
+def test_missing_thoughts_come_from_the_rows() -> None:
+    table, _ = make_table([("a", "latent_thoughts", 4, 9), ("b", "latent_thoughts", 4, 9)])
+    table.extra["num_missing_thoughts"] = np.array([0, 3], dtype=np.int32)
+    with pytest.raises(MissingGenerationsError, match="3 of 8 generations are missing, of 1 documents: b"):
+        select_rows(table, Wanted(("latent_thoughts",)), None)
+
+
+def test_thoughts_of_several_g_must_be_named() -> None:
+    table, _ = make_table([("a", "latent_thoughts", 2, 9), ("a", "latent_thoughts", 4, 12)])
+    with pytest.raises(RecipeError, match="G = 2, 4; the stream names none"):
+        select_rows(table, Wanted(("latent_thoughts",)), None)
+    with pytest.raises(RecipeError, match="the stream names 3"):
+        select_rows(table, Wanted(("latent_thoughts",), num_thoughts=3), None)
+    assert select_rows(table, Wanted(("latent_thoughts",), num_thoughts=4), None).rows.tolist() == [1]
+
+
+def test_more_generations_than_there_are() -> None:
+    table, _ = make_table(rephrased("ab", 2))
+    with pytest.raises(RecipeError, match="asks for 5 generations of kind 'rephrase'; 2 exist"):
+        select_rows(table, Wanted(("rephrase",), num_generations=5), None)
+
+
+def test_absent_kinds_and_documents_are_named() -> None:
+    table, _ = make_table(rephrased("ab", 0))
+    with pytest.raises(InputError, match="no rows of kind 'rephrase'"):
+        select_rows(table, BOTH, None)
+    with pytest.raises(InputError, match="1 of 3 documents have no row in this stream: z"):
+        select_rows(table, Wanted(("real",)), ["a", "b", "z"])
+
+
+def test_unconditional_samples_belong_to_no_document() -> None:
+    specs = [("a", "real", 0, 9), *((f"s{n}", "self_distilled", n, 9) for n in range(5))]
+    table, _ = make_table(specs)
+    assert select_rows(table, Wanted(("self_distilled",), num_generations=3), ["a"]).rows.tolist() == [1, 2, 3]
+
+
+def test_required_kinds_of_an_arm() -> None:
+    half, none, whole = (MixtureConfig(synthetic_fraction=fraction) for fraction in ("0.5", "0", "1"))
+    assert required_kinds(StreamConfig(), none) == {"real"}
+    assert required_kinds(StreamConfig(ordering="stitched"), half) == {"real", "rephrase"}
+    assert required_kinds(StreamConfig(ordering="simple", real_document="none"), whole) == {"rephrase"}
+    assert required_kinds(StreamConfig(ordering="latent_thoughts"), half) == {"real", "latent_thoughts"}
+    assert required_kinds(StreamConfig(ordering="latent_thoughts"), whole) == {"latent_thoughts"}
+    mixed = StreamConfig(ordering="merged", extra=[{"ordering": "self_distilled", "weight": 1}])
+    assert required_kinds(mixed, half) == {"real", "rephrase", "latent_thoughts", "self_distilled"}
+
+
+def backwards(table, rows, *, seed, epoch, options):
+    del table, seed, epoch, options
+    return rows[::-1]
+
+
+def losing(table, rows, *, seed, epoch, options):
+    del table, seed, options
+    return rows if epoch == 0 else rows[1:]
+
+
+def swapping(table, rows, *, seed, epoch, options):
+    del table, seed, options
+    return rows if epoch == 0 else [rows[0], *rows[:-1]]
+
+
+backwards.kinds = ("real",)
+losing.kinds = swapping.kinds = ("real",)
+
+
+def custom(name: str, *, allow_code: bool = True, **options: str):
+    table, tokens = make_table([(name, "real", 0, 4) for name in "abcd"])
+    return build_streams(
+        table,
+        tokens,
+        stream=StreamConfig(ordering=name, **options),
+        mixture=MixtureConfig(synthetic_fraction="1"),
+        context_length=4,
+        seed=0,
+        real_documents=list("abcd"),
+        allow_code=allow_code,
+    )
+
+
+def test_a_user_s_ordering_loads_only_when_code_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    import types
+
+    module = types.ModuleType("my_orderings")
+    module.backwards, module.losing, module.swapping, module.text = backwards, losing, swapping, "text"
+    monkeypatch.setitem(sys.modules, "my_orderings", module)
+    with pytest.raises(RecipeError, match="runs code of its own"):
+        custom("my_orderings:backwards", allow_code=False)
+    (stream,) = custom("my_orderings:backwards")
+    assert stream.order(0).tolist() == [3, 2, 1, 0]
+    for name, message in (
+        ("my_orderings:none", "cannot load"),
+        ("no_such_module:order", "cannot load"),
+        ("my_orderings:text", "not callable"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            custom(name)
+    for name in ("losing", "swapping"):
+        (stream,) = custom(f"my_orderings:{name}", reorder_rows="each_epoch")
+        with pytest.raises(RecipeError, match="other rows in epoch 1 than in epoch 0"):
+            stream.order(1)
+
+
+def test_fingerprints_follow_content_and_configuration_not_the_store() -> None:
+    table, _ = make_table(rephrased("abc", 2))
+    grown, _ = make_table([*rephrased("abcd", 4)][::-1])
+    rows = select_rows(table, Wanted(("rephrase", "real"), 2), ["a", "b", "c"]).rows
+    grown_rows = select_rows(grown, Wanted(("rephrase", "real"), 2), ["a", "b", "c"]).rows
+    assert rows_digest(table, rows) == rows_digest(grown, grown_rows)
+    assert rows_digest(table, rows) != rows_digest(table, rows[1:])
+    table.extra["content_key"] = np.arange(len(table), dtype=np.uint64)
+    assert rows_digest(table, rows) != rows_digest(grown, grown_rows)
+    first = stream_fingerprint(table, rows, config={"ordering": "simple"}, tokenizer_fingerprint="t")
+    assert first == stream_fingerprint(table, rows[::-1], config={"ordering": "simple"}, tokenizer_fingerprint="t")
+    assert first != stream_fingerprint(table, rows, config={"ordering": "stitched"}, tokenizer_fingerprint="t")
+    assert first != stream_fingerprint(table, rows, config={"ordering": "simple"}, tokenizer_fingerprint="u")
