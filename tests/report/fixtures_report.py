@@ -14,11 +14,11 @@ from megadocs.report import Curve, Generated, GenerationAccount, ReportInputs, S
 from ..analysis import fixtures_experiment as experiment
 
 _DOCUMENT = (
-    "To the Congress of the United States: The year just past has been one of steady growth in the foreign trade "
-    "of the country, and the receipts of the Treasury have exceeded the estimates made a year ago. It is the part of "
-    "prudence to apply the surplus to the reduction of the public debt.\n\nThe condition of the rural mails "
-    "deserves the attention of the Congress. In districts where free delivery has been tried the letters carried have nearly "
-    "doubled, and the complaint that the service cannot pay its way has not been borne out by the accounts of the last three years."
+    "To the Congress of the United States: The year just past has been one of steady growth in the trade of the "
+    "country, and the receipts of the Treasury have exceeded the estimates. It is the part of prudence to apply the "
+    "surplus to the reduction of the public debt.\n\nThe condition of the rural mails deserves the attention of the "
+    "Congress. In districts where free delivery has been tried the letters carried have nearly doubled, and the "
+    "complaint that the service cannot pay its way is not borne out by the accounts of the last three years."
 )
 _REPHRASE = (
     "The annual message reports growing foreign trade and Treasury receipts above the previous year's estimates. It "

@@ -83,7 +83,7 @@ def visible(text: str) -> Markup:
     for character in text:
         if character not in _KEPT_CONTROLS and unicodedata.category(character) in _HIDDEN_CATEGORIES:
             parts.append(escape("".join(plain)))
-            plain: list[str] = []
+            plain.clear()
             parts.append(Markup('<span class="hidden-character">{}</span>').format(f"\\u{{{ord(character):x}}}"))
         else:
             plain.append(character)
