@@ -1,0 +1,124 @@
+"""What scoring needs of a language model: hidden states, and the output head applied to some of them.
+
+A model's logits for a whole batch are the largest tensor of an evaluation (32 windows of 4,096 tokens with a vocabulary
+of 128,256 are 34 GB in bfloat16). Scoring therefore runs a model in two halves: `hidden` for a batch of tokens, then
+the output head for a few positions at a time, and only where a token is predicted.
+
+    model = as_scoring_model(llama, dtype="bfloat16")        # ours, or a transformers causal language model
+    model = ScoringModel.from_callable(logits, vocab_size=2048)   # any function from tokens to logits
+
+Shape suffixes: B windows, T tokens of a window, N positions, D hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+
+from megadocs.errors import InputError
+from megadocs.model.llama import Llama
+
+Dtype = Literal["float32", "bfloat16"]
+_TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class ScoringModel:
+    """A language model in two halves.
+
+    Attributes:
+        hidden: int64 tokens (B, T) -> states (B, T, D); position t sees tokens 0..t and nothing after.
+        vocab_size: V; every token id lies below it.
+        head_weight: (V, D), or None where `hidden` already returns logits (B, T, V).
+        head_bias: (V,) or None.
+        dtype: compute type of both halves (parameters stay as they are; losses are always float32).
+        device: where the tokens go.
+        max_context: most tokens a window may hold; None: no limit known.
+    """
+
+    hidden: Callable[[torch.Tensor], torch.Tensor]
+    vocab_size: int
+    head_weight: torch.Tensor | None = None
+    head_bias: torch.Tensor | None = None
+    dtype: Dtype = "float32"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    max_context: int | None = None
+
+    @classmethod
+    def from_callable(
+        cls, logits: Callable[[torch.Tensor], torch.Tensor], vocab_size: int, *, max_context: int | None = None
+    ) -> ScoringModel:
+        """Wrap a function from tokens (B, T) to logits (B, T, V); its memory is its own affair."""
+        return cls(hidden=logits, vocab_size=vocab_size, max_context=max_context)
+
+    def open_head(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """States (N, D) -> logits (N, V). The weight is cast to the compute type here, once, not per call."""
+        if self.head_weight is None:
+            return lambda logits_NV: logits_NV
+        dtype = _TORCH_DTYPES[self.dtype]
+        weight_VD = self.head_weight.to(dtype)
+        bias_V = None if self.head_bias is None else self.head_bias.to(dtype)
+        return lambda states_ND: F.linear(states_ND.to(dtype), weight_VD, bias_V)
+
+
+def as_scoring_model(model: Any, *, dtype: Dtype = "float32") -> ScoringModel:
+    """A `ScoringModel` of a megadocs `Llama` or of a transformers causal language model; puts it into eval mode.
+
+    Raises:
+        InputError: the object is neither.
+    """
+    if isinstance(model, ScoringModel):
+        return model
+    head = getattr(model, "lm_head", None)
+    if not isinstance(model, torch.nn.Module) or not isinstance(head, torch.nn.Linear):
+        raise InputError(
+            f"{type(model).__name__} is not a model that can be scored",
+            remedy="pass a megadocs Llama, a transformers causal language model, or ScoringModel.from_callable(...)",
+        )
+    model.eval()
+    limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return ScoringModel(
+        hidden=_own_body(model, dtype) if isinstance(model, Llama) else _transformers_body(model, dtype),
+        vocab_size=head.out_features,
+        head_weight=head.weight.detach(),
+        head_bias=None if head.bias is None else head.bias.detach(),
+        dtype=dtype,
+        device=head.weight.device,
+        max_context=None if limit is None else int(limit),
+    )
+
+
+def _own_body(model: Llama, dtype: Dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Our model computes in the type it is told; what it was told before is put back."""
+
+    def hidden(tokens_BT: torch.Tensor) -> torch.Tensor:
+        before = model.compute_dtype
+        model.compute_dtype = _TORCH_DTYPES[dtype]
+        try:
+            return model.hidden_states(tokens_BT)
+        finally:
+            model.compute_dtype = before
+
+    return hidden
+
+
+def _transformers_body(model: torch.nn.Module, dtype: Dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The decoder without its head; bfloat16 by autocast, so float32 weights stay float32."""
+    get_decoder = getattr(model, "get_decoder", None)
+    decoder = get_decoder() if callable(get_decoder) else None
+    if decoder is None:
+        raise InputError(
+            f"{type(model).__name__} has no decoder that scoring could call",
+            remedy="wrap its logits with ScoringModel.from_callable(...)",
+        )
+
+    def hidden(tokens_BT: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(tokens_BT.device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
+            states: torch.Tensor = decoder(input_ids=tokens_BT, use_cache=False).last_hidden_state
+        return states
+
+    return hidden
