@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import InputError
+from megadocs.text.gguf_file import read_gguf
 from megadocs.text.plain_text import TokenizerJson, model_vocabulary
+from megadocs.text.tiktoken_file import LLAMA_3_BOS, LLAMA_3_EOS, read_llama_3
 
 _MAX_JSON_BYTES = 256 << 20
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _KNOWN_EOS = ("<|eos|>", "<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", "[EOS]", "[SEP]", "<|im_end|>")
 _KNOWN_BOS = ("<|bos|>", "<|begin_of_text|>", "<|startoftext|>", "<s>", "<bos>", "[BOS]", "[CLS]")
-_REMEDY = "give a tokenizer.json, a folder that holds one, a Llama-3 tokenizer.model, or a name on the Hugging Face hub"
+_REMEDY = "give a tokenizer.json, a folder that holds one, a Llama-3 tokenizer.model, a .gguf, or a name on the hub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,10 @@ def _read_folder(folder: Path) -> LoadedSpec:
 def _read_file(path: Path) -> LoadedSpec:
     if path.suffix == ".json":
         return with_separators(_read_json(path), _read_config(path.parent), str(path))
-    raise InputError("not a tokenizer file", where=str(path), remedy=_REMEDY)
+    if path.suffix == ".gguf":
+        spec, bos_token, eos_token = read_gguf(path)
+        return LoadedSpec(spec, bos_token, eos_token)
+    return LoadedSpec(read_llama_3(path), LLAMA_3_BOS, LLAMA_3_EOS)
 
 
 def _read_hub(name: str, revision: str | None) -> LoadedSpec:

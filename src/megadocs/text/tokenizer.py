@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ import numpy.typing as npt
 import tokenizers
 
 from megadocs.errors import InputError, StoreError
+from megadocs.text.byte_level import byte_characters
 from megadocs.text.plain_text import TokenizerJson, control_tokens, model_vocabulary, text_only
 from megadocs.text.sources import LoadedSpec, read_source
 
@@ -31,6 +34,7 @@ TokenIds = npt.NDArray[np.uint32]
 
 BOS_TOKEN = "<|bos|>"
 EOS_TOKEN = "<|eos|>"
+_BATCH_TEXTS = 2048
 
 
 class Tokenizer:
@@ -80,6 +84,17 @@ class Tokenizer:
         return 1 if self.bos_id is None or self.bos_id == self.eos_id else 2
 
     @property
+    def is_lossless(self) -> bool:
+        """Whether `decode(encode(x)) == x` for every text: byte-level, all 256 bytes known, nothing normalised.
+
+        SmolLM2's tokenizer, for one, is not: it drops six control characters that its vocabulary lacks.
+        """
+        spec = json.loads(self._json)
+        steps = [spec["pre_tokenizer"] or {}, *((spec["pre_tokenizer"] or {}).get("pretokenizers") or [])]
+        is_byte_level = any(step.get("type") == "ByteLevel" and not step["add_prefix_space"] for step in steps)
+        return is_byte_level and spec["normalizer"] is None and model_vocabulary(spec).keys() >= {*byte_characters()}
+
+    @property
     def control_ids(self) -> frozenset[int]:
         """Ids that no text can produce."""
         return frozenset(int(token_id) for token_id in np.flatnonzero(self._control_mask))
@@ -95,25 +110,50 @@ class Tokenizer:
         Raises:
             InputError: a text holds a lone surrogate, which no tokenizer can read.
         """
-        return [np.array(ids, dtype=np.uint32) for ids in self._encode(texts)]
+        return self._encode(texts, num_before=0, num_after=0)
 
     def encode_rows(self, texts: Sequence[str]) -> list[TokenIds]:
         """Ids of each text as a row: BOS, text, EOS; without BOS where `separators_per_row` is 1."""
-        before = [self.bos_id] if self.separators_per_row == 2 else []
-        return [np.array([*before, *ids, self.eos_id], dtype=np.uint32) for ids in self._encode(texts)]
+        num_before = self.separators_per_row - 1
+        rows = self._encode(texts, num_before, num_after=1)
+        for row in rows:
+            row[:num_before] = self.bos_id or 0
+            row[-1] = self.eos_id
+        return rows
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def _encode(self, texts: Sequence[str], num_before: int, num_after: int) -> list[TokenIds]:
+        """Ids with room for separators; one batch is turned into arrays while the next is encoded."""
+        if len(texts) <= _BATCH_TEXTS:
+            return list(self._checked(self._encode_ids(list(texts)), num_before, num_after))
+        batches = [list(texts[start : start + _BATCH_TEXTS]) for start in range(0, len(texts), _BATCH_TEXTS)]
+        rows: list[TokenIds] = []
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            pending = deque(ahead.submit(self._encode_ids, batch) for batch in batches[:2])
+            for index in range(len(batches)):
+                encodings = pending.popleft().result()
+                if index + 2 < len(batches):
+                    pending.append(ahead.submit(self._encode_ids, batches[index + 2]))
+                rows.extend(self._checked(encodings, num_before, num_after))
+        return rows
+
+    def _encode_ids(self, texts: list[str]) -> list[Any]:
         try:
-            encodings = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
+            encodings: list[Any] = self._plain.encode_batch_fast(texts, add_special_tokens=False)
         except (TypeError, UnicodeEncodeError) as error:
             raise InputError(
                 f"a text is not valid Unicode: {error}", remedy="the corpus readers reject such records; use them"
             ) from error
-        batch = [encoding.ids for encoding in encodings]
-        for ids in batch:
-            if self._control_mask[ids].any():
+        return encodings
+
+    def _checked(self, encodings: list[Any], num_before: int, num_after: int) -> Iterator[TokenIds]:
+        for encoding in encodings:
+            ids = encoding.ids
+            row = np.zeros(num_before + len(ids) + num_after, dtype=np.uint32)
+            text = row[num_before : num_before + len(ids)]
+            text[:] = ids
+            if self._control_mask[text].any():
                 raise InputError("the tokenizer turned text into a control id", remedy="report this tokenizer")
-        return batch
+            yield row
 
     def decode(self, ids: Iterable[int] | TokenIds) -> str:
         """The text of the ids; separators appear as their names."""

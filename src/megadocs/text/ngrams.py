@@ -1,0 +1,88 @@
+"""Exact n-gram overlap between texts: does one hold passages of another?
+
+Used by the audit that looks for held-out text in training data. An n-gram is n consecutive words (see `words`), held
+as a 64-bit hash: with a billion n-grams on one side, one n-gram in 2 * 10**10 is counted by accident.
+
+    index = build_ngram_index(validation_texts)          # 8 bytes per distinct 13-gram
+    overlap_fraction(index, text)                        # share of the text's 13-grams that the index holds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from megadocs.seeding import mix_array
+from megadocs.text.words import word_hashes
+
+Uint64Array = npt.NDArray[np.uint64]
+
+DEFAULT_N = 13
+_POSITION_BASE = np.uint64(0x9E3779B97F4A7C15)
+_MERGE_AT = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class NgramIndex:
+    """The distinct n-grams of a set of texts.
+
+    Attributes:
+        hashes: sorted distinct uint64, shape (N,).
+        n: words per n-gram.
+    """
+
+    hashes: Uint64Array
+    n: int
+
+
+def ngram_hashes(text: str, n: int = DEFAULT_N) -> Uint64Array:
+    """One uint64 per n-gram of `text`, in order, repeats included; shape (max(0, words - n + 1),)."""
+    words = word_hashes(text)
+    num_ngrams = len(words) - n + 1
+    if num_ngrams <= 0:
+        return np.empty(0, dtype=np.uint64)
+    total = words[:num_ngrams].copy()
+    for offset in range(1, n):
+        total *= _POSITION_BASE
+        total += words[offset : offset + num_ngrams]
+    return mix_array(total)
+
+
+def build_ngram_index(texts: Iterable[str], n: int = DEFAULT_N) -> NgramIndex:
+    """Index the n-grams of `texts`; memory is about 16 bytes per distinct n-gram, whatever the number of texts."""
+    known = np.empty(0, dtype=np.uint64)
+    parts: list[Uint64Array] = []
+    num_held = 0
+    for text in texts:
+        parts.append(ngram_hashes(text, n))
+        num_held += len(parts[-1])
+        if num_held >= max(_MERGE_AT, len(known)):  # doubling keeps the merges linear in all
+            known, parts, num_held = _sorted_distinct([known, *parts]), [], 0
+    return NgramIndex(_sorted_distinct([known, *parts]), n)
+
+
+def _sorted_distinct(parts: list[Uint64Array]) -> Uint64Array:
+    hashes = np.concatenate(parts)
+    hashes.sort()  # several times faster than np.unique, which builds a hash table
+    is_new = np.ones(len(hashes), dtype=np.bool_)
+    np.not_equal(hashes[1:], hashes[:-1], out=is_new[1:])
+    return hashes[is_new]
+
+
+def count_overlap(index: NgramIndex, text: str) -> tuple[int, int]:
+    """How many n-grams of `text` (repeats counted) the index holds, and how many `text` has."""
+    hashes = ngram_hashes(text, index.n)
+    if not len(hashes) or not len(index.hashes):
+        return 0, len(hashes)
+    place = np.searchsorted(index.hashes, hashes)
+    found = index.hashes[np.minimum(place, len(index.hashes) - 1)] == hashes
+    return int(np.count_nonzero(found)), len(hashes)
+
+
+def overlap_fraction(index: NgramIndex, text: str) -> float | None:
+    """Share of the n-grams of `text` that the index holds; None for a text of fewer than n words."""
+    num_found, num_ngrams = count_overlap(index, text)
+    return num_found / num_ngrams if num_ngrams else None

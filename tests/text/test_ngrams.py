@@ -1,0 +1,43 @@
+"""n-gram overlap against a set of tuples of words."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from megadocs.text.ngrams import build_ngram_index, count_overlap, ngram_hashes, overlap_fraction
+
+WORDS = st.lists(st.sampled_from("abcd"), max_size=30)
+
+
+def tuples(words: list[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+
+
+@given(WORDS, WORDS, st.integers(1, 5))
+def test_counts_equal_those_of_a_set_of_tuples(reference: list[str], words: list[str], n: int) -> None:
+    known = set(tuples(reference, n))
+    expected = sum(ngram in known for ngram in tuples(words, n))
+    index = build_ngram_index([" ".join(reference)], n)
+    assert len(index.hashes) == len(known)
+    assert count_overlap(index, " ".join(words)) == (expected, max(0, len(words) - n + 1))
+
+
+def test_thirteen_words_in_another_spelling_are_found_twelve_are_not() -> None:
+    words = [f"word{index}" for index in range(13)]
+    index = build_ngram_index([" ".join(words)])
+    assert overlap_fraction(index, "Before, " + ", ".join(words).upper() + " after.") == pytest.approx(1 / 3)
+    assert overlap_fraction(index, "x " + " ".join(words[:12]) + " y") == 0
+    assert overlap_fraction(index, " ".join(words[:12])) is None
+
+
+def test_index_does_not_depend_on_the_order_or_grouping_of_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [" ".join(random.Random(seed).choices("abcdefgh", k=60)) for seed in range(40)]
+    whole = build_ngram_index(texts, 3).hashes.tolist()
+    monkeypatch.setattr("megadocs.text.ngrams._MERGE_AT", 100)
+    assert build_ngram_index(texts[::-1], 3).hashes.tolist() == whole
+    assert build_ngram_index([], 3).hashes.tolist() == []
+    assert whole == sorted({value for text in texts for value in ngram_hashes(text, 3).tolist()})
