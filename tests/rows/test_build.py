@@ -125,6 +125,13 @@ def test_self_distilled_samples_need_no_document(tmp_path: Path) -> None:
     assert sorted(open_rows([manifest], tmp_path).table.document_ids) == [f"s{g}" for g in range(9)]
 
 
+def test_thoughts_that_no_record_tells_of_are_missing_too(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "g.parquet", [thought("d", 0, 9, "one", num_generations=4)])
+    pair = [Document("d", "a text of more than forty characters, surely"), Document("e", "short")]
+    manifest = build_stretched_rows(pair, export, CharacterTokenizer(), tmp_path, num_generations=4)
+    assert open_rows([manifest], tmp_path).table.extra["num_missing_thoughts"].tolist() == [3, 0]
+
+
 @pytest.mark.parametrize("num_workers", [2, 4])
 def test_the_number_of_workers_changes_no_byte(tmp_path: Path, num_workers: int) -> None:
     rows = [SourceRow(f"{n:05d}", "real", 0, "x" * (1 + n % 700)) for n in range(3000)]

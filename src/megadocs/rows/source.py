@@ -84,14 +84,24 @@ def stretched_sources(
     for document in sorted(documents, key=lambda document: document.id):
         while document_id is not None and document_id < document.id:
             document_id, group = next(groups, (None, []))
-        own = group if document_id == document.id else None
-        ok = [(item.split_character or 0, item.text) for item in own or [] if item.is_usable]
-        missing = num_generations if own is None else len(own) - len(ok)
+        own = group if document_id == document.id else []
+        ok = [(item.split_character or 0, item.text) for item in own if item.is_usable]
+        missing = _num_wanted(document, own, num_generations) - len(ok)
         try:
             text = place(document.text, ok, think_open, think_close)
         except InputError as error:
             raise InputError(error.what, where=document.id, remedy=error.remedy) from error
         yield SourceRow(document.id, kind, num_generations, text, missing)
+
+
+def _num_wanted(document: Document, records: Sequence[Generation], num_generations: int) -> int:
+    """Thoughts the document should have: G, or as many as were asked for where it is too short for G split points.
+
+    A text has fewer split points than G when it has at most G tokens; tokens of real text are seldom over 8 characters.
+    """
+    if len(document.text) < 8 * (num_generations + 1):
+        return len(records)
+    return num_generations
 
 
 def _grouped(thoughts: Iterable[Generation]) -> Iterator[tuple[str, list[Generation]]]:

@@ -6,6 +6,14 @@ docs/ordering.md specifies it to the bit.
 
 from megadocs.streams.build import REAL_STREAM, build_mixture, build_streams, data_seed, required_kinds, synthetic_parts
 from megadocs.streams.fingerprint import rows_digest, stream_fingerprint
+from megadocs.streams.inspection import (
+    StreamFacts,
+    WindowPiece,
+    describe_stream,
+    render_plain,
+    render_rich,
+    sample_window,
+)
 from megadocs.streams.mixture import Mixture, StreamExposure, rank_part
 from megadocs.streams.orderings import Ordering, OrderingOptions
 from megadocs.streams.registry import ORDERING_NAMES, find_ordering
@@ -21,15 +29,21 @@ __all__ = [
     "Selection",
     "Stream",
     "StreamExposure",
+    "StreamFacts",
     "Wanted",
     "WindowId",
+    "WindowPiece",
     "build_mixture",
     "build_streams",
     "data_seed",
+    "describe_stream",
     "find_ordering",
     "rank_part",
+    "render_plain",
+    "render_rich",
     "required_kinds",
     "rows_digest",
+    "sample_window",
     "select_rows",
     "stream_fingerprint",
     "synthetic_parts",
