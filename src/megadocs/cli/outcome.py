@@ -1,4 +1,4 @@
-"""Run a recipe up to a stage and print how it ended: what the verbs run, corpus, rows, train, evaluate, report share."""
+"""Run a recipe up to a stage and print how it ended: shared by run, corpus, rows, train, evaluate and report."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run_and_print(
     }
     if outcome.report is not None:
         results["results"] = read_json(outcome.report.path / "results.json")
-        for line in results["results"]["statement"]:
+        for line in results["results"]["answer"]:
             say(line)
         say(f"report: {root / 'report.html'}")
     if as_json and not outcome.errors:

@@ -2,8 +2,8 @@
 
     outcome = run_experiment(recipe, Path("runs/quickstart"), listener=print)
 
-The corpus comes first, because its size decides which arms there can be. Then all steps of the experiment. The report is
-built from whatever runs there are: a failed run is shown as missing, never guessed.
+The corpus comes first, because its size decides which arms there can be. Then all steps of the experiment. The report
+is built from whatever runs there are: a failed run is shown as missing, never guessed.
 """
 
 from __future__ import annotations
@@ -108,14 +108,13 @@ def run_experiment(
     """
     workspace = Workspace(root)
     corpus = corpus_step(recipe, source_digest(recipe.corpus))
-    environment = {"MEGADOCS_ALLOW_CODE": "1"} if allow_code else {}
-    executor = LocalExecutor(root, num_slots, environment)
+    executor = LocalExecutor(root, num_slots)
     try:
         outcomes = [_run([corpus], workspace, executor, show)]
         artifact = find_artifact(corpus, workspace)
         if artifact is None:
             return ExperimentOutcome(None, tuple(outcomes), None)
-        experiment = build_experiment(recipe, corpus, corpus_facts(artifact))
+        experiment = build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code)
         if not experiment.runs:
             reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())
             raise InputError(

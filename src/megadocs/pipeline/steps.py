@@ -6,9 +6,9 @@
      real      LLM text   tokens   runs     per-doc     fits, CIs, HTML
      split     ledger     once     arms     losses
 
-A *step* is a kind of work, the configuration that decides its result, and the steps it needs. Its fingerprint is the hash
-of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done once,
-whoever asks for it: another arm, another recipe in the same workspace, another process.
+A *step* is a kind of work, the configuration that decides its result, and the steps it needs. Its fingerprint is the
+hash of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done
+once, whoever asks for it: another arm, another recipe in the same workspace, another process.
 
 What does not change a result (threads, concurrency, check-pointing) is in `settings` and outside the fingerprint.
 An arm's steps name only the rows that the arm uses, so that more generations leave finished runs valid.
@@ -22,10 +22,12 @@ from functools import cached_property
 from typing import Any
 
 from megadocs.errors import RecipeError
-from megadocs.generate import generation_identity_config
+from megadocs.generate import engine_info
+from megadocs.generate.plan import Task, build_templates
+from megadocs.model import resolve_config
 from megadocs.recipe import Arm, Recipe, build_arms, fingerprint
 from megadocs.recipe.generation import GenerateConfig
-from megadocs.streams import required_kinds
+from megadocs.streams import find_ordering, required_kinds, synthetic_parts
 
 #: Raised by hand when a step's output would change for the same configuration and inputs.
 STEP_VERSIONS: Mapping[str, int] = {
@@ -39,12 +41,16 @@ STEP_VERSIONS: Mapping[str, int] = {
 }
 
 #: Rows of this kind are built from this generation task.
-TASK_OF_KIND: Mapping[str, str] = {"rephrase": "rephrase", "latent_thoughts": "thought", "thoughts_appended": "thought"}
+TASK_OF_KIND: Mapping[str, Task] = {
+    "rephrase": "rephrase",
+    "latent_thoughts": "thought",
+    "thoughts_appended": "thought",
+}
 
 #: Fields of `train` that decide how a run is carried out, not what it computes.
 _OPERATIONAL_TRAIN_FIELDS = {"checkpoint_minutes", "keep_checkpoints", "log_every_steps", "trackers"}
 
-#: Below this size one thread per run and several runs side by side beat one run on all cores (measured: docs/training.md).
+#: Below this size one thread per run and runs side by side beat one run on all cores (measured: lab/LOG.md).
 _SIDE_BY_SIDE_PARAMETERS = 8_000_000
 
 
@@ -123,13 +129,17 @@ def corpus_step(recipe: Recipe, source_digest: str) -> Step:
     return Step("corpus", "corpus", {"corpus": _plain(recipe.corpus), "source_sha256": source_digest})
 
 
-def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts) -> Experiment:
+def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_code: bool = False) -> Experiment:
     """All steps of the recipe over a corpus, arms that it cannot serve left out.
 
     Args:
         recipe: with arms and seeds.
         corpus: the corpus step.
         facts: counts of that corpus.
+        allow_code: load orderings of the form module:attribute.
+
+    Raises:
+        RecipeError: an arm asks for rows that the recipe does not make, or for an ordering there is not.
     """
     arms, left_out = [], {}
     for arm in build_arms(recipe):
@@ -140,7 +150,7 @@ def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts) -> Experi
         else:
             arms.append(arm)
     tokenizer = tokenizer_step(recipe, corpus)
-    runs = tuple(_run(arm, seed, corpus, tokenizer) for seed in recipe.seeds for arm in arms)
+    runs = tuple(_run(arm, seed, corpus, tokenizer, allow_code=allow_code) for seed in recipe.seeds for arm in arms)
     return Experiment(runs, left_out, _in_priority(corpus, tokenizer, runs), corpus, tokenizer)
 
 
@@ -150,14 +160,24 @@ def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
     return Step("tokenizer", "tokenizer", {"tokenizer": _plain(recipe.tokenizer)}, inputs)
 
 
-def generate_step(config: GenerateConfig, task: str, num_generations: int, corpus: Step) -> Step:
+def generate_step(config: GenerateConfig, task: Task, num_generations: int, corpus: Step) -> Step:
     """Write G generations of one task for every 1x training document. Steps of one task share its ledger."""
     engine = config.engine
     local = engine.kind == "llamacpp"
+    identity = {
+        "task": task,
+        "num_generations": num_generations,
+        "requests": [template.digest for template in build_templates(config, task, engine_info(engine))],
+        "gates": _plain(config.gates),
+        "long_documents": config.long_documents,
+        "context_tokens": engine.context_tokens,
+        "split_tokenizer": config.split_tokenizer,
+        "max_attempts": config.max_attempts,
+    }
     return Step(
         "generate",
         f"generate {task} G={num_generations}",
-        {"task": task, "num_generations": num_generations, **generation_identity_config(config, task)},
+        identity,
         {"corpus": corpus},
         settings={"generate": _plain(config)},
         slots=engine.num_servers * engine.num_threads if local and engine.num_threads else None if local else 1,
@@ -165,29 +185,48 @@ def generate_step(config: GenerateConfig, task: str, num_generations: int, corpu
     )
 
 
-def rows_step(kind: str, arm: Arm, corpus: Step, tokenizer: Step) -> Step:
-    """Tokenise the rows of one kind, once: real documents up to a multiple, or the first G generations."""
-    recipe = arm.recipe
-    if kind == "real":
-        multiple = recipe.mixture.real_multiple
-        inputs = {"corpus": corpus, "tokenizer": tokenizer}
-        return Step("rows", f"rows real {multiple}x", {"kind": kind, "real_multiple": multiple}, inputs)
-    task = TASK_OF_KIND[kind]
-    num_generations = num_generations_of(recipe, task)
-    inputs = {
-        "corpus": corpus,
-        "tokenizer": tokenizer,
-        "generations": generate_step(recipe.generate, task, num_generations, corpus),
-    }
-    stream = recipe.stream
+def real_rows_step(corpus: Step, tokenizer: Step) -> Step:
+    """Tokenise every training document, once."""
+    return Step("rows", "rows real", {"kind": "real"}, {"corpus": corpus, "tokenizer": tokenizer})
+
+
+def synthetic_rows_step(kind: str, num_generations: int, recipe: Recipe, corpus: Step, tokenizer: Step) -> Step:
+    """Tokenise the rows of one kind: the first G rephrases, or the documents stretched by G thoughts."""
+    generations = generate_step(recipe.generate, TASK_OF_KIND[kind], num_generations, corpus)
     config: dict[str, Any] = {"kind": kind, "num_generations": num_generations}
-    if task == "thought":
-        config |= {"think_open": stream.think_open, "think_close": stream.think_close}
+    if kind != "rephrase":
+        config |= {"think_open": recipe.stream.think_open, "think_close": recipe.stream.think_close}
+    inputs = {"corpus": corpus, "tokenizer": tokenizer, "generations": generations}
     return Step("rows", f"rows {kind} G={num_generations}", config, inputs)
 
 
-def num_generations_of(recipe: Recipe, task: str) -> int:
-    """The G of one task that the recipe's stream uses: its own, or as many as are generated."""
+def arm_rows(recipe: Recipe, corpus: Step, tokenizer: Step, *, allow_code: bool) -> dict[str, Step]:
+    """The rows that one arm reads: role -> step."""
+    steps: dict[str, Step] = {}
+    if "real" in required_kinds(recipe.stream, recipe.mixture, allow_code=allow_code):
+        steps["rows real"] = real_rows_step(corpus, tokenizer)
+    for part in synthetic_parts(recipe.stream, recipe.mixture):
+        kinds = find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code).kinds
+        for kind in kinds:
+            if kind == "real":
+                continue
+            if kind not in TASK_OF_KIND:
+                raise RecipeError(
+                    f"rows of the kind {kind!r} cannot be made from a recipe yet",
+                    where="stream.ordering",
+                    remedy=f"choose an ordering over {', '.join(TASK_OF_KIND)}",
+                )
+            wanted = part.num_generations
+            if kind != "rephrase":
+                wanted = part.num_thoughts or (None if "rephrase" in kinds else part.num_generations)
+            num_generations = _checked_generations(recipe, TASK_OF_KIND[kind], wanted)
+            role = f"rows {kind} {num_generations}"
+            steps[role] = synthetic_rows_step(kind, num_generations, recipe, corpus, tokenizer)
+    return steps
+
+
+def _checked_generations(recipe: Recipe, task: Task, wanted: int | None) -> int:
+    """The G of one task that a stream uses: its own, or as many as are generated."""
     section = recipe.generate.rephrase if task == "rephrase" else recipe.generate.thought
     if section is None:
         raise RecipeError(
@@ -195,7 +234,6 @@ def num_generations_of(recipe: Recipe, task: str) -> int:
             where=f"generate.{task}",
             remedy=f"add a section generate.{task}",
         )
-    wanted = recipe.stream.num_generations
     if wanted is not None and wanted > section.num_generations:
         raise RecipeError(
             f"{wanted} generations asked for, {section.num_generations} are generated",
@@ -205,11 +243,10 @@ def num_generations_of(recipe: Recipe, task: str) -> int:
     return wanted or section.num_generations
 
 
-def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step) -> Run:
+def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step, *, allow_code: bool) -> Run:
     """The steps that train and score one arm with one seed."""
     recipe = arm.recipe
-    kinds = sorted(required_kinds(recipe.stream))
-    inputs = {f"rows {kind}": rows_step(kind, arm, corpus, tokenizer) for kind in kinds}
+    inputs = arm_rows(recipe, corpus, tokenizer, allow_code=allow_code)
     inputs |= {"corpus": corpus, "tokenizer": tokenizer}
     config = {
         "stream": _plain(recipe.stream),
@@ -223,7 +260,7 @@ def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step) -> Run:
         f"train {arm.name} seed {seed}",
         config,
         inputs,
-        settings={"train": _plain(recipe.train)},
+        settings={"train": _plain(recipe.train), "allow_code": allow_code},
         slots=1 if _fits_one_thread(recipe) else None,
     )
     evaluate = Step(
@@ -238,10 +275,16 @@ def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step) -> Run:
 
 def _fits_one_thread(recipe: Recipe) -> bool:
     """Whether the student is small enough that runs go side by side, one thread each."""
-    from megadocs.model.presets import num_parameters
+    if recipe.model.init_from is not None:
+        return False
+    context_length = recipe.train.context_length
+    shape = resolve_config(recipe.model, vocab_size=expected_vocab_size(recipe), context_length=context_length)
+    return shape.num_parameters < _SIDE_BY_SIDE_PARAMETERS
 
-    vocab_size = recipe.tokenizer.vocab_size if recipe.tokenizer.kind == "train" else 128_256
-    return recipe.model.init_from is None and num_parameters(recipe.model, vocab_size) < _SIDE_BY_SIDE_PARAMETERS
+
+def expected_vocab_size(recipe: Recipe) -> int:
+    """Vocabulary of the student before the tokenizer is there: exact for a trained one, Llama-3's for a loaded one."""
+    return recipe.tokenizer.vocab_size if recipe.tokenizer.kind == "train" else 128_256
 
 
 def _in_priority(corpus: Step, tokenizer: Step, runs: tuple[Run, ...]) -> tuple[Step, ...]:

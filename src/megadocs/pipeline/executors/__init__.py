@@ -16,7 +16,7 @@ class Executor(Protocol):
         """Begin a step; the caller has made sure that enough slots are free."""
 
     def events(self, timeout_seconds: float) -> list[tuple[Step, dict[str, Any]]]:
-        """Wait at most this long for events of running steps. A step's last event is done, locked, stopped or failed."""
+        """Wait at most this long for events of running steps. A step ends with done, locked, stopped or failed."""
 
     def stop(self) -> None:
         """Ask running steps to save and stop."""

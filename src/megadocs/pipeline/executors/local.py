@@ -25,15 +25,11 @@ class LocalExecutor:
     Args:
         workspace: directory of the workspace.
         num_slots: how many single-slot steps run at once; None is the number of usable cores.
-        environment: extra environment variables of the workers.
     """
 
-    def __init__(
-        self, workspace: Path, num_slots: int | None = None, environment: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, workspace: Path, num_slots: int | None = None) -> None:
         self.num_slots = num_slots or len(os.sched_getaffinity(0))
         self._workspace = workspace
-        self._environment = environment or {}
         self._idle: dict[int, list[_Worker]] = {}
         self._busy: dict[_Worker, Step] = {}
         self._selector = selectors.DefaultSelector()
@@ -97,7 +93,7 @@ class LocalExecutor:
 
     def _new_worker(self, num_threads: int) -> _Worker:
         number = sum(len(idle) for idle in self._idle.values()) + len(self._busy)
-        variables = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(num_threads)) | self._environment
+        variables = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(num_threads))
         worker = _Worker(self._workspace, num_threads, number, variables)
         self._selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker

@@ -17,7 +17,7 @@ from megadocs.store.artifact import Artifact, Build, Workspace
 _RESUMABLE = {"train"}
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the step was asked to stop, saved its state and did
+class Stopped(Exception):
     """The step saved what it had and stopped because it was asked to."""
 
 

@@ -1,0 +1,79 @@
+"""`megadocs plan`: the steps of a recipe with counts and expected time; nothing is started or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from megadocs.cli.arguments import AsJson, Jobs, Overrides, RecipePath, WorkspaceDir, default_workspace
+from megadocs.cli.console import count, duration, print_json, say
+
+if TYPE_CHECKING:
+    from megadocs.pipeline.plan import Plan
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def plan(
+        recipe: RecipePath,
+        overrides: Overrides = None,
+        workspace: WorkspaceDir = None,
+        jobs: Jobs = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Show what RECIPE will do: steps, requests, tokens, expected time; done or to do.
+
+        megadocs plan recipes/quickstart.yaml --workspace runs/quickstart
+        """
+        print_plan(recipe, overrides, workspace, jobs=jobs, as_json=as_json)
+
+
+def print_plan(
+    recipe_path: Path,
+    overrides: list[str] | None,
+    workspace: Path | None,
+    *,
+    jobs: int | None = None,
+    as_json: bool = False,
+) -> None:
+    """Build the plan and print it as a tree, or as JSON."""
+    from megadocs.pipeline.plan import build_plan
+    from megadocs.recipe import load_recipe
+
+    recipe = load_recipe(recipe_path, overrides or ())
+    plan = build_plan(recipe, workspace or default_workspace(recipe_path), jobs)
+    if as_json:
+        print_json(plan.to_json())
+        return
+    corpus = plan.corpus
+    typer.echo(
+        f"{recipe.name}: {corpus['num_train_1x']} training documents (1x; up to {corpus['max_multiple']}x), "
+        f"{corpus['num_validation']} validation, {corpus['num_test']} test"
+    )
+    print_lines(plan)
+
+
+def print_lines(plan: Plan) -> None:
+    """The plan's steps as a tree, then the time that is left."""
+    kinds = dict.fromkeys(line.kind for line in plan.lines)
+    for kind in kinds:
+        lines = [line for line in plan.lines if line.kind == kind]
+        typer.echo(f"├─ {kind}")
+        for line in lines:
+            facts = [line.status]
+            about = "about " if line.is_estimate else ""
+            if line.status != "done":
+                facts += [f"{line.num_requests} requests"] if line.num_requests is not None else []
+                facts += [f"{about}{line.num_steps} steps"] if line.num_steps is not None else []
+                facts += [f"{about}{count(line.num_tokens)} tokens"] if line.num_tokens is not None else []
+                facts += [f"about {duration(line.seconds)}"]
+            typer.echo(f"│  └─ {line.name.removeprefix(kind).strip() or kind}: {', '.join(facts)}")
+    for name, reason in plan.left_out.items():
+        typer.echo(f"arm {name} is left out: {reason}")
+    typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots")
+    if plan.seconds == 0:
+        say("everything is done; `megadocs run` will reuse it")

@@ -1,0 +1,59 @@
+"""Write the generations of one task that the ledger lacks, then publish what it holds for this corpus and G."""
+
+from __future__ import annotations
+
+from megadocs.corpus import read_corpus
+from megadocs.errors import IncompleteError
+from megadocs.generate import Accounting, GenerationProgress, export_generations, plan_requests, run_generation
+from megadocs.pipeline.stages import StageContext, Stopped
+from megadocs.recipe import GenerateConfig
+
+
+def run(context: StageContext) -> None:
+    """Make the generate artifact: generations.parquet; its summary holds the books."""
+    task = context.config["task"]
+    config = with_num_generations(
+        GenerateConfig.model_validate(context.settings["generate"]), task, context.config["num_generations"]
+    )
+    documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
+    ledger = context.workspace.root / "ledger" / task
+
+    def report(progress: GenerationProgress) -> None:
+        context.report(
+            {
+                "done": progress.done,
+                "total": progress.requested,
+                "unit": "generations",
+                "note": f"{progress.failed} failed" if progress.failed else "",
+                "tokens_per_second": progress.tokens_per_second,
+                "seconds_left": progress.seconds_left,
+            }
+        )
+
+    books = run_generation(config, task, documents, ledger, report, context.should_stop)
+    _refuse_unfinished(books, context)
+    requests = plan_requests(config, task, documents)
+    counts = export_generations(requests, ledger, context.build.path / "generations.parquet")
+    context.build.summary.update(accounting=books.to_json(), export=counts)
+    if books.spent_new_tokens > 1000:  # a handful of requests says nothing about speed
+        context.build.summary["rate_for_plan"] = books.spent_new_tokens / books.seconds
+
+
+def with_num_generations(config: GenerateConfig, task: str, num_generations: int) -> GenerateConfig:
+    """The configuration with this G for one task."""
+    section = config.rephrase if task == "rephrase" else config.thought
+    assert section is not None
+    return config.model_copy(update={task: section.model_copy(update={"num_generations": num_generations})})
+
+
+def _refuse_unfinished(books: Accounting, context: StageContext) -> None:
+    """Publish nothing while generations are pending; the ledger keeps what was written."""
+    if books.is_complete:
+        return
+    if context.should_stop():
+        raise Stopped
+    raise IncompleteError(
+        f"generation stopped ({books.stopped}) with {books.pending} of {books.requested} generations left",
+        where="generate.limits",
+        remedy="raise the ceiling and run again: what was written is kept",
+    )

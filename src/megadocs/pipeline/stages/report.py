@@ -1,0 +1,243 @@
+"""Analyse the runs that there are and build the report: results.json and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from megadocs.analysis import RunFacts, RunScores, analyze_experiment, dump_results, scores_of_run
+from megadocs.corpus import SplitCorpus, read_corpus
+from megadocs.errors import AnalysisError
+from megadocs.pipeline.stages import StageContext
+from megadocs.recipe import AnalysisConfig
+from megadocs.report import (
+    Curve,
+    Generated,
+    GenerationAccount,
+    ReportInputs,
+    Sample,
+    StepRecord,
+    StreamAccount,
+    build_report,
+)
+from megadocs.seeding import derive_seed, document_key, mix
+from megadocs.store.artifact import Artifact
+from megadocs.store.files import iter_json_lines, write_bytes_atomic
+
+_NUM_SAMPLES = 6
+_NUM_CURVE_POINTS = 200
+
+
+def run(context: StageContext) -> None:
+    """Make the report artifact; missing runs are named in it, never filled in."""
+    config = context.config
+    corpus = read_corpus(context.inputs["corpus"].path)
+    runs = [_FinishedRun(context, number, entry) for number, entry in enumerate(config["runs"]) if entry["is_there"]]
+    if not runs:
+        raise AnalysisError("no run has finished", remedy="see the errors above, mend them and run again")
+    results = analyze_experiment(
+        [scores for run in runs for scores in run.scores()],
+        [run.facts() for run in runs],
+        AnalysisConfig.model_validate(config["analysis"]),
+        name=config["recipe"]["name"],
+        expected=[(entry["arm"], entry["seed"]) for entry in config["runs"]],
+        groups=_groups(corpus),
+    )
+    results["left_out"] = dict(config["left_out"])
+    results["missing_reasons"] = {
+        f"{entry['arm']} seed {entry['seed']}": entry["why_missing"]
+        for entry in config["runs"]
+        if not entry["is_there"]
+    }
+    write_bytes_atomic(context.build.path / "results.json", dump_results(results))
+    generations = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("generate ")]
+    inputs = ReportInputs(
+        results=results,
+        description=config["recipe"]["description"],
+        curves=[run.curve() for run in runs],
+        samples=_samples(corpus, generations),
+        corpus=_corpus_counts(context.inputs["corpus"]),
+        streams=[account for run in _one_seed(runs) for account in run.streams()],
+        generations=[_generation_account(artifact) for artifact in generations],
+        steps=[_step_record(role, artifact) for role, artifact in sorted(context.inputs.items())],
+        recipe_yaml=yaml.safe_dump(config["recipe"], sort_keys=False, allow_unicode=True),
+        environment=_environment(runs[0].train),
+    )
+    write_bytes_atomic(context.build.path / "report.html", build_report(inputs).encode("utf-8"))
+
+
+class _FinishedRun:
+    """The artifacts of one arm and seed, read into the analysis' terms."""
+
+    def __init__(self, context: StageContext, number: int, entry: Mapping[str, Any]) -> None:
+        self.arm: str = entry["arm"]
+        self.seed: int = entry["seed"]
+        self.train = context.inputs[f"train {number}"]
+        self._evaluate = context.inputs[f"evaluate {number}"]
+
+    def scores(self) -> list[RunScores]:
+        """Per-document scores of every set and mode."""
+        import pyarrow.parquet as pq
+
+        columns = pq.read_table(self._evaluate.path / "scores.parquet").to_pydict()
+        return list(scores_of_run(self.arm, self.seed, columns))
+
+    def facts(self) -> RunFacts:
+        """What the run saw and cost."""
+        summary, config = self.train.summary, self.train.record["config"]
+        streams = {stream["name"]: stream for stream in summary["streams"]}
+        real = streams.pop("real", None)
+        synthetic = next(iter(streams.values()), None)
+        return RunFacts(
+            arm=self.arm,
+            seed=self.seed,
+            real_documents=summary["num_real_documents"],
+            real_tokens=summary["num_real_tokens"],
+            synthetic_tokens=sum(stream["num_tokens"] for stream in streams.values()),
+            train_tokens=summary["num_tokens"],
+            num_steps=summary["num_steps"],
+            real_epochs=real["actual_epochs"] if real else None,
+            planned_real_epochs=real["planned_epochs"] if real else None,
+            synthetic_epochs=synthetic["actual_epochs"] if synthetic else None,
+            planned_synthetic_epochs=synthetic["planned_epochs"] if synthetic else None,
+            seconds=summary["training_seconds"],
+            num_parameters=summary["num_parameters"],
+            final_training_loss=summary["final_training_loss"],
+            record=_record_path(self.train),
+            fingerprint=self.train.fingerprint,
+            settings={
+                "learning_rate": config["train"]["learning_rate"],
+                "weight_decay": config["train"]["weight_decay"],
+                "ordering": config["stream"]["ordering"],
+                "synthetic_fraction": config["mixture"]["synthetic_fraction"],
+            },
+        )
+
+    def curve(self) -> Curve:
+        """Training losses, thinned to what a figure can show."""
+        records = [r for r in iter_json_lines(self.train.path / "metrics.jsonl") if r.get("loss") is not None]
+        records = records[:: max(1, len(records) // _NUM_CURVE_POINTS)]
+        train = self.train.record["config"]["train"]
+        return Curve(
+            self.arm,
+            self.seed,
+            [record["step"] for record in records],
+            [record["loss"] for record in records],
+            tokens_per_step=train["batch_size"] * train["context_length"],
+        )
+
+    def streams(self) -> list[StreamAccount]:
+        """Token accounting."""
+        return [
+            StreamAccount(
+                arm=self.arm,
+                stream=stream["name"],
+                num_rows=stream["num_rows"],
+                num_tokens=stream["num_tokens"],
+                num_windows=stream["num_windows"],
+                num_dropped_tokens=stream["num_dropped_tokens"],
+                num_missing=stream["num_missing"],
+                planned_epochs=stream["planned_epochs"],
+                actual_epochs=stream["actual_epochs"],
+                num_window_reads=stream["num_windows_trained"],
+            )
+            for stream in self.train.summary["streams"]
+        ]
+
+
+def _one_seed(runs: Iterable[_FinishedRun]) -> list[_FinishedRun]:
+    """The first finished run of each arm."""
+    first: dict[str, _FinishedRun] = {}
+    for finished in runs:
+        first.setdefault(finished.arm, finished)
+    return list(first.values())
+
+
+def _groups(corpus: SplitCorpus) -> dict[str, str] | None:
+    """Document -> source record, where several documents come from one: they are resampled together."""
+    scored = [*corpus.validation, *corpus.test]
+    groups = {document.id: str(document.meta.get("group", document.id)) for document in scored}
+    return groups if len(set(groups.values())) < len(groups) else None
+
+
+def _samples(corpus: SplitCorpus, generations: list[Artifact]) -> list[Sample]:
+    """A few 1x documents, drawn by hash, with everything that was generated of them."""
+    import pyarrow.parquet as pq
+
+    if not generations:
+        return []
+    by_document: dict[str, list[Generated]] = {}
+    for artifact in generations:
+        for row in pq.read_table(artifact.path / "generations.parquet").to_pylist():
+            if row["status"] == "ok":
+                by_document.setdefault(row["document_id"], []).append(_generated(row))
+    seed = derive_seed(0, "report_samples")
+    drawn = sorted(corpus.train_multiple(1), key=lambda document: mix(seed ^ document_key(document.id)))
+    return [Sample(d.id, d.text, by_document.get(d.id, [])) for d in drawn[:_NUM_SAMPLES]]
+
+
+def _generated(row: Mapping[str, Any]) -> Generated:
+    return Generated(
+        kind=row["kind"],
+        generation=row["generation"],
+        text=row["text"],
+        split_character=row["split_character"],
+        flags=list(row["flags"] or ()),
+        num_tokens=row["new_tokens"],
+    )
+
+
+def _corpus_counts(corpus: Artifact) -> dict[str, Any]:
+    """The corpus step's counts for the page, and its warning where there is one."""
+    summary = corpus.summary
+    report = summary["report"]
+    counts = {
+        "source": corpus.record["config"]["corpus"]["source"],
+        "records read": report["num_records"],
+        "documents found": report["num_documents"],
+        "rejected": sum(report["rejected"].values()),
+        "duplicates dropped": sum(report["duplicates"].values()),
+        "training documents (1x)": summary["num_train_1x"],
+        "largest multiple": f"{summary['max_multiple']}x",
+        "validation documents": report["num_validation"],
+        "test documents": report["num_test"],
+        "documents not used": report["not_used"],
+    }
+    if report.get("warning"):
+        counts["warning"] = report["warning"]
+    return counts
+
+
+def _generation_account(artifact: Artifact) -> GenerationAccount:
+    books = artifact.summary["accounting"]
+    config = artifact.record["config"]
+    return GenerationAccount(
+        task=f"{config['task']} G={config['num_generations']}",
+        requested=books["requested"],
+        ok=books["ok"],
+        rejected=books["rejected"],
+        failed=books["failed"],
+        skipped=books["skipped"],
+        pending=books["pending"],
+        truncated=books["flags"].get("truncated", 0),
+        prompt_tokens=books["prompt_tokens"],
+        new_tokens=books["new_tokens"],
+        seconds=books["seconds"],
+    )
+
+
+def _step_record(role: str, artifact: Artifact) -> StepRecord:
+    return StepRecord(artifact.step, role, artifact.fingerprint, _record_path(artifact), artifact.record["seconds"])
+
+
+def _record_path(artifact: Artifact) -> str:
+    """Relative to the top of the workspace, where the report is read."""
+    return (Path(artifact.step) / artifact.fingerprint / "record.json").as_posix()
+
+
+def _environment(artifact: Artifact) -> dict[str, str]:
+    environment = artifact.record["environment"]
+    return {"python": environment["python"], "machine": environment["machine"], **environment["packages"]}

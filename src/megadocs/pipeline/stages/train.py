@@ -1,0 +1,149 @@
+"""Train one arm with one seed: rows -> streams -> mixture -> run; publish the model folder and its metrics."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from megadocs.corpus import SplitCorpus, read_corpus
+from megadocs.documents import KIND_CODES
+from megadocs.pipeline.stages import StageContext, Stopped
+from megadocs.recipe import MixtureConfig, ModelConfig, StreamConfig, TrainConfig
+from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
+from megadocs.streams import Mixture, build_mixture, build_streams
+from megadocs.text.tokenizer import load_tokenizer
+
+
+def run(context: StageContext) -> None:
+    """Make the train artifact: model/, metrics.jsonl, run.json; its summary holds the token accounting."""
+    from megadocs.train import TrainingProgress, run_training
+    from megadocs.train.signals import TrainingInterrupted
+
+    tokenizer_path = context.inputs["tokenizer"].path
+    tokenizer = load_tokenizer(str(tokenizer_path))
+    rows = _open_rows(context)
+    corpus = read_corpus(context.inputs["corpus"].path)
+    mixture = build_arm_mixture(context.config, rows, corpus, allow_code=context.settings["allow_code"])
+
+    def report(progress: TrainingProgress) -> None:
+        context.report(
+            {
+                "done": progress.step,
+                "total": progress.num_steps,
+                "unit": "steps",
+                "note": f"loss {progress.loss:.3f}",
+                "tokens_per_second": progress.tokens_per_second,
+                "seconds_left": progress.seconds_left,
+            }
+        )
+
+    context.report({"note": _exposure_text(mixture)})
+    try:
+        summary = run_training(
+            recipe_model=ModelConfig.model_validate(context.config["model"]),
+            config=TrainConfig.model_validate(context.settings["train"]),
+            mixture=mixture,
+            read_batch=mixture.read_batch,
+            vocab_size=tokenizer.vocab_size,
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+            seed=context.config["seed"],
+            output_dir=context.build.path,
+            tokenizer_files=sorted(tokenizer_path.glob("tokenizer*.json")),
+            data_identity={role: artifact.fingerprint for role, artifact in sorted(context.inputs.items())},
+            progress=report,
+        )
+    except TrainingInterrupted as interrupted:
+        raise Stopped from interrupted
+    shutil.rmtree(context.build.path / "checkpoints", ignore_errors=True)  # the model folder holds the result
+    context.build.summary.update(
+        final_training_loss=summary.final_loss,
+        num_steps=summary.num_steps,
+        num_tokens=summary.num_tokens,
+        training_seconds=summary.seconds,
+        tokens_per_second=summary.tokens_per_second,
+        flops=summary.flops,
+        num_parameters=summary.num_parameters,
+        finished_unix=round(time.time(), 3),
+        rate_for_plan=summary.flops / summary.seconds,
+        **_real_documents(corpus, rows, context.config["mixture"]["real_multiple"]),
+        **accounting(mixture),
+    )
+
+
+def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCorpus, *, allow_code: bool) -> Mixture:
+    """The mixture of an arm over its rows.
+
+    Args:
+        config: a train step's configuration.
+        rows: every kind of row that the arm reads.
+        corpus: for the ids of the real documents, 1x and the arm's multiple.
+        allow_code: load orderings of the form module:attribute.
+    """
+    train = TrainConfig.model_validate(config["train"])
+    stream = StreamConfig.model_validate(config["stream"])
+    mixture = MixtureConfig.model_validate(config["mixture"])
+    streams = build_streams(
+        rows.table,
+        rows.tokens,
+        stream=stream,
+        mixture=mixture,
+        context_length=train.context_length,
+        seed=config["seed"],
+        real_documents=[document.id for document in corpus.train_multiple(mixture.real_multiple)],
+        synthetic_documents=[document.id for document in corpus.train_multiple(1)],
+        allow_code=allow_code,
+    )
+    return build_mixture(streams, config=mixture, train=train, seed=config["seed"], stream=stream)
+
+
+def accounting(mixture: Mixture) -> dict[str, Any]:
+    """Rows, tokens, windows, drops and epochs of each stream, as planned and as trained."""
+    return {
+        "block_windows": mixture.block_windows,
+        "requested_block_windows": mixture.requested_block_windows,
+        "real_document_exposures": mixture.real_document_exposures(),
+        "streams": [
+            {
+                "name": exposure.name,
+                "num_rows": stream.num_rows,
+                "num_tokens": exposure.num_tokens,
+                "num_windows": exposure.num_windows,
+                "num_dropped_tokens": exposure.num_dropped_tokens,
+                "num_missing": exposure.num_missing,
+                "num_windows_trained": exposure.num_samples,
+                "planned_epochs": exposure.planned_epochs,
+                "actual_epochs": exposure.actual_epochs,
+            }
+            for stream, exposure in zip(mixture.streams, mixture.exposures(), strict=True)
+        ],
+    }
+
+
+def _real_documents(corpus: SplitCorpus, rows: RowStore, multiple: int) -> dict[str, int]:
+    """How many distinct real documents the arm may see, and their tokens: the x-axis of the real-only curve."""
+    wanted = {document.id for document in corpus.train_multiple(multiple)}
+    table = rows.table
+    is_wanted = np.array([document_id in wanted for document_id in table.document_ids], dtype=bool)
+    selected = is_wanted[table.document_index] & (table.kind == KIND_CODES["real"])
+    num_tokens = int(table.num_tokens[selected].sum(dtype=np.int64))
+    return {"num_real_documents": len(wanted), "num_real_tokens": num_tokens}
+
+
+def _open_rows(context: StageContext) -> RowStore:
+    """All rows of the arm, every segment checked against its SHA-256."""
+    segments = context.workspace.root / "segments"
+    manifests = [RowsManifest.load(artifact.path / "rows.json") for artifact in context.inputs_of_kind("rows")]
+    for manifest in manifests:
+        verify_manifest(manifest, segments)
+    return open_rows(manifests, segments)
+
+
+def _exposure_text(mixture: Mixture) -> str:
+    """`240 steps; real 8.0 epochs, simple 4.1 epochs (planned 8.0 and 4.1)`."""
+    parts = [f"{e.name} {e.actual_epochs:.2f} epochs (planned {e.planned_epochs:.2f})" for e in mixture.exposures()]
+    return f"{mixture.num_steps} steps; {', '.join(parts)}"

@@ -1,0 +1,68 @@
+"""What there is in a workspace: published artifacts, work in progress and by whom, generations on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from megadocs.errors import InputError, MegadocsError
+from megadocs.pipeline.experiment import RECIPE_FILE
+from megadocs.pipeline.plan import Plan, build_plan
+from megadocs.recipe import Recipe
+from megadocs.store.artifact import Workspace
+from megadocs.store.files import read_json
+from megadocs.store.lock import is_locked
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedWork:
+    """A partial artifact: `is_running` when a living process holds its lock."""
+
+    step: str
+    fingerprint: str
+    is_running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceStatus:
+    """The state of a workspace.
+
+    Attributes:
+        counts: published artifacts by step.
+        unfinished: partial artifacts.
+        plan: what is left of the recipe that ran here last; None when its source can no longer be read.
+        plan_error: why not.
+    """
+
+    counts: dict[str, int]
+    unfinished: tuple[UnfinishedWork, ...]
+    plan: Plan | None
+    plan_error: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def read_status(root: Path) -> WorkspaceStatus:
+    """Look at a workspace; `InputError` when the directory is none."""
+    if not root.is_dir():
+        raise InputError("no such workspace", where=str(root), remedy="give the directory of --workspace")
+    counts: dict[str, int] = {}
+    for artifact in Workspace(root).artifacts():
+        counts[artifact.step] = counts.get(artifact.step, 0) + 1
+    plan, error = None, "no recipe ran here yet"
+    if (root / RECIPE_FILE).is_file():
+        try:
+            plan, error = build_plan(Recipe.model_validate(read_json(root / RECIPE_FILE)), root), None
+        except MegadocsError as problem:
+            error = str(problem)
+    return WorkspaceStatus(counts, tuple(_unfinished(root)), plan, error)
+
+
+def _unfinished(root: Path) -> Iterator[UnfinishedWork]:
+    for partial in sorted(root.glob("*/*.partial")):
+        step, fingerprint = partial.parent.name, partial.name.removesuffix(".partial")
+        yield UnfinishedWork(step, fingerprint, is_locked(root / "locks" / f"{step}-{fingerprint}.lock"))
