@@ -121,7 +121,7 @@ def test_full_disk_stops_and_names_the_path(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(StoreError, match="No space left") as caught:
         log.append(b"lost" * 10)
     assert caught.value.where == str(path)
-    assert "bytes free" in caught.value.what
+    assert caught.value.remedy is not None and "MB are free" in caught.value.remedy
     monkeypatch.undo()
     with pytest.raises(StoreError, match="failed before"):
         log.append(b"more")

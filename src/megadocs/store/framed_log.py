@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from types import TracebackType
 from typing import Self
 
 from megadocs.errors import DamagedError, StoreError
+from megadocs.store.files import fsync_directory, store_error
 
 MARKER = b"\xf7MD\xff"
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -76,20 +78,21 @@ class FramedLog:
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise _store_error("cannot open the log", self.path, error) from error
+            raise store_error("cannot open the log", self.path, error) from error
         try:
             self.scan = scan_frames(self.path, on_frame)
             if self.scan.torn_bytes:
                 os.ftruncate(self._descriptor, self.scan.end)
                 os.fsync(self._descriptor)
             if not existed:
-                _sync_directory(self.path.parent)
+                fsync_directory(self.path.parent)
         except OSError as error:
             os.close(self._descriptor)
-            raise _store_error("cannot repair the log", self.path, error) from error
+            raise store_error("cannot repair the log", self.path, error) from error
         self._end = self.scan.end
         self._buffer = bytearray()
         self._failed = False
+        self._lock = threading.Lock()  # append and sync may come from different threads
 
     @property
     def size(self) -> int:
@@ -105,16 +108,22 @@ class FramedLog:
         """
         if len(payload) > MAX_FRAME_BYTES:
             raise StoreError(f"a frame of {len(payload)} bytes is over {MAX_FRAME_BYTES}", where=str(self.path))
-        offset = self.size
         length = _LENGTH.pack(len(payload))
-        self._buffer += MARKER + length + _LENGTH.pack(zlib.crc32(payload, zlib.crc32(length)))
-        self._buffer += payload
-        if flush:
-            self.flush()
+        head = MARKER + length + _LENGTH.pack(zlib.crc32(payload, zlib.crc32(length)))
+        with self._lock:
+            offset = self.size
+            self._buffer += head
+            self._buffer += payload
+            if flush:
+                self._write_buffer()
         return offset
 
     def flush(self) -> None:
         """Hand collected frames to the kernel. After a failed write the log refuses to go on: its tail is torn."""
+        with self._lock:
+            self._write_buffer()
+
+    def _write_buffer(self) -> None:
         if self._failed:
             raise StoreError("the log failed before", where=str(self.path), remedy="mend the disk, then run again")
         if not self._buffer:
@@ -126,7 +135,7 @@ class FramedLog:
                 written += os.write(self._descriptor, view[written:])
         except OSError as error:
             self._failed = True
-            raise _store_error("cannot write the log", self.path, error) from error
+            raise store_error("cannot write the log", self.path, error) from error
         self._end += len(data)
 
     def sync(self) -> None:
@@ -136,7 +145,7 @@ class FramedLog:
             os.fdatasync(self._descriptor)
         except OSError as error:
             self._failed = True  # the kernel may have dropped the pages: never report them as durable later
-            raise _store_error("cannot sync the log", self.path, error) from error
+            raise store_error("cannot sync the log", self.path, error) from error
 
     def close(self) -> None:
         """Sync and close; closing twice is harmless."""
@@ -196,7 +205,7 @@ def _iter_good(path: Path, result: ScanResult) -> Iterator[tuple[int, memoryview
         with path.open("rb", buffering=0) as stream:
             yield from _scan_stream(stream.fileno(), str(path), result)
     except OSError as error:
-        raise _store_error("cannot read the log", path, error) from error
+        raise store_error("cannot read the log", path, error) from error
 
 
 def _scan_stream(descriptor: int, name: str, result: ScanResult) -> Iterator[tuple[int, memoryview]]:
@@ -259,23 +268,3 @@ def _next_marker(descriptor: int, start: int, base: int, block: bytes, size: int
         if base + len(block) >= size:
             break
     return size, base, block
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _store_error(what: str, path: Path, error: OSError) -> StoreError:
-    try:
-        status = os.statvfs(path.parent)
-        free = f"{status.f_bavail * status.f_frsize} bytes free"
-    except OSError:
-        free = "free space unknown"
-    reason = error.strerror or str(error)
-    return StoreError(
-        f"{what}: {reason} ({free})", where=str(path), remedy="free space or mend the disk, then run again"
-    )

@@ -1,0 +1,69 @@
+"""Engines: the programs that write the text, behind one protocol (`protocol.Engine`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from megadocs.errors import RecipeError
+from megadocs.generate.engines.protocol import Engine, EngineInfo
+from megadocs.recipe import EngineConfig
+
+__all__ = ["Engine", "EngineInfo", "build_engine", "engine_identity", "engine_info", "sampling_options"]
+
+
+def build_engine(config: EngineConfig) -> Engine:
+    """The engine a recipe names, not yet started.
+
+    Raises:
+        RecipeError: an engine that this package does not provide, or an unknown option of it.
+        EngineError, InputError: the embedded engine's model is not there.
+    """
+    sampling_options(config)
+    if config.kind == "llamacpp":
+        from megadocs.generate.engines.llamacpp import LlamaCppEngine
+
+        return LlamaCppEngine(config)
+    if config.kind == "openai":
+        from megadocs.generate.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(config)
+    if config.kind == "fake":
+        from megadocs.generate.engines.fake import FakeEngine, InProcessFakeEngine
+
+        return InProcessFakeEngine(config) if config.options.get("transport") == "memory" else FakeEngine(config)
+    raise RecipeError(
+        f"no engine {config.kind!r} here", where="generate.engine.kind", remedy="use llamacpp, openai or fake"
+    )
+
+
+def engine_info(config: EngineConfig) -> EngineInfo:
+    """What is known of an engine without starting anything (for plans): at most the hash of its model file."""
+    address = config.base_url or os.environ.get("OPENAI_BASE_URL") if config.kind == "openai" else None
+    return EngineInfo(
+        identity=engine_identity(config),
+        context_tokens=config.context_tokens,
+        concurrency=config.concurrency * config.num_servers,
+        address=address,
+    )
+
+
+def engine_identity(config: EngineConfig) -> dict[str, Any]:
+    """Model and revision (embedded: name and SHA-256 of the file). Enters identities and fingerprints."""
+    if config.kind == "llamacpp":
+        from megadocs.generate.engines.llamacpp import model_identity
+
+        return model_identity(config)
+    return {"model": config.model, "revision": config.revision}
+
+
+def sampling_options(config: EngineConfig) -> Mapping[str, str | int | float | bool]:
+    """The part of `engine.options` that changes what is sampled, checked; it enters identities."""
+    if config.kind == "llamacpp":
+        from megadocs.generate.engines.llamacpp import checked_options
+
+        return checked_options(config)
+    if config.kind == "fake":
+        return {}
+    return config.options

@@ -1,0 +1,108 @@
+"""What an engine is: something that completes one request at a time, whose failures are values.
+
+An engine may serve many `complete` calls at once (its `info.concurrency`); deciding how many, when to wait and what to
+try again is the caller's work (`retry`, `runner`). `complete` never raises for what a server can do wrong: it returns
+an `EngineFailure` of a fixed taxonomy. It raises `EngineError` only when there is no engine any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from megadocs.generate.styles import Message
+
+FailureKind = Literal[
+    "rate_limited",  # 429
+    "server_error",  # 5xx, 408, 425
+    "timeout",  # the attempt's deadline passed
+    "connection",  # refused, reset, closed half-way
+    "malformed",  # not the JSON that was agreed
+    "too_large",  # the reply went over the size cap
+    "context_length",  # the server says prompt and reply do not fit
+    "bad_request",  # any other 4xx: the same request will fail again
+    "unauthorised",  # 401, 403
+    "model_changed",  # the server answers as another model
+]
+
+#: Failures that say nothing about the request: waiting helps, no record fails for them.
+ENGINE_DOWN: frozenset[FailureKind] = frozenset({"connection", "rate_limited", "server_error"})
+#: Failures after which nothing more may be sent.
+FATAL: frozenset[FailureKind] = frozenset({"unauthorised", "model_changed"})
+#: Failures of this request for good.
+PERMANENT: frozenset[FailureKind] = frozenset({"context_length", "bad_request"})
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One call to an engine: messages, sampling, seed, and the time it may take."""
+
+    messages: Sequence[Message]
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    timeout_seconds: float
+    extra: Mapping[str, str | int | float | bool]
+    lane: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an engine wrote, as it came: no gate has seen it."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    new_tokens: int
+    cached_tokens: int = 0
+    reasoning: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFailure:
+    """Why there is no reply. `message` is one line without document text."""
+
+    kind: FailureKind
+    message: str
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is known of an engine without asking it.
+
+    Attributes:
+        identity: model name and revision or hash; enters every generation's identity.
+        context_tokens: prompt and reply together.
+        concurrency: requests that may be in flight at once, all servers together.
+        address: where documents are sent, for the consent check; None when they stay in this process.
+        is_remote: whether that is another machine.
+    """
+
+    identity: Mapping[str, Any]
+    context_tokens: int
+    concurrency: int
+    address: str | None = None
+    is_remote: bool = False
+
+
+class Engine(Protocol):
+    """The four things an engine does."""
+
+    async def start(self) -> None:
+        """Make it ready to serve; `EngineError` says what is missing and how to get it."""
+
+    async def complete(self, completion: Completion) -> Reply | EngineFailure:
+        """Serve one request."""
+
+    async def is_healthy(self) -> bool:
+        """Whether it would serve now; mends what it can (restarts a dead server) before answering."""
+
+    def info(self) -> EngineInfo:
+        """What is known without asking."""
+
+    async def close(self) -> None:
+        """Let everything go; leaves no process behind. Closing twice is harmless."""

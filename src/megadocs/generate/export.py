@@ -1,0 +1,135 @@
+"""Exporting a task's records to Parquet: one row per generation, sorted, bytes a function of the content alone.
+
+Rows of a document that was split for its length are joined again. Likeness among siblings is judged here, in generation
+order, so the flag does not depend on which reply arrived first. Only rows with `status == "ok"` carry text.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from megadocs.generate.ledger import LedgerIndex, load_index
+from megadocs.generate.records import GenerationRecord, with_flags
+from megadocs.generate.requests import GenerationRequest
+from megadocs.generate.similarity import is_near_copy
+from megadocs.store.files import fsync_directory, fsync_file
+
+_ROWS_PER_GROUP = 4096
+_REQUESTS_PER_LOOKUP = 4096
+
+
+def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, path: Path) -> dict[str, Any]:
+    """Write the records of the requests to a Parquet file, atomically.
+
+    Args:
+        requests: what is wanted; those without a record are counted as pending and left out.
+        ledger_dir: the task's ledger (not locked).
+        path: the file.
+
+    Returns:
+        Counts: requested, exported, one per status, pending, identical (equal siblings), tokens.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    index = load_index(ledger_dir)
+    ordered = sorted(requests, key=lambda request: (request.document_id, request.generation, request.part))
+    counts: dict[str, Any] = {"requested": len(ordered), "exported": 0, "ok": 0, "rejected": 0, "failed": 0}
+    counts |= {"skipped": 0, "pending": 0, "identical": 0, "new_tokens": 0, "prompt_tokens": 0}
+    schema = pa.schema(_columns(pa))
+    temporary = path.with_name(f".{path.name}.tmp")
+    with pq.ParquetWriter(temporary, schema, compression="zstd", version="2.6", store_schema=False) as writer:
+        rows = _rows(ordered, index, counts)
+        while batch := list(itertools.islice(rows, _ROWS_PER_GROUP)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    fsync_file(temporary)
+    temporary.replace(path)
+    fsync_directory(path.parent)
+    return counts
+
+
+def iter_records(
+    requests: Iterable[GenerationRequest], index: LedgerIndex
+) -> Iterator[tuple[GenerationRequest, GenerationRecord | None]]:
+    """Each request with its record, or None when it has none."""
+    stream = iter(requests)
+    while chunk := list(itertools.islice(stream, _REQUESTS_PER_LOOKUP)):
+        positions = index.find([request.identity for request in chunk])
+        yield from zip(chunk, index.read(positions), strict=True)
+
+
+def _rows(requests: list[GenerationRequest], index: LedgerIndex, counts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    pairs = iter_records(requests, index)
+    for _, of_document in itertools.groupby(pairs, key=lambda pair: pair[0].document_id):
+        siblings: list[str] = []
+        for _, group in itertools.groupby(of_document, key=lambda pair: pair[0].generation):
+            parts = list(group)
+            record = _joined([record for _, record in parts], counts)
+            if record is None:
+                continue
+            if record.status == "ok":
+                if record.text in siblings:
+                    record = with_flags(record, "identical", "sibling")
+                    counts["identical"] += 1
+                elif any(is_near_copy(record.text, sibling) for sibling in siblings):
+                    record = with_flags(record, "sibling")
+                siblings.append(record.text)
+            counts["exported"] += 1
+            yield _row(parts[0][0], record)
+
+
+def _joined(parts: list[GenerationRecord | None], counts: dict[str, Any]) -> GenerationRecord | None:
+    """The parts of one generation as one record; counts every part. None unless all parts have records."""
+    for part in parts:
+        counts["pending" if part is None else part.status] += 1
+        counts["new_tokens"] += part.new_tokens if part else 0
+        counts["prompt_tokens"] += part.prompt_tokens if part else 0
+    present = [part for part in parts if part is not None]
+    if len(present) < len(parts):
+        return None
+    worst = max(present, key=lambda part: ("ok", "skipped", "rejected", "failed").index(part.status))
+    if len(present) == 1 or worst.status != "ok":
+        return worst
+    return replace(
+        present[0],
+        text="\n\n".join(part.text for part in present),
+        flags=tuple(sorted({flag for part in present for flag in part.flags})),
+        prompt_tokens=sum(part.prompt_tokens for part in present),
+        new_tokens=sum(part.new_tokens for part in present),
+        attempts=max(part.attempts for part in present),
+    )
+
+
+def _columns(pa: Any) -> list[Any]:
+    kinds = {
+        "identity": pa.string(),
+        "document_id": pa.string(),
+        "kind": pa.string(),
+        "style": pa.string(),
+        "generation": pa.int32(),
+        "num_generations": pa.int32(),
+        "split_character": pa.int64(),
+        "text": pa.string(),
+        "finish_reason": pa.string(),
+        "flags": pa.list_(pa.string()),
+        "prompt_tokens": pa.int64(),
+        "new_tokens": pa.int64(),
+        "attempts": pa.int32(),
+        "seed": pa.int64(),
+        "status": pa.string(),
+        "error": pa.string(),
+    }
+    return [pa.field(name, kind) for name, kind in kinds.items()]
+
+
+def _row(request: GenerationRequest, record: GenerationRecord) -> dict[str, Any]:
+    """What was asked comes from the request (G may have grown since the record was made), the rest from the record."""
+    names = ("identity", "document_id", "kind", "generation", "num_generations", "split_character")
+    row = {name: getattr(request, name) for name in names}
+    for name in ("style", "finish_reason", "prompt_tokens", "new_tokens", "attempts", "seed", "status", "error"):
+        row[name] = getattr(record, name)
+    return {**row, "text": record.text if record.status == "ok" else "", "flags": list(record.flags)}

@@ -1,0 +1,132 @@
+"""Quality gates: what a reply is, before it becomes a record.
+
+Every reply passes all gates; each leaves a flag when it fires, and its policy (`generate.gates`) says whether the text
+is accepted with the flag, tried again with another seed, or rejected. Gates look at one reply and its source only, so a
+verdict never depends on the order in which replies arrive; likeness among siblings is judged on export.
+
+| gate | fires when |
+|---|---|
+| empty | nothing but white space is left |
+| truncated | the length limit cut the reply (kept by default, as in the paper) |
+| filtered | the server's content filter stopped it |
+| reasoning | a reasoning block came with it: moved to `reasoning`, never part of the text |
+| preamble | an opening line such as "Here is the article:" was dropped |
+| refusal | it opens like a refusal |
+| echo | most of its 8-word runs stand in the source |
+| repetition | it ends in a loop, or most of its 8-word runs are repeats |
+| control_tokens | it holds chat-control strings: they are broken up, so that none reaches training |
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from megadocs.generate.chat_safety import find_control_strings, neutralise
+from megadocs.generate.engines.protocol import Reply
+from megadocs.generate.records import clean_unicode
+from megadocs.recipe import GatesConfig
+
+Verdict = Literal["accept", "retry", "reject"]
+
+_RUN_WORDS = 8
+_MIN_ECHO_RUNS = 8
+_MAX_REPEATED_SHARE = 0.5
+_LOOP_COPIES = 4
+_LOOP_CHARACTERS = 60
+
+_REASONING = re.compile(r"^\s*<(think|thinking|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_PREAMBLE = re.compile(
+    r"^\s*(?:\*\*)?(?:(?:sure|certainly|of course|okay|ok|absolutely)[,.!:]*\s+)?"
+    r"(?:here(?:'s|’s| is| are| follows)|below is|the following is|this is)\b[^\n:]{0,120}"
+    r"\b(?:article|passage|text|version|rewrite|rewriting|summary|tutorial|table|dialogue|questions|answers|thoughts?"
+    r"|explanation|paragraphs?|document|response|translation)\b[^\n:]{0,80}:(?:\*\*)?[ \t]*\n*",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"^\W*(?:i(?:'m| am|’m) (?:sorry|afraid|unable|not able)|sorry,|i (?:cannot|can't|can’t|won't|won’t|must decline)"
+    r"|i apologi[sz]e|as an ai\b|unfortunately, i)",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A reply after the gates: the text to keep, what was set apart, flags in gate order, and the strictest verdict."""
+
+    text: str
+    reasoning: str
+    flags: tuple[str, ...]
+    verdict: Verdict
+
+
+def judge_reply(reply: Reply, source: str, gates: GatesConfig) -> Judgement:
+    """Pass one reply through all gates.
+
+    Args:
+        reply: as it came from the engine.
+        source: the text its prompt showed, for the echo gate.
+        gates: the policies.
+    """
+    text, had_surrogates = clean_unicode(reply.text)
+    flags = ["invalid_unicode"] if had_surrogates else []
+    text, reasoning = _without_reasoning(text, clean_unicode(reply.reasoning)[0])
+    if reasoning:
+        flags.append("reasoning")
+    if gates.strip_preamble:
+        stripped = _PREAMBLE.sub("", text, count=1)
+        if stripped != text and stripped.strip():
+            text = stripped
+            flags.append("preamble")
+    if find_control_strings(text):
+        text = neutralise(text)
+        flags.append("control_tokens")
+    text = text.replace("\r\n", "\n").strip()
+    flags += _fired(text, reply.finish_reason, source, gates)
+    verdicts = [getattr(gates, flag) for flag in flags if flag in GatesConfig.model_fields]
+    verdict: Verdict = "reject" if "reject" in verdicts else "retry" if "retry" in verdicts else "accept"
+    return Judgement(text, reasoning, tuple(flags), verdict)
+
+
+def _fired(text: str, finish_reason: str, source: str, gates: GatesConfig) -> list[str]:
+    flags = []
+    if finish_reason == "length":
+        flags.append("truncated")
+    if finish_reason == "content_filter":
+        flags.append("filtered")
+    if not text:
+        return [*flags, "empty"]
+    if _REFUSAL.match(text):
+        flags.append("refusal")
+    words = [word.lower() for word in _WORD.findall(text)]
+    runs = [tuple(words[start : start + _RUN_WORDS]) for start in range(len(words) - _RUN_WORDS + 1)]
+    if len(runs) >= _MIN_ECHO_RUNS:
+        source_words = [word.lower() for word in _WORD.findall(source)]
+        known = {tuple(source_words[start : start + _RUN_WORDS]) for start in range(len(source_words) - _RUN_WORDS + 1)}
+        if sum(run in known for run in runs) > gates.max_source_overlap * len(runs):
+            flags.append("echo")
+    if ends_in_loop(text) or (runs and len(runs) - len(set(runs)) > _MAX_REPEATED_SHARE * len(runs)):
+        flags.append("repetition")
+    return flags
+
+
+def ends_in_loop(text: str) -> bool:
+    """Whether the text ends in at least four copies of one piece, together 60 characters or more."""
+    tail = text[-2000:]
+    for length in range(1, len(tail) // _LOOP_COPIES + 1):
+        copies = max(_LOOP_COPIES, -(-_LOOP_CHARACTERS // length))
+        if copies * length > len(tail):
+            continue
+        if tail[-length:] == tail[-2 * length : -length] and tail.endswith(tail[-length:] * copies):
+            return True
+    return False
+
+
+def _without_reasoning(text: str, reasoning: str) -> tuple[str, str]:
+    """Text and reasoning with a leading `<think>` block (closed, or cut off) moved from one to the other."""
+    found = _REASONING.match(text)
+    if not found:
+        return text, reasoning.strip()
+    return text[found.end() :], f"{reasoning}\n{found[2]}".strip()

@@ -1,0 +1,77 @@
+"""Documents over the engine's context, found before sending: split at paragraphs, cut or left out, by policy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+#: Tokens per UTF-8 byte assumed where the generator's tokenizer is not known: on the safe side for most text.
+_ASSUMED_TOKENS_PER_BYTE = 0.4
+_PARAGRAPH_END = re.compile(r"\n\s*\n")
+
+
+class _Offsets(Protocol):
+    def offsets(self, text: str) -> list[tuple[int, int]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What of a document one prompt shows: a character range, or None for all of it; or why it shows nothing."""
+
+    characters: tuple[int, int] | None
+    skip: str | None = None
+    is_truncated: bool = False
+
+
+def fitting_spans(
+    text: str, budget_tokens: int, policy: Literal["split", "truncate", "skip"], tokenizer: _Offsets | None
+) -> list[Span]:
+    """The spans of a document that fit a prompt.
+
+    Args:
+        text: the document.
+        budget_tokens: tokens left for document text.
+        policy: what to do with a longer one.
+        tokenizer: the generator's; None estimates from bytes.
+    """
+    num_bytes = len(text.encode("utf-8", "surrogatepass"))
+    if num_bytes <= budget_tokens:  # a token holds at least one byte
+        return [Span(None)]
+    ends = _token_ends(text, num_bytes, tokenizer)
+    if len(ends) <= budget_tokens:
+        return [Span(None)]
+    if policy == "skip":
+        return [Span(None, skip="too_long")]
+    if policy == "truncate":
+        return [Span((0, ends[budget_tokens - 1]), is_truncated=True)]
+    return [Span(characters) for characters in _paragraph_parts(text, ends, budget_tokens)]
+
+
+def _token_ends(text: str, num_bytes: int, tokenizer: _Offsets | None) -> list[int]:
+    """Character offset after each token, or evenly spaced guesses."""
+    if tokenizer is not None:
+        return [end for _, end in tokenizer.offsets(text)]
+    count = max(1, int(num_bytes * _ASSUMED_TOKENS_PER_BYTE))
+    return [(number + 1) * len(text) // count for number in range(count)]
+
+
+def _paragraph_parts(text: str, ends: list[int], budget: int) -> list[tuple[int, int]]:
+    """Consecutive parts of at most `budget` tokens, cut at the last paragraph end that fits, else at a token."""
+    paragraph_ends = [found.end() for found in _PARAGRAPH_END.finditer(text)]
+    parts: list[tuple[int, int]] = []
+    start, first_token, next_paragraph = 0, 0, 0
+    while first_token < len(ends):
+        last_token = min(first_token + budget, len(ends))
+        end = ends[last_token - 1] if last_token < len(ends) else len(text)
+        if last_token < len(ends):
+            best = None
+            while next_paragraph < len(paragraph_ends) and paragraph_ends[next_paragraph] <= end:
+                best = paragraph_ends[next_paragraph]
+                next_paragraph += 1
+            end = best if best is not None and best > start else end
+        parts.append((start, end))
+        start = end
+        while first_token < len(ends) and ends[first_token] <= end:
+            first_token += 1
+    return parts

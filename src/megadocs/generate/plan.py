@@ -1,0 +1,264 @@
+"""From documents to requests: which generations a task asks for, in the order they should be sent.
+
+    requests = plan_requests(config, "rephrase", documents)
+    summary = summarise_plan(config, "rephrase", documents)     # counts and tokens, nothing sent, no server started
+
+All generations of a document stand together, so that servers find their common prompt prefix in the cache. Documents
+too long for the engine's context are found here, by its tokenizer, and split, cut or skipped as the recipe says.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from megadocs.documents import Document
+from megadocs.errors import InputError, RecipeError
+from megadocs.generate.engines import EngineInfo, engine_info, sampling_options
+from megadocs.generate.long_documents import Span, fitting_spans
+from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampling, build_request
+from megadocs.generate.styles import load_style
+from megadocs.recipe import GenerateConfig
+from megadocs.seeding import text_digest
+
+Task = Literal["rephrase", "thought"]
+
+#: Room kept for the server's chat template, in tokens.
+_TEMPLATE_TOKENS = 64
+
+
+class SplitTokenizer(Protocol):
+    """What planning needs of the generator's tokenizer."""
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Character span of every token."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """What a task asks for: counts, and tokens as far as the tokenizer can tell them.
+
+    Attributes:
+        num_documents, num_requests: how much is asked for.
+        num_skipped, num_truncated, num_split: documents over the context, by policy.
+        prompt_tokens: estimate over all requests; exact per document where the tokenizer is known.
+        max_new_tokens: upper bound over all requests.
+    """
+
+    num_documents: int
+    num_requests: int
+    num_skipped: int
+    num_truncated: int
+    num_split: int
+    prompt_tokens: int
+    max_new_tokens: int
+
+
+def plan_requests(
+    config: GenerateConfig, task: Task, documents: Iterable[Document], info: EngineInfo | None = None
+) -> list[GenerationRequest]:
+    """All requests of a task as a list; see `iter_requests`."""
+    return list(iter_requests(config, task, documents, info))
+
+
+def iter_requests(
+    config: GenerateConfig, task: Task, documents: Iterable[Document], info: EngineInfo | None = None
+) -> Iterator[GenerationRequest]:
+    """The requests of a task, document by document, made one at a time.
+
+    Args:
+        config: the recipe's generate section.
+        task: `rephrase` or `thought`; the recipe must configure it.
+        documents: the training documents; ids must differ.
+        info: what is known of the engine; found out when None (at most the hash of the model file).
+
+    Raises:
+        RecipeError: task not configured, unknown style, G > 1 without randomness, no tokenizer for split points.
+        InputError: two documents of one id.
+    """
+    templates = build_templates(config, task, info or engine_info(config.engine))
+    settings = config.rephrase if task == "rephrase" else config.thought
+    assert settings is not None
+    prompt_budget = _prompt_budget(config, templates[0])
+    tokenizer = split_tokenizer(config, required=task == "thought")
+    seen: set[str] = set()
+    for document in documents:
+        if document.id in seen:
+            raise InputError("two documents have one id", where=document.id, remedy="make the ids of the corpus differ")
+        seen.add(document.id)
+        spans = fitting_spans(document.text, prompt_budget, config.long_documents, tokenizer)
+        digest = text_digest(document.text)
+        if task == "rephrase":
+            yield from _rephrases(templates, document, digest, settings.num_generations, spans)
+        else:
+            yield from _thoughts(templates[0], document, digest, settings.num_generations, spans, tokenizer)
+
+
+def build_templates(config: GenerateConfig, task: Task, info: EngineInfo) -> list[RequestTemplate]:
+    """One template per style in use: generation g uses template g modulo their number."""
+    settings = config.rephrase if task == "rephrase" else config.thought
+    if settings is None:
+        raise RecipeError(f"the recipe asks for no {task}", where=f"generate.{task}", remedy=f"add generate.{task}")
+    if config.temperature == 0 and settings.num_generations > 1 and task == "rephrase":
+        raise RecipeError(
+            "without randomness all generations of a document are equal",
+            where="generate.temperature",
+            remedy="raise the temperature, or ask for one generation",
+        )
+    names = (config.rephrase.diverse_styles if config.rephrase and task == "rephrase" else []) or [settings.style]
+    sampling = Sampling(config.temperature, config.top_p, settings.max_new_tokens, sampling_options(config.engine))
+    return [
+        RequestTemplate.build(
+            kind=task,
+            style=load_style(name, task=task, language=config.language),
+            language=config.language,
+            sampling=sampling,
+            model=info.identity,
+            api=config.engine.api,
+            seed=config.seed,
+        )
+        for name in names
+    ]
+
+
+def summarise_plan(
+    config: GenerateConfig, task: Task, documents: Sequence[Document], info: EngineInfo | None = None
+) -> PlanSummary:
+    """Counts and tokens of a task; counts prompt tokens from at most 200 documents and scales up."""
+    counts: dict[str, int] = {"requests": 0, "skipped": 0, "truncated": 0, "split": 0, "new": 0}
+    tokenizer = split_tokenizer(config, required=task == "thought")
+    sampled_tokens = sampled_characters = characters = 0
+    for request in iter_requests(config, task, documents, info):
+        counts["requests"] += 1
+        first = request.generation == 0 and request.part == 0
+        counts["skipped"] += bool(request.skip) and first
+        counts["truncated"] += request.truncated_source and first
+        counts["split"] += request.num_parts > 1 and first
+        if request.skip:
+            continue
+        counts["new"] += request.max_new_tokens
+        length = sum(len(message["content"]) for message in request.messages())
+        characters += length
+        if first and tokenizer is not None and sampled_characters < 400_000:
+            sampled_tokens += sum(len(tokenizer.offsets(message["content"])) for message in request.messages())
+            sampled_characters += length
+    ratio = sampled_tokens / sampled_characters if sampled_characters else 0.25
+    return PlanSummary(
+        num_documents=len(documents),
+        num_requests=counts["requests"],
+        num_skipped=counts["skipped"],
+        num_truncated=counts["truncated"],
+        num_split=counts["split"],
+        prompt_tokens=round(characters * ratio),
+        max_new_tokens=counts["new"],
+    )
+
+
+def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer | None:
+    """The generator's tokenizer: `generate.split_tokenizer`, or the one inside the embedded engine's model file.
+
+    Raises:
+        RecipeError: it is required and not known.
+    """
+    if config.split_tokenizer is not None:
+        return _named_tokenizer(config.split_tokenizer)
+    if config.engine.kind == "llamacpp":
+        return _model_tokenizer(config.engine.model)
+    if config.engine.kind == "fake":
+        return _WordTokenizer()
+    if required:
+        raise RecipeError(
+            "split points are cut with the generator's tokenizer, which is not known",
+            where="generate.split_tokenizer",
+            remedy="name its tokenizer.json, folder or hub name",
+        )
+    return None
+
+
+@functools.cache
+def _named_tokenizer(source: str) -> SplitTokenizer:
+    from megadocs.text.tokenizer import load_tokenizer
+
+    tokenizer: Any = load_tokenizer(source)
+    return tokenizer  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _model_tokenizer(model: str) -> SplitTokenizer:
+    from megadocs.generate.engines.llamacpp import find_model
+    from megadocs.generate.gguf_tokenizer import load_gguf_tokenizer
+
+    return load_gguf_tokenizer(find_model(model))
+
+
+class _WordTokenizer:
+    """The fake engine's tokens: words with the space before them."""
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        import re
+
+        return [found.span() for found in re.finditer(r"\s*\S+", text)]
+
+
+def _prompt_budget(config: GenerateConfig, template: RequestTemplate) -> int:
+    """Tokens left for document text in one prompt."""
+    style = template.style
+    wording = len(((style.system or "") + style.user).encode("utf-8")) // 3
+    budget = config.engine.context_tokens - template.sampling.max_new_tokens - wording - _TEMPLATE_TOKENS
+    if budget < 32:
+        raise RecipeError(
+            f"a context of {config.engine.context_tokens} tokens leaves no room for documents",
+            where="generate.engine.context_tokens",
+            remedy="raise it, or lower max_new_tokens",
+        )
+    return budget
+
+
+def _rephrases(
+    templates: Sequence[RequestTemplate], document: Document, digest: str, num_generations: int, spans: Sequence[Span]
+) -> Iterator[GenerationRequest]:
+    for generation in range(num_generations):
+        for part, span in enumerate(spans):
+            yield build_request(
+                templates[generation % len(templates)],
+                document,
+                digest,
+                generation=generation,
+                num_generations=num_generations,
+                span=span.characters,
+                part=part,
+                num_parts=len(spans),
+                skip=span.skip,
+                truncated_source=span.is_truncated,
+            )
+
+
+def _thoughts(
+    template: RequestTemplate,
+    document: Document,
+    digest: str,
+    num_generations: int,
+    spans: Sequence[Span],
+    tokenizer: SplitTokenizer | None,
+) -> Iterator[GenerationRequest]:
+    from megadocs.text.tokenizer import split_points
+
+    points = split_points(tokenizer, document.text, num_generations)  # type: ignore[arg-type]
+    for generation, character in enumerate(points):
+        inside = [
+            span for span in spans if span.characters is None or span.characters[0] < character < span.characters[1]
+        ]
+        span = inside[0] if inside else Span(None, skip="outside_context")
+        yield build_request(
+            template,
+            document,
+            digest,
+            generation=generation,
+            num_generations=num_generations,
+            split_character=character,
+            span=span.characters,
+            skip=span.skip,
+            truncated_source=span.is_truncated or len(spans) > 1,
+        )

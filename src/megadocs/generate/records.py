@@ -1,0 +1,172 @@
+"""One generation's final record, and its bytes in the ledger.
+
+A record's frame is a fixed binary head (identity, status, counts), then JSON. A scan of millions of records reads the
+heads only; the JSON is parsed when a text is wanted.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from megadocs.errors import DamagedError
+
+Status = Literal["ok", "rejected", "failed", "skipped"]
+
+#: Status -> code in record heads. Codes are permanent: add, never renumber.
+STATUS_CODES: dict[Status, int] = {"ok": 0, "rejected": 1, "failed": 2, "skipped": 3}
+STATUS_NAMES: dict[int, Status] = {code: name for name, code in STATUS_CODES.items()}
+
+#: Flag -> bit in record heads: what the gates found (`gates`), what planning did to the source. Bits are permanent.
+FLAG_BITS: dict[str, int] = {
+    "empty": 0,
+    "truncated": 1,
+    "reasoning": 2,
+    "refusal": 3,
+    "preamble": 4,
+    "echo": 5,
+    "repetition": 6,
+    "sibling": 7,
+    "control_tokens": 8,
+    "filtered": 9,
+    "invalid_unicode": 10,
+    "source_truncated": 11,
+    "source_split": 12,
+    "identical": 13,
+}
+
+#: Error class -> code in record heads. Codes are permanent.
+ERROR_CODES: dict[str, int] = {
+    "rate_limited": 1,
+    "server_error": 2,
+    "timeout": 3,
+    "connection": 4,
+    "malformed": 5,
+    "too_large": 6,
+    "context_length": 7,
+    "bad_request": 8,
+    "unauthorised": 9,
+    "model_changed": 10,
+    "quality": 11,
+    "too_long": 12,
+    "deadline": 13,
+}
+ERROR_NAMES: dict[int, str] = {code: name for name, code in ERROR_CODES.items()}
+
+#: version, identity, status, error, flags, prompt, new and cached tokens, attempts; see `HEAD_DTYPE` in `ledger`.
+_HEAD = struct.Struct("<B16sBBxIIIIH")
+HEAD_BYTES = _HEAD.size
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRecord:
+    """What became of one generation; exactly one such record counts per identity (the last one written).
+
+    Attributes:
+        identity: 32 hex digits, see `requests`.
+        document_id: source document; None for unconditional samples.
+        kind: `rephrase`, `thought` or `sample`.
+        style: prompt style name and version, `wikipedia@1`.
+        status: ok; rejected by a quality policy; failed (transport, server); skipped by policy, never sent.
+        text: the text after the gates; empty unless ok or rejected.
+        reasoning: the model's reasoning block, kept apart from the text.
+        finish_reason: `stop`, `length`, `content_filter`; None when nothing came.
+        flags: sorted names of the gates that fired (`truncated`, `preamble`, ...).
+        prompt_tokens, new_tokens, cached_tokens: of the final attempt, as the engine counts.
+        spent_tokens: prompt and new tokens of all replies received for it, rejected ones included.
+        attempts: replies judged so far; the final one was sampled with the seed of attempt `attempts - 1`.
+        seed: sampling seed of the final attempt.
+        error: class of the failure; None unless failed or skipped.
+        message: one line about the failure.
+    """
+
+    identity: str
+    document_id: str | None
+    kind: str
+    generation: int
+    num_generations: int
+    style: str
+    status: Status
+    split_character: int | None = None
+    part: int = 0
+    num_parts: int = 1
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: str | None = None
+    flags: tuple[str, ...] = ()
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    cached_tokens: int = 0
+    spent_tokens: int = 0
+    attempts: int = 0
+    seed: int = 0
+    error: str | None = None
+    message: str | None = None
+
+    def encode(self) -> bytes:
+        """The record's frame."""
+        head = _HEAD.pack(
+            RECORD_VERSION,
+            bytes.fromhex(self.identity),
+            STATUS_CODES[self.status],
+            ERROR_CODES[self.error] if self.error is not None else 0,
+            sum(1 << FLAG_BITS[flag] for flag in self.flags),
+            self.prompt_tokens,
+            self.new_tokens,
+            self.cached_tokens,
+            min(self.attempts, 65535),
+        )
+        body = {name: value for name, value in asdict(self).items() if name not in _HEAD_FIELDS}
+        return head + json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8")
+
+
+_HEAD_FIELDS = frozenset({"identity", "status", "prompt_tokens", "new_tokens", "cached_tokens"})
+_FIELDS = frozenset(item.name for item in fields(GenerationRecord)) - _HEAD_FIELDS
+
+
+def decode_record(frame: bytes) -> GenerationRecord:
+    """The whole record of a frame.
+
+    Raises:
+        DamagedError: not a record of this version (the checksum was good: another program wrote it).
+    """
+    if len(frame) < HEAD_BYTES or frame[0] != RECORD_VERSION:
+        raise DamagedError("a frame is not a record of this version", remedy="use the megadocs that wrote it")
+    _, identity, status, _, _, prompt_tokens, new_tokens, cached_tokens, _ = _HEAD.unpack_from(frame)
+    try:
+        body: dict[str, Any] = json.loads(frame[HEAD_BYTES:])
+    except ValueError as error:
+        raise DamagedError("a record is not JSON") from error
+    if set(body) != _FIELDS:
+        raise DamagedError(f"record keys differ by {sorted(set(body) ^ _FIELDS)}")
+    body["flags"] = tuple(body["flags"])
+    return GenerationRecord(
+        identity=identity.hex(),
+        status=STATUS_NAMES[status],
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        cached_tokens=cached_tokens,
+        **body,
+    )
+
+
+def flag_names(bits: int) -> list[str]:
+    """Names of the flags set in a head's bits, in bit order."""
+    return [name for name, bit in FLAG_BITS.items() if bits >> bit & 1]
+
+
+def clean_unicode(text: str) -> tuple[str, bool]:
+    """The text with lone surrogates replaced by U+FFFD, and whether there were any (they cannot be stored as UTF-8)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), True
+    return text, False
+
+
+def with_flags(record: GenerationRecord, *flags: str) -> GenerationRecord:
+    """The record with more flags, sorted and without repeats."""
+    return replace(record, flags=tuple(sorted({*record.flags, *flags})))

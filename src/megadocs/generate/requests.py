@@ -1,0 +1,187 @@
+"""What is asked of the generator: one `GenerationRequest` per generation, with an identity made of its content.
+
+The identity is a hash of everything that decides what the text could be: document id and text, prompt style, model
+and revision, sampling, split point, index. Position in the corpus never enters: re-ordering or extending the corpus,
+raising G of rephrases or adding a style keeps every identity that already exists.
+
+A request holds references and renders its messages on demand: millions of them stay small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megadocs.documents import Document
+from megadocs.generate.chat_safety import SAFETY_VERSION
+from megadocs.generate.styles import Message, Style
+from megadocs.recipe import canonical_json
+from megadocs.seeding import derive_seed
+
+#: Raised when identities are made another way: every generation would be made anew.
+IDENTITY_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn; `extra` holds the engine's own sampling options (`top_k`, `min_p`)."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    extra: Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTemplate:
+    """What all requests of one task and style share; `digest` is their part of the identity.
+
+    `rejects` is not part of it: policies for doubtful replies decide what is kept, not what is asked.
+    """
+
+    kind: str
+    style: Style
+    language: str
+    sampling: Sampling
+    model: Mapping[str, Any]
+    api: str
+    seed: int
+    digest: str
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        kind: str,
+        style: Style,
+        language: str,
+        sampling: Sampling,
+        model: Mapping[str, Any],
+        api: str,
+        seed: int,
+    ) -> RequestTemplate:
+        """The template with its digest computed."""
+        content = {
+            "identity": IDENTITY_VERSION,
+            "safety": SAFETY_VERSION,
+            "kind": kind,
+            "style": style.name,
+            "prompt": style.digest,
+            "language": language,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_new_tokens": sampling.max_new_tokens,
+            "extra": dict(sampling.extra),
+            "model": dict(model),
+            "api": api,
+            "seed": seed,
+        }
+        digest = hashlib.sha256(canonical_json(content).encode("utf-8")).hexdigest()
+        return cls(kind, style, language, sampling, model, api, seed, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One generation to be made.
+
+    Attributes:
+        identity: 32 hex digits of content hash.
+        document: the source document (a reference).
+        generation: index among the document's generations, 0..num_generations-1; for thoughts the split point's index.
+        split_character: thoughts: character offset of the split point in the whole text.
+        start, end: character span of the text that the prompt shows; the whole document unless it was too long.
+        part, num_parts: position among the parts of a document split for its length.
+        skip: why it is never sent (`too_long`), or None.
+        truncated_source: True when the policy cut the document to fit.
+    """
+
+    identity: str
+    template: RequestTemplate
+    document: Document
+    generation: int
+    num_generations: int
+    split_character: int | None
+    start: int
+    end: int
+    part: int = 0
+    num_parts: int = 1
+    skip: str | None = None
+    truncated_source: bool = False
+
+    @property
+    def document_id(self) -> str:
+        """Id of the source document."""
+        return self.document.id
+
+    @property
+    def kind(self) -> str:
+        """`rephrase` or `thought`."""
+        return self.template.kind
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Length limit in generator tokens."""
+        return self.template.sampling.max_new_tokens
+
+    @property
+    def source(self) -> str:
+        """The text that the prompt shows."""
+        return self.document.text[self.start : self.end]
+
+    def messages(self) -> list[Message]:
+        """The chat messages, document text fenced and neutralised."""
+        text = self.document.text
+        if self.split_character is None:
+            texts = {"document": self.source}
+        else:
+            texts = {"prefix": text[self.start : self.split_character], "suffix": text[self.split_character : self.end]}
+        return self.template.style.render(texts, language=self.template.language)
+
+    def seed(self, attempt: int) -> int:
+        """Sampling seed of one attempt (0 is the first): 31 bits, from the identity alone."""
+        return derive_seed(self.template.seed, self.identity, attempt) & 0x7FFFFFFF
+
+
+def build_request(
+    template: RequestTemplate,
+    document: Document,
+    text_digest: str,
+    *,
+    generation: int,
+    num_generations: int,
+    split_character: int | None = None,
+    span: tuple[int, int] | None = None,
+    part: int = 0,
+    num_parts: int = 1,
+    skip: str | None = None,
+    truncated_source: bool = False,
+) -> GenerationRequest:
+    """A request with its identity.
+
+    Args:
+        text_digest: hex SHA-256 of the document's text (computed once per document by the caller).
+        span: the part of the text that is shown; None for all of it. It enters the identity only when given.
+    """
+    fields = [template.digest, document.id, text_digest, generation]
+    if split_character is not None:
+        fields += ["split", split_character, num_generations]
+    if span is not None:
+        fields += ["span", *span]
+    identity = hashlib.sha256(canonical_json(fields).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    start, end = span if span is not None else (0, len(document.text))
+    return GenerationRequest(
+        identity=identity,
+        template=template,
+        document=document,
+        generation=generation,
+        num_generations=num_generations,
+        split_character=split_character,
+        start=start,
+        end=end,
+        part=part,
+        num_parts=num_parts,
+        skip=skip,
+        truncated_source=truncated_source,
+    )

@@ -1,0 +1,370 @@
+"""Running a generation task: lanes, ledger, retry layer, progress, stopping in good order.
+
+    accounting = run_generation(config, "rephrase", documents, Path("ledger/rephrase"), print, lambda: False)
+
+Each of `info.concurrency` lanes takes a request, sends it, judges the reply, and appends the final record. Records go
+to the kernel at once and to the disk at most half a second later; the accounting counts only what is on disk. Stopping
+(`should_stop`, a ceiling) takes no new request, lets those in flight finish and keeps them. What was in flight when the
+process was killed is sent again by the next run: requests are at-least-once, records exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from megadocs.documents import Document
+from megadocs.errors import EngineError, UsageError
+from megadocs.generate.accounting import Accounting, GenerationProgress
+from megadocs.generate.dispatch import Dispatcher, Tally, split_by_record
+from megadocs.generate.engines import Engine, EngineInfo, build_engine
+from megadocs.generate.engines.protocol import ENGINE_DOWN, FATAL, PERMANENT, Completion, EngineFailure, Reply
+from megadocs.generate.gates import Judgement, judge_reply
+from megadocs.generate.ledger import Ledger
+from megadocs.generate.plan import Task, iter_requests
+from megadocs.generate.records import GenerationRecord, Status
+from megadocs.generate.requests import GenerationRequest
+from megadocs.generate.retry import MAX_SENDS, CircuitBreaker, backoff_seconds, interruptible_sleep
+from megadocs.generate.speed import SpeedMeter
+from megadocs.recipe import GenerateConfig
+
+SYNC_SECONDS = 0.5
+_PROGRESS_SECONDS = 1.0
+_STOP_POLL_SECONDS = 0.1
+_RECORD_DEADLINE_SECONDS = 1800.0
+
+
+def run_generation(
+    config: GenerateConfig,
+    task: Task,
+    documents: Sequence[Document],
+    ledger_dir: Path,
+    progress: Callable[[GenerationProgress], None],
+    should_stop: Callable[[], bool],
+    *,
+    redo: frozenset[Status] = frozenset(),
+    engine: Engine | None = None,
+) -> Accounting:
+    """Make every generation of a task that has no final record yet.
+
+    Args:
+        config: the recipe's generate section.
+        task: `rephrase` or `thought`.
+        documents: the training documents, in any order.
+        ledger_dir: the task's ledger; one writer at a time.
+        progress: called about once a second and at the end.
+        should_stop: polled ten times a second; True ends the run in good order.
+        redo: statuses whose records are made anew (`{"failed"}` for a retry), with fresh seeds.
+        engine: one built by the caller; it is started and closed here all the same.
+
+    Returns:
+        The books; `stopped` says why work is left, if any.
+
+    Raises:
+        LockedError: another process writes this ledger.
+        StoreError: the disk is full or failing; nothing unsynced is counted.
+        EngineError: the engine is missing, answers as another model, or refuses the key.
+        UsageError: the server is not on this machine and `generate.allow_remote` is not set.
+    """
+    with Ledger(ledger_dir) as ledger:
+        run = _Run(config, task, documents, ledger, progress, should_stop, redo, engine or build_engine(config.engine))
+        return asyncio.run(run.run())
+
+
+class _Run:
+    """The state of one invocation."""
+
+    def __init__(
+        self,
+        config: GenerateConfig,
+        task: Task,
+        documents: Sequence[Document],
+        ledger: Ledger,
+        progress: Callable[[GenerationProgress], None],
+        should_stop: Callable[[], bool],
+        redo: frozenset[Status],
+        engine: Engine,
+    ) -> None:
+        self.config, self.task, self.documents = config, task, documents
+        self.ledger, self.engine, self.redo = ledger, engine, redo
+        self.progress, self.should_stop = progress, should_stop
+        self.durable, self.written = Tally(), Tally()  # on disk; appended since the last sync
+        self.requested = self.num_sent = self.num_replies = self.in_flight = 0
+        self.spent_prompt = self.spent_new = self.spent_cached = 0
+        self.stop_reason: str | None = None
+        self.began = time.monotonic()
+        self.speed = SpeedMeter()
+
+    async def run(self) -> Accounting:
+        """Count, start, work, sync, close."""
+        info = self.engine.info()
+        require_consent(info, self.config, len(self.documents))
+        num_todo = 0
+        requests = iter_requests(self.config, self.task, self.documents, info)
+        for todo, _, heads in split_by_record(requests, self.ledger.index, self.redo):
+            self.requested += len(todo) + len(heads)
+            num_todo += len(todo)
+            self.durable.add_heads(heads)
+        if num_todo:
+            try:
+                await self.engine.start()
+                await self._work(info)
+            finally:
+                await self.engine.close()
+        self._show("finished")
+        return self._accounting()
+
+    async def _work(self, info: EngineInfo) -> None:
+        """All lanes, with the sync and progress loop beside them; the first exception ends everything."""
+        self.breaker = CircuitBreaker(self.engine.is_healthy, lambda: self.stop_reason is not None)
+        requests = iter_requests(self.config, self.task, self.documents, info)
+        self.dispatcher = Dispatcher(requests, self.ledger.index, self.redo)
+        keeper = asyncio.create_task(self._keep())
+        lanes = [asyncio.create_task(self._lane(number)) for number in range(info.concurrency)]
+        try:
+            await _all_or_first_error(lanes, keeper)
+        finally:
+            for task in (keeper, *lanes):
+                task.cancel()
+            await asyncio.gather(keeper, *lanes, return_exceptions=True)
+            await self.breaker.close()
+            await self._sync()
+
+    async def _lane(self, lane: int) -> None:
+        while self.stop_reason is None and (item := self.dispatcher.next(lane)) is not None:
+            request, attempts_before = item
+            record = await self._make(request, attempts_before, lane)
+            if record is not None:
+                self.ledger.append(record)
+                self.written.add(record)
+
+    async def _make(self, request: GenerationRequest, attempts_before: int, lane: int) -> GenerationRecord | None:
+        """The final record of one request, or None when the run stops before there is one."""
+        if request.skip is not None:
+            return build_record(request, "skipped", error="too_long", message=request.skip)
+        spent, reply, judgement = 0, None, None
+        for attempt in range(attempts_before, attempts_before + self.config.max_attempts):
+            result = await self._send(request, attempt, lane)
+            if result is None:
+                return None
+            if isinstance(result, EngineFailure):
+                if result.kind in FATAL:
+                    raise _fatal_error(result, self.engine.info())
+                return build_record(
+                    request,
+                    "failed",
+                    attempts=attempt + 1,
+                    error=result.kind,
+                    message=result.message,
+                    spent_tokens=spent,
+                )
+            reply = result
+            spent += reply.prompt_tokens + reply.new_tokens
+            judgement = judge_reply(reply, request.source, self.config.gates)
+            if judgement.verdict != "retry":
+                break
+        assert judgement is not None
+        status: Status = "ok" if judgement.verdict == "accept" else "rejected"
+        return build_record(request, status, reply=reply, judgement=judgement, attempts=attempt + 1, spent_tokens=spent)
+
+    async def _send(self, request: GenerationRequest, attempt: int, lane: int) -> Reply | EngineFailure | None:
+        """One attempt (one seed): sent until it is answered, fails for good, or the run stops (None)."""
+        sampling = request.template.sampling
+        completion = Completion(
+            messages=request.messages(),
+            max_new_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=request.seed(attempt),
+            timeout_seconds=self.config.attempt_timeout_seconds,
+            extra=sampling.extra,
+            lane=lane,
+        )
+        num_failures = num_counted = 0
+        first_failure: float | None = None
+        while True:
+            await self.breaker.wait()
+            if self.stop_reason is not None or self._ceiling_reached():
+                return None
+            replies_before = self.num_replies
+            result = await self._complete(completion)
+            if isinstance(result, Reply) or result.kind in FATAL | PERMANENT:
+                return result
+            now = time.monotonic()
+            first_failure = first_failure or now
+            # A server that is down says nothing about the request: the failure counts only when others get through.
+            if result.kind not in ENGINE_DOWN or (result.kind != "rate_limited" and self.num_replies > replies_before):
+                num_counted += 1
+            if num_counted >= MAX_SENDS or now - first_failure > _RECORD_DEADLINE_SECONDS + self.breaker.seconds_open:
+                return result
+            await interruptible_sleep(
+                backoff_seconds(num_failures, result.retry_after_seconds), lambda: self.stop_reason is not None
+            )
+            num_failures += 1
+
+    async def _complete(self, completion: Completion) -> Reply | EngineFailure:
+        self.num_sent += 1
+        self.in_flight += 1
+        try:
+            result = await self.engine.complete(completion)
+        finally:
+            self.in_flight -= 1
+        if isinstance(result, Reply):
+            self.num_replies += 1
+            self.breaker.report_reply()
+            self.spent_prompt += result.prompt_tokens
+            self.spent_new += result.new_tokens
+            self.spent_cached += result.cached_tokens
+        else:
+            self.breaker.report_failure(result)
+        return result
+
+    async def _keep(self) -> None:
+        """Poll for stopping, sync, show progress, until cancelled."""
+        next_sync = next_progress = time.monotonic()
+        while True:
+            if self.stop_reason is None and self.should_stop():
+                self.stop_reason = "interrupted"
+            now = time.monotonic()
+            if now >= next_sync:
+                await self._sync()
+                next_sync = time.monotonic() + SYNC_SECONDS
+            if now >= next_progress:
+                self._show("waiting for the engine" if self.breaker.is_open else "running")
+                next_progress = now + _PROGRESS_SECONDS
+            await asyncio.sleep(_STOP_POLL_SECONDS)
+
+    async def _sync(self) -> None:
+        written, self.written = self.written, Tally()
+        if written.done:
+            await asyncio.to_thread(self.ledger.sync)
+            self.durable.merge(written)
+
+    def _ceiling_reached(self) -> bool:
+        limits = self.config.limits
+        spent = {
+            "max_requests": self.num_sent,
+            "max_tokens": self.spent_prompt + self.spent_new,
+            "max_cost": self._cost(),
+        }
+        for name, value in spent.items():
+            ceiling = getattr(limits, name)
+            if ceiling is not None and value >= ceiling:
+                self.stop_reason = name
+        return self.stop_reason is not None
+
+    def _cost(self) -> float:
+        limits = self.config.limits
+        prompt = self.spent_prompt * limits.price_per_million_prompt_tokens
+        return (prompt + self.spent_new * limits.price_per_million_new_tokens) / 1e6
+
+    def _show(self, state: str) -> None:
+        self.speed.add(self.spent_new, self.durable.done)
+        counts = self.durable.counts
+        left = self.requested - self.durable.done
+        self.progress(
+            GenerationProgress(
+                task=self.task,
+                requested=self.requested,
+                done=self.durable.done,
+                ok=counts["ok"],
+                rejected=counts["rejected"],
+                failed=counts["failed"],
+                skipped=counts["skipped"],
+                num_documents=len(self.documents),
+                in_flight=self.in_flight,
+                tokens_per_second=self.speed.tokens_per_second,
+                seconds_left=self.speed.seconds_for(left),
+                cached_share=self.spent_cached / self.spent_prompt if self.spent_prompt else 0.0,
+                cost=self._cost(),
+                state="stopping" if self.stop_reason and state == "running" else state,
+            )
+        )
+
+    def _accounting(self) -> Accounting:
+        accounting = self.durable.accounting(
+            self.requested,
+            num_sent=self.num_sent,
+            spent_prompt_tokens=self.spent_prompt,
+            spent_new_tokens=self.spent_new,
+            cost=self._cost(),
+            seconds=time.monotonic() - self.began,
+            stopped=self.stop_reason,
+        )
+        assert accounting.pending >= 0, "more records than requests"
+        return accounting
+
+
+def require_consent(info: EngineInfo, config: GenerateConfig, num_documents: int) -> None:
+    """Refuse to send documents to another machine unless the recipe (or `--yes`) allows it."""
+    if info.is_remote and not config.allow_remote:
+        raise UsageError(
+            f"{num_documents} documents would be sent to {info.address}, which is not on this machine",
+            where="generate.engine.base_url",
+            remedy="set generate.allow_remote=true (or pass --yes) if they may leave it",
+        )
+
+
+def build_record(
+    request: GenerationRequest,
+    status: Status,
+    *,
+    reply: Reply | None = None,
+    judgement: Judgement | None = None,
+    attempts: int = 0,
+    spent_tokens: int = 0,
+    error: str | None = None,
+    message: str | None = None,
+) -> GenerationRecord:
+    """The final record of a request."""
+    flags = set(judgement.flags if judgement else ())
+    if request.truncated_source:
+        flags.add("source_truncated")
+    if request.num_parts > 1:
+        flags.add("source_split")
+    style = request.template.style
+    return GenerationRecord(
+        identity=request.identity,
+        document_id=request.document_id,
+        kind=request.kind,
+        generation=request.generation,
+        num_generations=request.num_generations,
+        style=f"{style.name}@{style.version}",
+        status=status,
+        split_character=request.split_character,
+        part=request.part,
+        num_parts=request.num_parts,
+        text=judgement.text if judgement else "",
+        reasoning=judgement.reasoning if judgement else "",
+        finish_reason=reply.finish_reason if reply else None,
+        flags=tuple(sorted(flags)),
+        prompt_tokens=reply.prompt_tokens if reply else 0,
+        new_tokens=reply.new_tokens if reply else 0,
+        cached_tokens=reply.cached_tokens if reply else 0,
+        spent_tokens=spent_tokens,
+        attempts=attempts,
+        seed=request.seed(attempts - 1) if attempts else 0,
+        error=error or ("quality" if status == "rejected" else None),
+        message=message,
+    )
+
+
+def _fatal_error(failure: EngineFailure, info: EngineInfo) -> EngineError:
+    remedies = {
+        "unauthorised": "check OPENAI_API_KEY",
+        "model_changed": "start the model the recipe names, or name the new one: its generations are another set",
+    }
+    return EngineError(failure.message, where=info.address or "generate.engine", remedy=remedies[failure.kind])
+
+
+async def _all_or_first_error(lanes: Sequence[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:
+    """Return when all lanes are done; raise the first exception of a lane or of the keeper at once."""
+    waiting: set[asyncio.Task[None]] = {keeper, *lanes}
+    while any(not lane.done() for lane in lanes):
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    for lane in lanes:
+        lane.result()

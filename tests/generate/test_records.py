@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from megadocs.errors import DamagedError
+from megadocs.generate.ledger import HEAD_DTYPE
+from megadocs.generate.records import FLAG_BITS, GenerationRecord, clean_unicode, decode_record, flag_names, with_flags
+
+RECORD = GenerationRecord(
+    identity="0123456789abcdef0123456789abcdef",
+    document_id="d\u2028\x00é",
+    kind="thought",
+    generation=3,
+    num_generations=4,
+    style="latent_thought@1",
+    status="rejected",
+    split_character=17,
+    text="zwei\r\n\x00drei\ufeff",
+    reasoning="hm",
+    finish_reason="length",
+    flags=("empty", "truncated"),
+    prompt_tokens=2**31,
+    new_tokens=7,
+    cached_tokens=5,
+    spent_tokens=99,
+    attempts=4,
+    seed=2**31 - 1,
+    error="quality",
+    message="why",
+)
+
+
+def test_round_trip() -> None:
+    assert decode_record(RECORD.encode()) == RECORD
+    empty = GenerationRecord("0" * 32, None, "sample", 0, 1, "s@1", "ok")
+    assert decode_record(empty.encode()) == empty
+
+
+def test_numpy_reads_the_same_head() -> None:
+    head = np.frombuffer(RECORD.encode()[: HEAD_DTYPE.itemsize], dtype=HEAD_DTYPE)[0]
+    assert (int(head["high"]), int(head["low"])) == (0x0123456789ABCDEF, 0x0123456789ABCDEF)
+    assert [int(head[name]) for name in ("status", "error", "prompt", "new", "cached", "attempts")] == [
+        1,
+        11,
+        2**31,
+        7,
+        5,
+        4,
+    ]
+    assert flag_names(int(head["flags"])) == ["empty", "truncated"]
+
+
+def test_codes_never_change() -> None:
+    assert list(FLAG_BITS.values()) == list(range(len(FLAG_BITS)))
+    assert RECORD.encode()[:20].hex() == "010123456789abcdef0123456789abcdef010b00"
+
+
+def test_foreign_frames_are_refused() -> None:
+    frame = RECORD.encode()
+    for bad in (b"", frame[:20], b"\x02" + frame[1:], frame[:-1] + b',"x":1}'):
+        with pytest.raises(DamagedError):
+            decode_record(bad)
+
+
+def test_every_field_is_stored() -> None:
+    for item in dataclasses.fields(GenerationRecord):
+        assert getattr(decode_record(RECORD.encode()), item.name) == getattr(RECORD, item.name)
+
+
+def test_lone_surrogates_are_replaced_and_reported() -> None:
+    assert clean_unicode("a\ud800b") == ("a\ufffdb", True)
+    assert clean_unicode("a\U0001f600é\x00") == ("a\U0001f600é\x00", False)
+
+
+def test_with_flags_sorts_and_dedupes() -> None:
+    assert with_flags(RECORD, "echo", "empty").flags == ("echo", "empty", "truncated")
