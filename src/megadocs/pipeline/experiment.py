@@ -8,6 +8,7 @@ is built from whatever runs there are: a failed run is shown as missing, never g
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +24,7 @@ from megadocs.pipeline.runner import Listener, Outcome, find_artifact, run_steps
 from megadocs.pipeline.steps import CorpusFacts, Experiment, Step, build_experiment, corpus_step
 from megadocs.recipe import Recipe
 from megadocs.store.artifact import Artifact, Workspace
-from megadocs.store.files import write_bytes_atomic, write_json_atomic
+from megadocs.store.files import write_bytes_atomic
 
 #: A stage on its own: the kinds of steps that it comprises.
 STAGES: dict[str, tuple[str, ...]] = {
@@ -74,11 +75,15 @@ def no_progress(total: int) -> AbstractContextManager[Listener]:
     return nullcontext(lambda state: None)
 
 
-def open_experiment(recipe: Recipe, workspace: Workspace) -> tuple[Experiment | None, Step]:
+def open_experiment(
+    recipe: Recipe, workspace: Workspace, *, allow_code: bool = False
+) -> tuple[Experiment | None, Step]:
     """The experiment's steps if its corpus is published (else None), and the corpus step."""
     corpus = corpus_step(recipe, source_digest(recipe.corpus))
     artifact = find_artifact(corpus, workspace)
-    return (None if artifact is None else build_experiment(recipe, corpus, corpus_facts(artifact))), corpus
+    if artifact is None:
+        return None, corpus
+    return build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code), corpus
 
 
 def corpus_facts(artifact: Artifact) -> CorpusFacts:
@@ -120,7 +125,8 @@ def run_experiment(
             raise InputError(
                 f"no arm can be trained: {reasons}", where="arms", remedy="add documents or lower real_multiple"
             )
-        write_json_atomic(root / RECIPE_FILE, recipe.model_dump(mode="json"))
+        resolved = json.dumps(recipe.model_dump(mode="json"), indent=1, ensure_ascii=False)  # the arms' order stays
+        write_bytes_atomic(root / RECIPE_FILE, resolved.encode("utf-8"))
         steps = [step for step in experiment.steps if step.kind in STAGES[stage]]
         outcomes.append(_run(steps, workspace, executor, show))
         report = None

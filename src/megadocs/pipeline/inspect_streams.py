@@ -1,0 +1,72 @@
+"""Look at the streams of a recipe's arms: counts, sharing statistics, a sample window. Needs published rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from megadocs.corpus import read_corpus
+from megadocs.errors import InputError
+from megadocs.pipeline.runner import find_artifact
+from megadocs.pipeline.stages.train import build_arm_mixture
+from megadocs.pipeline.steps import Experiment, Run
+from megadocs.rows import RowsManifest, open_rows
+from megadocs.store.artifact import Artifact, Workspace
+from megadocs.streams import StreamFacts, WindowPiece, describe_stream, sample_window
+from megadocs.text.tokenizer import load_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStream:
+    """One stream of one arm: its statistics, and the pieces of the window that was asked for."""
+
+    arm: str
+    facts: StreamFacts
+    pieces: tuple[WindowPiece, ...]
+
+
+def iter_streams(
+    experiment: Experiment, workspace: Workspace, *, arm: str | None = None, window: int = 0, allow_code: bool = False
+) -> Iterator[ShownStream]:
+    """The streams of every arm (or of one), for its first seed.
+
+    Raises:
+        InputError: no such arm; rows that are not published yet; no such window.
+    """
+    runs: dict[str, Run] = {}
+    for run in experiment.runs:
+        runs.setdefault(run.arm.name, run)
+    if arm is not None and arm not in runs:
+        raise InputError(f"no arm {arm!r}", where="--arm", remedy=f"choose one of {', '.join(runs)}")
+    for name, run in runs.items():
+        if arm in (None, name):
+            yield from _streams_of(name, run, workspace, window, allow_code=allow_code)
+
+
+def _streams_of(name: str, run: Run, workspace: Workspace, window: int, *, allow_code: bool) -> Iterator[ShownStream]:
+    artifacts = {role: _published(role, run, workspace) for role in run.train.inputs}
+    manifests = [RowsManifest.load(a.path / "rows.json") for a in artifacts.values() if a.step == "rows"]
+    rows = open_rows(manifests, workspace.root / "segments")
+    corpus = read_corpus(artifacts["corpus"].path)
+    tokenizer = load_tokenizer(str(artifacts["tokenizer"].path))
+    mixture = build_arm_mixture(run.train.config, rows, corpus, allow_code=allow_code)
+    for stream in mixture.streams:
+        if not 0 <= window < stream.num_windows:
+            raise InputError(
+                f"stream {stream.name} of arm {name} has {stream.num_windows} windows",
+                where="--window",
+                remedy="choose one",
+            )
+        pieces = sample_window(stream, window=window, decode=tokenizer.decode)
+        yield ShownStream(name, describe_stream(stream), tuple(pieces))
+
+
+def _published(role: str, run: Run, workspace: Workspace) -> Artifact:
+    artifact = find_artifact(run.train.inputs[role], workspace)
+    if artifact is None:
+        raise InputError(
+            f"{run.train.inputs[role].name!r} is not there yet",
+            where=str(workspace.root),
+            remedy="run `megadocs rows` first",
+        )
+    return artifact
