@@ -19,7 +19,7 @@ from megadocs.recipe.generation import (
 )
 from megadocs.recipe.load import Arm, build_arms, load_recipe
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
-from megadocs.recipe.streams import ExtraStream, MixtureConfig, StreamConfig
+from megadocs.recipe.streams import ExtraStream, MixtureConfig, PublishedConfig, PublishedDataset, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, EvaluateConfig, ModelConfig, TrainConfig
 
 __all__ = [
@@ -37,6 +37,8 @@ __all__ = [
     "MixtureConfig",
     "ModelConfig",
     "PiecesConfig",
+    "PublishedConfig",
+    "PublishedDataset",
     "Recipe",
     "RephraseConfig",
     "SplitCounts",

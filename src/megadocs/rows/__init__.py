@@ -7,7 +7,10 @@ from megadocs.rows.build import (
     build_self_distilled_rows,
     build_stretched_rows,
 )
+from megadocs.rows.export import export_stream
+from megadocs.rows.hub import push_export
 from megadocs.rows.manifest import MissingCount, RowsManifest, iter_store_problems, verify_manifest
+from megadocs.rows.published import build_published_rows
 from megadocs.rows.row_store import RowStore, open_rows
 from megadocs.rows.segment import SegmentEntry
 from megadocs.rows.source import SourceRow
@@ -18,12 +21,15 @@ __all__ = [
     "RowsManifest",
     "SegmentEntry",
     "SourceRow",
+    "build_published_rows",
     "build_real_rows",
     "build_rephrase_rows",
     "build_rows",
     "build_self_distilled_rows",
     "build_stretched_rows",
+    "export_stream",
     "iter_store_problems",
     "open_rows",
+    "push_export",
     "verify_manifest",
 ]
