@@ -17,7 +17,7 @@ moves by less than 1e-5 nats in float32 and 0.02 in bfloat16 (tests/evaluate/tes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,7 +99,7 @@ def score_documents(
     batches = iter_alone_losses(
         [model], [SINGLE], data, context_length=context_length, stride=stride, batch_size=batch_size, start_id=start_id
     )
-    return collect_scores(data, "alone", batches, 1)[0]
+    return collect_scores(data, "alone", batches, 1, has_start=start_id is not None)[0]
 
 
 def iter_window_losses(
@@ -171,19 +171,29 @@ def iter_alone_losses(
 
 
 def collect_scores(
-    data: EvaluationSet, mode: Mode, batches: Iterator[TargetLosses], num_averages: int, *, num_dropped_tokens: int = 0
+    data: EvaluationSet,
+    mode: Mode,
+    batches: Iterable[TargetLosses],
+    num_averages: int,
+    *,
+    num_dropped_tokens: int = 0,
+    has_start: bool = False,
 ) -> list[DocumentScores]:
-    """Add target losses up per document, in float64; one `DocumentScores` per average."""
+    """Add target losses up per document, in float64; one `DocumentScores` per average.
+
+    A document of which not every target is there (tail, windows' starts, `positions.iter_past`) counts that share of
+    its bytes. `has_start` says that a start token stood before the rows.
+    """
     num_tokens = np.zeros(len(data), dtype=np.int64)
     sum_nll = np.zeros((num_averages, len(data)), dtype=np.float64)
     for batch in batches:
         num_tokens += np.bincount(batch.document, minlength=len(data))
         for total, nll in zip(sum_nll, batch.nll, strict=True):
             total += np.bincount(batch.document, weights=nll, minlength=len(data))
-    row_tokens = np.array([len(row) for row in data.rows], dtype=np.int64)
-    num_bytes = np.asarray(data.num_bytes, dtype=np.int64)
-    if mode == "windowed":
-        num_bytes = (2 * num_bytes * num_tokens + row_tokens) // (2 * row_tokens)  # the targets' share, rounded
+    targets = np.array([len(row) for row in data.rows], dtype=np.int64) - (mode == "alone" and not has_start)
+    num_bytes = (2 * np.asarray(data.num_bytes, dtype=np.int64) * num_tokens + targets) // (
+        2 * targets
+    )  # rounded share
     return [
         DocumentScores(data.name, mode, data.document_ids, num_tokens, num_bytes, total, num_dropped_tokens)
         for total in sum_nll

@@ -86,6 +86,18 @@ class EvaluationSet:
             num_bytes=[self.num_bytes[i] for i in indices],
         )
 
+    def short_and_long(self, boundary_tokens: int) -> tuple[EvaluationSet | None, EvaluationSet | None]:
+        """Documents of fewer than `boundary_tokens` tokens, and the others, as `<name>_short` and `<name>_long`.
+
+        None stands for a side without documents.
+        """
+        short = [i for i, row in enumerate(self.rows) if len(row) < boundary_tokens]
+        long = [i for i, row in enumerate(self.rows) if len(row) >= boundary_tokens]
+        return (
+            self.subset(short, f"{self.name}_short") if short else None,
+            self.subset(long, f"{self.name}_long") if long else None,
+        )
+
     def check(self, vocab_size: int) -> None:
         """Refuse documents of fewer than two tokens, and tokens that a model of this vocabulary does not have.
 
