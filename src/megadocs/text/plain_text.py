@@ -13,7 +13,6 @@ spaces and line ends that way; they are text). `<unk>` stays usable for what the
 
 from __future__ import annotations
 
-import copy
 import secrets
 from typing import Any
 
@@ -21,18 +20,28 @@ TokenizerJson = dict[str, Any]
 
 
 def control_tokens(spec: TokenizerJson, separators: tuple[str, ...] = ()) -> dict[str, int]:
-    """Contents and ids of the tokens that text must never become.
+    """Contents and declared ids of the tokens that text must never become.
 
     Args:
         spec: a parsed `tokenizer.json`.
-        separators: BOS and EOS, which are control tokens even where the file does not list them as added.
+        separators: BOS and EOS, which are control tokens even where the file does not list them as added (as is the
+            unknown token).
     """
     controls = {token["content"]: int(token["id"]) for token in spec.get("added_tokens") or [] if not is_text(token)}
-    missing = [name for name in separators if name not in controls]
-    if missing:
-        vocabulary = model_vocabulary(spec)
-        controls.update({name: vocabulary[name] for name in missing if name in vocabulary})
+    vocabulary = model_vocabulary(spec)
+    for name in (*separators, unknown_token(spec)):
+        if name is not None and name not in controls and name in vocabulary:
+            controls[name] = vocabulary[name]
     return controls
+
+
+def unknown_token(spec: TokenizerJson) -> str | None:
+    """The token that stands for what the tokenizer does not know; None where it has none."""
+    model = spec["model"]
+    if model.get("unk_id") is not None:  # Unigram
+        return str(model["vocab"][model["unk_id"]][0])
+    unknown = model.get("unk_token")
+    return None if unknown is None else str(unknown)
 
 
 def is_text(token: dict[str, Any]) -> bool:
@@ -53,11 +62,14 @@ def text_only(spec: TokenizerJson, controls: dict[str, int]) -> TokenizerJson:
     """A copy of `spec` that encodes text without ever reaching `controls`; ids are unchanged."""
     nonce = secrets.token_hex(16)
     names = {content: f"\ue000{nonce}:{token_id}\ue000" for content, token_id in controls.items()}
-    plain = copy.deepcopy(spec)
-    plain.update(truncation=None, padding=None, post_processor=None)
-    plain["added_tokens"] = [_renamed(token, names) for token in spec.get("added_tokens") or []]
-    _rename_in_model(plain["model"], names)
-    return plain
+    return {
+        **spec,
+        "truncation": None,
+        "padding": None,
+        "post_processor": None,
+        "added_tokens": [_renamed(token, names) for token in spec.get("added_tokens") or []],
+        "model": _renamed_model(spec["model"], names),
+    }
 
 
 def _renamed(token: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
@@ -67,16 +79,16 @@ def _renamed(token: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {"id": token["id"], "content": names[token["content"]], **flags}
 
 
-def _rename_in_model(model: dict[str, Any], names: dict[str, str]) -> None:
+def _renamed_model(model: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):
-        model["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
-    else:
-        model["vocab"] = {names.get(token, token): index for token, index in vocabulary.items()}
+        return {**model, "vocab": [[names.get(piece, piece), score] for piece, score in vocabulary]}
+    renamed = {**model, "vocab": {names.get(token, token): index for token, index in vocabulary.items()}}
     if model.get("unk_token") in names:
-        model["unk_token"] = names[model["unk_token"]]
+        renamed["unk_token"] = names[model["unk_token"]]
     if model.get("merges"):
-        model["merges"] = [merge for merge in model["merges"] if not _touches(merge, names)]
+        renamed["merges"] = [merge for merge in model["merges"] if not _touches(merge, names)]
+    return renamed
 
 
 def _touches(merge: str | list[str], names: dict[str, str]) -> bool:

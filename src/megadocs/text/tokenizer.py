@@ -27,7 +27,7 @@ import tokenizers
 
 from megadocs.errors import InputError, StoreError
 from megadocs.text.byte_level import byte_characters
-from megadocs.text.plain_text import TokenizerJson, control_tokens, model_vocabulary, text_only
+from megadocs.text.plain_text import TokenizerJson, control_tokens, model_vocabulary, text_only, unknown_token
 from megadocs.text.sources import LoadedSpec, read_source
 
 TokenIds = npt.NDArray[np.uint32]
@@ -46,53 +46,46 @@ class Tokenizer:
         eos_token: content of the token that closes a row.
         where: what to name in errors (a path or hub name).
 
+    Attributes:
+        bos_id: id of BOS, None when the tokenizer has none.
+        eos_id: id of EOS.
+        vocab_size: number of ids, control tokens included (largest id + 1).
+        is_lossless: whether `decode(encode(x)) == x` for every text. SmolLM2's tokenizer, for one, is not lossless:
+            its vocabulary lacks six ASCII control characters and drops them.
+
     Raises:
         InputError: the JSON is not a tokenizer, or a separator is not in its vocabulary.
     """
 
     def __init__(self, spec: TokenizerJson, bos_token: str | None, eos_token: str, where: str = "tokenizer") -> None:
         self._json = _canonical(spec)
-        controls = control_tokens(spec, tuple(token for token in (bos_token, eos_token) if token is not None))
+        self.bos_token, self.eos_token = bos_token, eos_token
         try:
             self._full = tokenizers.Tokenizer.from_str(self._json)
+            controls = control_tokens(spec, tuple(token for token in (bos_token, eos_token) if token is not None))
             self._plain = tokenizers.Tokenizer.from_str(_canonical(text_only(spec, controls)))
+            self.is_lossless: bool = _is_lossless(spec)
+            unknown = unknown_token(spec)
         except Exception as error:  # `tokenizers` raises plain Exception for whatever it cannot parse
-            raise InputError(f"not a usable tokenizer: {error}", where=where, remedy="check the file") from error
-        self.bos_token, self.eos_token = bos_token, eos_token
-        eos_id = self._full.token_to_id(eos_token)
-        bos_id = None if bos_token is None else self._full.token_to_id(bos_token)
-        if eos_id is None or (bos_token is not None and bos_id is None):
-            raise InputError(f"{eos_token if eos_id is None else bos_token!r} is not in the vocabulary", where=where)
-        self.eos_id: int = eos_id
-        self.bos_id: int | None = bos_id
-        ids = [*self._full.get_vocab(with_added_tokens=True).values()]
-        self.vocab_size: int = max(ids) + 1
-        self._control_mask = self._build_control_mask(spec, controls)
-
-    def _build_control_mask(self, spec: TokenizerJson, controls: dict[str, int]) -> npt.NDArray[np.bool_]:
-        mask = np.zeros(self.vocab_size, dtype=np.bool_)
-        mask[list(controls.values())] = True
-        unknown = spec["model"].get("unk_token")
-        unknown_id = spec["model"].get("unk_id") if unknown is None else model_vocabulary(spec).get(unknown)
-        if unknown_id is not None and unknown_id not in (self.bos_id, self.eos_id):
-            mask[unknown_id] = False  # what the tokenizer does not know may be <unk>; the string "<unk>" may not
-        return mask
+            raise InputError(f"not a usable tokenizer: {error!r}", where=where, remedy="check the file") from error
+        found = {token: self._full.token_to_id(token) for token in controls}
+        ids = {token: token_id for token, token_id in found.items() if token_id is not None}
+        for separator in (bos_token, eos_token):
+            if separator is not None and separator not in ids:
+                raise InputError(f"the separator {separator!r} is not in the vocabulary", where=where)
+        self.eos_id: int = ids[eos_token]
+        self.bos_id: int | None = None if bos_token is None else ids[bos_token]
+        self.vocab_size: int = max(self._full.get_vocab(with_added_tokens=True).values()) + 1
+        self._control_mask = np.zeros(self.vocab_size, dtype=np.bool_)
+        self._control_mask[[*ids.values()]] = True
+        if unknown in ids and unknown not in (bos_token, eos_token):
+            # What the tokenizer does not know may become <unk>; the string "<unk>" may not (it is unreachable).
+            self._control_mask[ids[unknown]] = False
 
     @property
     def separators_per_row(self) -> int:
         """2 with a BOS of its own, 1 where there is only an EOS or both are the same token."""
         return 1 if self.bos_id is None or self.bos_id == self.eos_id else 2
-
-    @property
-    def is_lossless(self) -> bool:
-        """Whether `decode(encode(x)) == x` for every text: byte-level, all 256 bytes known, nothing normalised.
-
-        SmolLM2's tokenizer, for one, is not: it drops six control characters that its vocabulary lacks.
-        """
-        spec = json.loads(self._json)
-        steps = [spec["pre_tokenizer"] or {}, *((spec["pre_tokenizer"] or {}).get("pretokenizers") or [])]
-        is_byte_level = any(step.get("type") == "ByteLevel" and not step["add_prefix_space"] for step in steps)
-        return is_byte_level and spec["normalizer"] is None and model_vocabulary(spec).keys() >= {*byte_characters()}
 
     @property
     def control_ids(self) -> frozenset[int]:
@@ -239,6 +232,14 @@ def split_points(tokenizer: Tokenizer, text: str, num_points: int) -> list[int]:
     num_points = min(num_points, num_tokens - 1)
     starts = {spans[index * num_tokens // (num_points + 1)][0] for index in range(1, num_points + 1)}
     return sorted(start for start in starts if 0 < start < len(text))
+
+
+def _is_lossless(spec: TokenizerJson) -> bool:
+    """Byte-level, all 256 bytes in the vocabulary, nothing normalised."""
+    pre_tokenizer = spec.get("pre_tokenizer") or {}
+    steps = [pre_tokenizer, *(pre_tokenizer.get("pretokenizers") or [])]
+    is_byte_level = any(step.get("type") == "ByteLevel" and not step.get("add_prefix_space") for step in steps)
+    return is_byte_level and not spec.get("normalizer") and model_vocabulary(spec).keys() >= {*byte_characters()}
 
 
 def _canonical(value: Any) -> str:
