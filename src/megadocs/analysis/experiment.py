@@ -22,7 +22,9 @@ from megadocs.analysis.efficiency import (
     multiple_interval,
     seed_noise_draws,
 )
+from megadocs.analysis.laws import law_efficiency, law_rows, law_series
 from megadocs.analysis.paired import Difference, PairedLosses, SeedNoise, holm, paired_difference, pooled_seed_noise
+from megadocs.analysis.power import same_arm_check, seeds_needed
 from megadocs.analysis.resample import bootstrap_losses, percentile_interval, unit_index
 from megadocs.analysis.results_json import SCHEMA, SCHEMA_VERSION, json_form
 from megadocs.analysis.statement import answer_sentences
@@ -36,6 +38,9 @@ COVERS = {
     "difference": "documents and seeds: bootstrap variance over documents plus variance over seeds, Student's t",
     "data_efficiency": "documents and seeds: document draws with seed noise on the arm and on the real-only curve",
 }
+
+#: Differences in nats for which the results say how many seeds would separate them (documents held fixed, power 0.8).
+SMALL_DIFFERENCES = (0.003, 0.01, 0.03)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def analyze_experiment(
         "runs": [_run_row(run, blocks) for run in sorted(runs, key=lambda run: (arms.index(run.arm), run.seed))],
         "missing": _missing(expected, facts, blocks),
         "more_tokens": _more_tokens(arms, runs, config.baseline),
-        "sets": [_analyze_block(block, setting) for block in blocks],
+        "sets": [_analyze_block(block, setting, block is blocks[0]) for block in blocks],
         "warnings": warnings + _headline_warning(keys[0], headline),
     }
     plain: dict[str, Any] = json_form(results)
@@ -112,7 +117,7 @@ def analyze_experiment(
     return plain
 
 
-def _analyze_block(block: ScoreBlock, setting: _Setting) -> dict[str, Any]:
+def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> dict[str, Any]:
     config = setting.config
     draws = bootstrap_losses(block, config.num_bootstrap, config.seed, setting.groups)
     num_units = unit_index(block, setting.groups)[1]
@@ -122,7 +127,7 @@ def _analyze_block(block: ScoreBlock, setting: _Setting) -> dict[str, Any]:
     synthetic = [arm for arm in arms if _mean_fact(setting, arm, "synthetic_tokens") > 0]
     others = [arm for arm in arms if arm != config.baseline] if config.baseline in arms else []
     pairs = [(first, second) for index, first in enumerate(synthetic) for second in synthetic[index + 1 :]]
-    return {
+    row = {
         "set": block.set_name,
         "mode": block.mode,
         "num_documents": len(block.document_ids),
@@ -137,6 +142,7 @@ def _analyze_block(block: ScoreBlock, setting: _Setting) -> dict[str, Any]:
         "pairs": _compare(pairs, table, noise, config.confidence),
         **_efficiency(table, noise, setting, arms),
     }
+    return row if not is_headline else {**row, **_laws(table, setting, arms), **_noise(table, noise, config)}
 
 
 def _loss_row(arm: str, table: PairedLosses, bits: FloatArray, confidence: float) -> dict[str, Any]:
@@ -199,6 +205,29 @@ def _efficiency(table: PairedLosses, noise: SeedNoise, setting: _Setting, arms: 
         low, high = (low, high) if estimate is not None else (None, None)
         efficiency.append({"arm": arm, "estimate": estimate, "lower": low, "upper": high})
     return {"curve": points, "data_efficiency": efficiency, "no_data_efficiency": None}
+
+
+def _laws(table: PairedLosses, setting: _Setting, arms: Sequence[str]) -> dict[str, Any]:
+    losses = {run: float(loss) for run, loss in zip(table.runs, table.losses, strict=True)}
+    series = law_series(losses, setting.facts, setting.curve)
+    confidence = setting.config.confidence
+    synthetic = {arm: [losses[arm, seed] for seed in table.arm_runs(arm)] for arm in arms if arm not in setting.curve}
+    base = _mean_fact(setting, setting.config.baseline, "real_tokens")
+    return {
+        "laws": law_rows(series, confidence),
+        "data_efficiency_by_law": law_efficiency(series, base, synthetic, confidence),
+    }
+
+
+def _noise(table: PairedLosses, noise: SeedNoise, config: AnalysisConfig) -> dict[str, Any]:
+    """The baseline compared with itself, and the seeds that small differences would need at this noise."""
+    baseline = table.losses[list(table.arm_runs(config.baseline).values())]
+    check = same_arm_check(baseline, config.confidence) if np.isfinite(baseline).sum() > 1 else None
+    if not noise.variance:
+        return {"same_arm": check, "seeds_needed": []}
+    sd, level = math.sqrt(noise.variance), config.confidence
+    rows = [{"difference": d, "num_seeds": seeds_needed(d, sd, confidence=level)} for d in SMALL_DIFFERENCES]
+    return {"same_arm": check, "seeds_needed": rows}
 
 
 def _curve_arms(

@@ -1,0 +1,155 @@
+"""Coverage of the 95 % intervals of A, B, C and of the multiplier, by simulation; profile likelihood against bootstrap.
+
+    python benchmarks/bench_coverage.py --datasets 500 --output coverage.json
+
+Two designs: real-only runs at 4 sizes x 3 seeds and at 6 sizes x 5 seeds, sizes doubling from 0.2097 (billion tokens),
+law L = 1.926 + 1.137 / x**0.23, standard deviation between seeds 0.005, and an arm at 0.2097 whose true multiplier is
+1.5. Prints, per method and design, the share of intervals that hold the truth (with its standard error), the median
+width, and how often the asymptote is "not identified". `--bootstrap 0` leaves the parametric bootstrap out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+
+from megadocs.analysis.law_intervals import fit_multiple, law_intervals
+from megadocs.analysis.power_law import EXPONENTS, PowerLaw, fit_power_law
+
+TRUE = PowerLaw(coefficient=1.137, exponent=0.23, asymptote=1.926)
+BASE = 0.2097
+MULTIPLE = 1.5
+SEED_SD = 0.005
+DESIGNS = {"4 sizes x 3 seeds": (4, 3), "6 sizes x 5 seeds": (6, 5)}
+NAMES = ("coefficient", "exponent", "asymptote", "multiple")
+TRUTH = {"coefficient": TRUE.coefficient, "exponent": TRUE.exponent, "asymptote": TRUE.asymptote, "multiple": MULTIPLE}
+
+
+def batch_fit(x: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Fit many data sets at the same sizes at once: losses (M, N) -> (M, 3) with A, B, C. Grid, then a parabola."""
+
+    def solve(exponents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        powers = x ** -exponents[..., None]  # (E, N) or (M, 1, N)
+        centred = powers - powers.mean(-1, keepdims=True)
+        data = losses[:, None, :]
+        slope = np.maximum((centred * data).sum(-1) / (centred**2).sum(-1), 0.0)
+        start = data.mean(-1) - slope * powers.mean(-1)
+        slope = np.where(start < 0, np.maximum((powers * data).sum(-1) / (powers**2).sum(-1), 0), slope)
+        start = np.maximum(start, 0.0)
+        rest = data - start[..., None] - slope[..., None] * powers
+        return start, slope, (rest**2).sum(-1)
+
+    best = np.clip(solve(EXPONENTS)[2].argmin(1), 1, len(EXPONENTS) - 2)
+    low, high = EXPONENTS[best - 1], EXPONENTS[best + 1]
+    for _ in range(2):
+        fine = np.exp(np.linspace(np.log(low), np.log(high), 15, axis=1))
+        rss = solve(fine)[2]
+        at = np.clip(rss.argmin(1), 1, 13)
+        rows = np.arange(len(losses))
+        low, high = fine[rows, at - 1], fine[rows, at + 1]
+    exponent = fine[rows, at]
+    start, slope, _ = solve(exponent[:, None])
+    return np.column_stack([slope[:, 0], exponent, start[:, 0]])
+
+
+def bootstrap_intervals(x: np.ndarray, losses: np.ndarray, arm: np.ndarray, num: int, rng: np.random.Generator) -> dict:
+    """Percentile intervals of the parametric bootstrap: normal noise of the residual sd around the fitted law."""
+    fit = fit_power_law(x, losses)
+    noise = rng.normal(0, fit.residual_sd, (num, len(x)))
+    laws = batch_fit(x, fit.law.loss(x) + noise)
+    draws = arm.mean() + rng.normal(0, fit.residual_sd, (num, len(arm))).mean(1)
+    gap = np.maximum(draws - laws[:, 2], 1e-12)
+    multiple = (laws[:, 0] / gap) ** (1 / laws[:, 1]) / BASE
+    return {
+        name: tuple(np.quantile(values, [0.025, 0.975]))
+        for name, values in zip(NAMES, (*laws.T, multiple), strict=True)
+    }
+
+
+def profile_intervals(x: np.ndarray, losses: np.ndarray, arm: np.ndarray) -> tuple[dict, bool]:
+    fit = fit_power_law(x, losses)
+    found = law_intervals(fit, 0.95)
+    multiple = fit_multiple(fit, BASE, arm, 0.95)
+    assert found is not None and multiple is not None
+    values = (found.coefficient, found.exponent, found.asymptote, multiple.interval)
+    return dict(zip(NAMES, values, strict=True)), found.is_asymptote_identified
+
+
+def run_design(num_sizes: int, num_seeds: int, num_datasets: int, num_bootstrap: int) -> dict[str, Any]:
+    rng = np.random.default_rng([num_sizes, num_seeds])
+    x = np.repeat([BASE * 2**k for k in range(num_sizes)], num_seeds)
+    arm_loss = float(TRUE.loss(BASE * MULTIPLE))
+    intervals: dict[str, list[dict]] = {"profile likelihood": []}
+    if num_bootstrap:
+        intervals["parametric bootstrap"] = []
+    identified = 0
+    for _ in range(num_datasets):
+        losses = TRUE.loss(x) + rng.normal(0, SEED_SD, len(x))
+        arm = arm_loss + rng.normal(0, SEED_SD, num_seeds)
+        found, is_identified = profile_intervals(x, losses, arm)
+        intervals["profile likelihood"].append(found)
+        identified += is_identified
+        if num_bootstrap:
+            intervals["parametric bootstrap"].append(bootstrap_intervals(x, losses, arm, num_bootstrap, rng))
+    summary: dict[str, Any] = {method: summarise(rows) for method, rows in intervals.items()}
+    summary["asymptote not identified"] = 1 - identified / num_datasets
+    return summary
+
+
+def summarise(rows: list[dict]) -> dict[str, dict[str, float]]:
+    table = {}
+    for name in NAMES:
+        hits = np.array([row[name][0] <= TRUTH[name] <= row[name][1] for row in rows])
+        widths = np.array([row[name][1] - row[name][0] for row in rows])
+        share = float(hits.mean())
+        error = math.sqrt(share * (1 - share) / len(rows))
+        table[name] = {"coverage": share, "standard_error": error, "median_width": float(np.median(widths))}
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--datasets", type=int, default=500)
+    parser.add_argument(
+        "--bootstrap", type=int, default=400, help="resamples of the parametric bootstrap; 0: leave out"
+    )
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    report: dict[str, Any] = {
+        "datasets": arguments.datasets,
+        "bootstrap": arguments.bootstrap,
+        "truth": TRUTH,
+        "seed_sd": SEED_SD,
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
+        "machine": platform.machine(),
+        "designs": {},
+    }
+    started = time.perf_counter()
+    for label, (num_sizes, num_seeds) in DESIGNS.items():
+        found = run_design(num_sizes, num_seeds, arguments.datasets, arguments.bootstrap)
+        report["designs"][label] = found
+        print(label)
+        for method in [key for key in found if isinstance(found[key], dict)]:
+            for name in NAMES:
+                row = found[method][name]
+                print(
+                    f"  {method:22} {name:12} coverage {row['coverage']:.1%} +- {row['standard_error']:.1%}"
+                    f"  median width {row['median_width']:.4g}"
+                )
+        print(f"  asymptote not identified in {found['asymptote not identified']:.1%}")
+    report["seconds"] = round(time.perf_counter() - started, 1)
+    print(f"{report['seconds']} s")
+    if arguments.output:
+        arguments.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Power laws of an experiment's own runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from megadocs.analysis import RunFacts
+from megadocs.analysis.laws import law_efficiency, law_rows, law_series
+
+
+def runs() -> tuple[dict, dict]:
+    losses, facts = {}, {}
+    for multiple in (1, 2, 4, 8):
+        for seed in range(3):
+            arm = f"real_{multiple}x"
+            facts[arm, seed] = RunFacts(arm, seed, multiple, 1000 * multiple)
+            losses[arm, seed] = 2 + 3 * multiple**-0.3 + 0.002 * (seed - 1)
+    for generations in (2, 4, 8):
+        arm = f"g{generations}"
+        settings = {"ordering": "stitched", "num_generations": generations}
+        facts[arm, 0] = RunFacts(arm, 0, 1, 1000, synthetic_tokens=9, settings=settings)
+        losses[arm, 0] = 4 + generations**-1.0
+    return losses, facts
+
+
+CURVE = ["real_1x", "real_2x", "real_4x", "real_8x"]
+
+
+def test_series_are_found_from_facts() -> None:
+    losses, facts = runs()
+    series = {(item.name, item.x_name): item for item in law_series(losses, facts, CURVE)}
+    assert set(series) == {("real documents only", "real_tokens"), ("stitched", "num_generations")}
+    rows = {row["name"]: row for row in law_rows(list(series.values()), 0.95)}
+    assert abs(rows["real documents only"]["law"].exponent - 0.3) < 0.02
+    assert rows["real documents only"]["is_asymptote_identified"]
+    assert "no interval" in rows["stitched"]["reason"]
+
+
+def test_nan_runs_are_left_out_and_few_sizes_are_explained() -> None:
+    losses, facts = runs()
+    losses = {run: math.nan if run[0] in ("g8", "real_8x") else loss for run, loss in losses.items()}
+    rows = {row["name"]: row for row in law_rows(law_series(losses, facts, CURVE), 0.95)}
+    assert rows["stitched"]["law"] is None
+    assert "three different sizes" in rows["stitched"]["reason"]
+    assert rows["real documents only"]["num_runs"] == 9
+
+
+def test_rising_losses_have_no_law() -> None:
+    losses, facts = runs()
+    rising = {run: -loss for run, loss in losses.items()}
+    assert law_rows(law_series(rising, facts, CURVE), 0.95)[0]["law"] is None
+
+
+def test_efficiency_by_law_of_an_arm_on_the_law() -> None:
+    losses, facts = runs()
+    series = law_series(losses, facts, CURVE)
+    arms = {"simple": [2 + 3 * 2.5**-0.3 + shift for shift in (-0.002, 0.0, 0.002)]}
+    (row,) = law_efficiency(series, 1000.0, arms, 0.95)
+    assert abs(row["estimate"] - 2.5) < 0.05
+    assert row["interval"][0] < 2.5 < row["interval"][1]
+    assert law_efficiency(series, 999.0, arms, 0.95) == []
+    assert dataclasses.is_dataclass(series[0])
