@@ -14,6 +14,7 @@ from megadocs.rows.published import build_published_rows
 from megadocs.rows.row_store import RowStore, open_rows
 from megadocs.rows.segment import SegmentEntry
 from megadocs.rows.source import SourceRow
+from megadocs.rows.text_files import iter_text_rows
 
 __all__ = [
     "MissingCount",
@@ -29,6 +30,7 @@ __all__ = [
     "build_stretched_rows",
     "export_stream",
     "iter_store_problems",
+    "iter_text_rows",
     "open_rows",
     "push_export",
     "verify_manifest",
