@@ -33,7 +33,7 @@ def iter_parquet(file: SourceFile, config: CorpusConfig, intake: Intake) -> Iter
             columns = _columns(table, config, file)
             position = 0
             for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-                for values in _rows(batch, config):
+                for values in _rows(batch):
                     position += 1
                     intake.num_records += 1
                     try:
@@ -85,7 +85,7 @@ def _refuse_bomb(metadata: Any, file: SourceFile) -> None:
         )
 
 
-def _rows(batch: Any, config: CorpusConfig) -> Iterator[dict[str, Any]]:
+def _rows(batch: Any) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
 
     columns = {}
@@ -93,7 +93,7 @@ def _rows(batch: Any, config: CorpusConfig) -> Iterator[dict[str, Any]]:
         column = batch.column(name)
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
-        if name == config.text_field:
+        if _is_text(column.type):
             column = column.cast(pa.large_binary())  # decoded value by value: one bad value is one reject
         columns[name] = column
     for index in range(batch.num_rows):

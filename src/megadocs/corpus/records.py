@@ -98,11 +98,16 @@ def clean_text(value: object) -> str:
 
 
 def clean_id(value: object) -> str:
-    """A document's id from a field's value: a string, or a whole number written in decimal.
+    """A document's id from a field's value: a string (or its bytes in UTF-8), or a whole number written in decimal.
 
     Raises:
-        RejectedRecordError: missing_id, id_not_a_string, id_too_long or lone_surrogate_in_id.
+        RejectedRecordError: missing_id, id_not_a_string, id_too_long, invalid_utf8_in_id or lone_surrogate_in_id.
     """
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RejectedRecordError("invalid_utf8_in_id") from error
     if value is None or value == "":
         raise RejectedRecordError("missing_id")
     if isinstance(value, bool) or not isinstance(value, str | int):

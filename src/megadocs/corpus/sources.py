@@ -56,13 +56,13 @@ def list_files(source: str) -> FileListing:
         if not has_known_suffix(path.name):
             remedy = f"use one of {', '.join(SUFFIXES)}; a plain text file can simply be renamed to .txt"
             raise InputError("unknown kind of file", where=f"{source} ({_SOURCE_KEY})", remedy=remedy)
-        return FileListing([SourceFile(path, path.name)])
+        return FileListing([SourceFile(path, _printable(path.name))])
     if path.is_dir():
         root, found = path, [entry for entry in path.rglob("*") if entry.is_file()]
     else:
         matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207 (absolute patterns)
         root, found = _fixed_part(path), [match for match in matches if match.is_file()]
-    named = [SourceFile(entry, entry.relative_to(root).as_posix()) for entry in found]
+    named = [SourceFile(entry, _printable(entry.relative_to(root).as_posix())) for entry in found]
     visible = [file for file in named if not any(part.startswith(".") for part in file.name.split("/"))]
     kept = sorted((file for file in visible if has_known_suffix(file.name)), key=lambda file: file.name)
     if not kept:
@@ -75,6 +75,11 @@ def list_files(source: str) -> FileListing:
 def has_known_suffix(name: str) -> bool:
     """Whether a file of this name is one of the kinds that can be read."""
     return name.lower().endswith(SUFFIXES)
+
+
+def _printable(name: str) -> str:
+    """A file name that is not valid Unicode still has to be written down somewhere."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -17,7 +17,7 @@ of files or records. Duplicates (same id or same text) are dropped, the first by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,7 @@ def split_documents(documents: Iterable[Document], config: CorpusConfig) -> Spli
     Raises:
         InputError: too few documents; the message gives the numbers.
     """
-    if iter(documents) is documents:
+    if isinstance(documents, Iterator):
         documents = list(documents)
     entries = read_entries(documents)
     num_read = len(entries)
@@ -135,18 +135,16 @@ def _refuse_empty(entries: Sequence[Entry], intake: dict[str, Any], config: Corp
 
 
 def _collect(documents: Iterable[Document], plan: _Plan) -> dict[str, list[Document]]:
-    entries = plan.entries
-    places: dict[int, tuple[str, int]] = {}
+    places: dict[int, tuple[str, int, Entry]] = {}
     chosen: dict[str, list[Any]] = {}
-    for name in ("train", "validation", "test"):
-        indices = getattr(plan, name)
+    for name, indices in (("train", plan.train), ("validation", plan.validation), ("test", plan.test)):
         chosen[name] = [None] * len(indices)
-        places.update({entries[index].position: (name, rank) for rank, index in enumerate(indices)})
-    groups = {entries[index].position: entries[index].group for name in chosen for index in getattr(plan, name)}
+        for rank, index in enumerate(indices):
+            places[plan.entries[index].position] = (name, rank, plan.entries[index])
     for position, document in enumerate(documents):
-        if position in places:
-            name, rank = places[position]
-            meta = {**document.meta, "group": groups[position]}
+        name, rank, entry = places.get(position, ("", 0, None))
+        if entry is not None and document.id == entry.id:
+            meta = {**document.meta, "group": entry.group}
             chosen[name][rank] = Document(document.id, document.text, meta)
     if any(document is None for selected in chosen.values() for document in selected):
         raise InputError("the source changed while it was read", remedy="run again when nothing writes to it")
