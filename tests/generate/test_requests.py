@@ -136,5 +136,5 @@ def test_summary(config: Config, documents: Documents) -> None:
     assert 20 * 60 < summary.prompt_tokens < 20 * 120
 
 
-GOLDEN_REPHRASE = ["6361ad992c673499c1a0f692bafa2a74", "569b612222ca1bc5cda0cd70bb97e3fc"]
-GOLDEN_THOUGHT = [("51611d1c", 3), ("c64675a1", 7), ("2118a8af", 13)]
+GOLDEN_REPHRASE = ["2059758778c5dc4edfbf21acb7211aa2", "d8a03ca718708f838fb6e81c306c9852"]
+GOLDEN_THOUGHT = [("81270aa9", 3), ("afa752e1", 7), ("1d9d93b3", 13)]

@@ -19,6 +19,7 @@ verdict never depends on the order in which replies arrive; likeness among sibli
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -35,6 +36,8 @@ _MIN_ECHO_RUNS = 8
 _MAX_REPEATED_SHARE = 0.5
 _LOOP_COPIES = 4
 _LOOP_CHARACTERS = 60
+_LOOP_ENDING = 12
+_LOOP_WINDOW = 2000
 
 _REASONING = re.compile(r"^\s*<(think|thinking|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _PREAMBLE = re.compile(
@@ -100,11 +103,9 @@ def _fired(text: str, finish_reason: str, source: str, gates: GatesConfig) -> li
         return [*flags, "empty"]
     if _REFUSAL.match(text):
         flags.append("refusal")
-    words = [word.lower() for word in _WORD.findall(text)]
-    runs = [tuple(words[start : start + _RUN_WORDS]) for start in range(len(words) - _RUN_WORDS + 1)]
+    runs = _runs(text)
     if len(runs) >= _MIN_ECHO_RUNS:
-        source_words = [word.lower() for word in _WORD.findall(source)]
-        known = {tuple(source_words[start : start + _RUN_WORDS]) for start in range(len(source_words) - _RUN_WORDS + 1)}
+        known = _source_runs(source)
         if sum(run in known for run in runs) > gates.max_source_overlap * len(runs):
             flags.append("echo")
     if ends_in_loop(text) or (runs and len(runs) - len(set(runs)) > _MAX_REPEATED_SHARE * len(runs)):
@@ -112,15 +113,29 @@ def _fired(text: str, finish_reason: str, source: str, gates: GatesConfig) -> li
     return flags
 
 
+def _runs(text: str) -> list[tuple[str, ...]]:
+    """All runs of eight consecutive lower-case words, in order."""
+    words = _WORD.findall(text.lower())
+    return list(zip(*(words[start:] for start in range(_RUN_WORDS)), strict=False))
+
+
+@functools.lru_cache(maxsize=256)
+def _source_runs(source: str) -> frozenset[tuple[str, ...]]:
+    """The distinct runs of a source; its generations are judged close together in time."""
+    return frozenset(_runs(source))
+
+
 def ends_in_loop(text: str) -> bool:
     """Whether the text ends in at least four copies of one piece, together 60 characters or more."""
-    tail = text[-2000:]
-    for length in range(1, len(tail) // _LOOP_COPIES + 1):
-        copies = max(_LOOP_COPIES, -(-_LOOP_CHARACTERS // length))
-        if copies * length > len(tail):
-            continue
-        if tail[-length:] == tail[-2 * length : -length] and tail.endswith(tail[-length:] * copies):
+    tail = text[-_LOOP_WINDOW:]
+    ending = tail[-_LOOP_ENDING:]
+    found = tail.rfind(ending, 0, len(tail) - 1)
+    while found >= 0:  # a loop's last characters stand one period earlier, too
+        period = len(tail) - _LOOP_ENDING - found
+        copies = max(_LOOP_COPIES, -(-_LOOP_CHARACTERS // period))
+        if copies * period <= len(tail) and tail.endswith(tail[-period:] * copies):
             return True
+        found = tail.rfind(ending, 0, found + _LOOP_ENDING - 1)
     return False
 
 

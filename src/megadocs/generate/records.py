@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from megadocs.errors import DamagedError
@@ -119,7 +119,7 @@ class GenerationRecord:
             self.cached_tokens,
             min(self.attempts, 65535),
         )
-        body = {name: value for name, value in asdict(self).items() if name not in _HEAD_FIELDS}
+        body = {name: getattr(self, name) for name in _FIELDS}
         return head + json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8")
 
 

@@ -164,12 +164,10 @@ def build_request(
         text_digest: hex SHA-256 of the document's text (computed once per document by the caller).
         span: the part of the text that is shown; None for all of it. It enters the identity only when given.
     """
-    fields = [template.digest, document.id, text_digest, generation]
-    if split_character is not None:
-        fields += ["split", split_character, num_generations]
-    if span is not None:
-        fields += ["span", *span]
-    identity = hashlib.sha256(canonical_json(fields).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    place = "" if split_character is None else f"{split_character}/{num_generations}"
+    shown = "" if span is None else f"{span[0]}-{span[1]}"
+    content = f"{template.digest} {text_digest} {generation} {place} {shown} {document.id}"  # the free text last
+    identity = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     start, end = span if span is not None else (0, len(document.text))
     return GenerationRequest(
         identity=identity,

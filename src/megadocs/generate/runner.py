@@ -237,10 +237,16 @@ class _Run:
             await asyncio.sleep(_STOP_POLL_SECONDS)
 
     async def _sync(self) -> None:
-        written, self.written = self.written, Tally()
-        if written.done:
+        batch, self.written = self.written, Tally()
+        if not batch.done:
+            return
+        try:
             await asyncio.to_thread(self.ledger.sync)
-            self.durable.merge(written)
+        except BaseException:  # cancelled or failed: these are not durable yet
+            batch.merge(self.written)
+            self.written = batch
+            raise
+        self.durable.merge(batch)
 
     def _ceiling_reached(self) -> bool:
         limits = self.config.limits

@@ -91,7 +91,7 @@ class FramedLog:
             raise store_error("cannot repair the log", self.path, error) from error
         self._end = self.scan.end
         self._buffer = bytearray()
-        self._failed = False
+        self._error: StoreError | None = None  # the first failed write or sync: its tail is torn, so it is final
         self._lock = threading.Lock()  # append and sync may come from different threads
 
     @property
@@ -124,8 +124,8 @@ class FramedLog:
             self._write_buffer()
 
     def _write_buffer(self) -> None:
-        if self._failed:
-            raise StoreError("the log failed before", where=str(self.path), remedy="mend the disk, then run again")
+        if self._error is not None:
+            raise self._error
         if not self._buffer:
             return
         data, self._buffer = bytes(self._buffer), bytearray()
@@ -134,8 +134,8 @@ class FramedLog:
             while written < len(view):
                 written += os.write(self._descriptor, view[written:])
         except OSError as error:
-            self._failed = True
-            raise store_error("cannot write the log", self.path, error) from error
+            self._error = store_error("cannot write the log", self.path, error)
+            raise self._error from error
         self._end += len(data)
 
     def sync(self) -> None:
@@ -144,8 +144,9 @@ class FramedLog:
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
-            self._failed = True  # the kernel may have dropped the pages: never report them as durable later
-            raise store_error("cannot sync the log", self.path, error) from error
+            # The kernel may have dropped the pages: they are never reported as durable later.
+            self._error = store_error("cannot sync the log", self.path, error)
+            raise self._error from error
 
     def close(self) -> None:
         """Sync and close; closing twice is harmless."""
@@ -153,7 +154,7 @@ class FramedLog:
             return
         descriptor = self._descriptor
         try:
-            if not self._failed:
+            if self._error is None:
                 self.sync()
         finally:
             self._descriptor = -1

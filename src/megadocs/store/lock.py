@@ -49,8 +49,9 @@ def hold_lock(path: str | Path, *, purpose: str, wait_seconds: float = 0.0) -> I
                 raise _locked(path, purpose)
             time.sleep(_POLL_SECONDS)
         holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder, 0)
+        with contextlib.suppress(OSError):  # for the message only: a full disk does not stop the holder here
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder, 0)
         yield
     finally:
         os.close(descriptor)

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 TEXTS = [
-    "The harbour froze early that winter. Ships waited outside for the ice to break, and the town lived on stored grain.",
+    "The harbour froze early that winter. Ships waited outside for the ice to break, and the town lived on its grain.",
     "A new railway reached the valley in 1887. Within ten years its farmers sold milk to cities they had never seen.",
     "Bees find their way back by the sun. On cloudy days they read the light of the sky that still comes through.",
 ]

@@ -96,7 +96,7 @@ def build_reply(script: FakeScript, body: Mapping[str, Any], digest: bytes, mode
     words = _WORDS.findall(prompt) or ["nothing"]
     rng = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[16:24], "little")))
     count = max(1, script.reply_characters // 6)
-    text = " ".join(words[number] for number in rng.integers(0, len(words), count).tolist())
+    text = " ".join(map(words.__getitem__, rng.integers(0, len(words), count).tolist()))
     finish = "stop"
     message: dict[str, Any] = {"role": "assistant", "content": text}
     oddity = _choose(script.odd, _unit(digest, 2))

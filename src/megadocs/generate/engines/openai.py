@@ -48,11 +48,7 @@ class OpenAIEngine:
         )
         self._body_extra = dict(body_extra or {})
         own_server = base_url is not None
-        self._client = HttpClient(
-            address,
-            api_key=None if own_server else os.environ.get("OPENAI_API_KEY"),
-            max_connections=config.concurrency * config.num_servers + 2,
-        )
+        self._client = HttpClient(address, api_key=None if own_server else os.environ.get("OPENAI_API_KEY"))
         self._served_model: str | None = None
 
     async def start(self) -> None:
