@@ -168,7 +168,7 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, ou
         "runs": runs,
         "left_out": dict(experiment.left_out),
     }
-    return Step("report", "report", config, inputs)
+    return Step("report", "report", config, config, inputs)
 
 
 def raise_failure(outcome: ExperimentOutcome) -> None:

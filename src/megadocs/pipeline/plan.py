@@ -149,7 +149,7 @@ class _Pricer:
         return PlanLine(step.name, step.kind, step.fingerprint, status, slots=slots, **price)
 
     def _generation(self, step: Step) -> dict[str, Any]:
-        config = GenerateConfig.model_validate(step.settings["generate"])
+        config = GenerateConfig.model_validate(step.config["generate"])
         task, ledger = step.config["task"], self._workspace.root / "ledger" / step.config["task"]
         documents = self._documents.train_multiple(1)
         config = with_num_generations(config, task, step.config["num_generations"])

@@ -10,8 +10,10 @@ A *step* is a kind of work, the configuration that decides its result, and the s
 hash of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done
 once, whoever asks for it: another arm, another recipe in the same workspace, another process.
 
-What does not change a result (threads, concurrency, check-pointing) is in `settings` and outside the fingerprint.
-An arm's steps name only the rows that the arm uses, so that more generations leave finished runs valid.
+What does not change a result (threads, concurrency, check-pointing) is in `settings` and outside the fingerprint. Neither
+are values that a recipe leaves at their defaults part of it, so that a new field of the recipe leaves finished work
+valid; whoever changes a default raises the step's version. An arm's steps name only the rows that the arm uses, so that
+more generations leave finished runs valid.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from megadocs.generate.plan import Task, build_templates
 from megadocs.model import resolve_config
 from megadocs.recipe import Arm, Recipe, build_arms, fingerprint
 from megadocs.recipe.generation import GenerateConfig
-from megadocs.streams import find_ordering, required_kinds, synthetic_parts
+from megadocs.recipe.streams import StreamConfig
+from megadocs.streams import ORDERING_NAMES, find_ordering, required_kinds, synthetic_parts
 
 #: Raised by hand when a step's output would change for the same configuration and inputs.
 STEP_VERSIONS: Mapping[str, int] = {
@@ -61,7 +64,8 @@ class Step:
     Attributes:
         kind: key of `STEP_VERSIONS` and of the stage that carries it out.
         name: what people call it; not part of its identity.
-        config: JSON value that, with the inputs, decides the result.
+        config: JSON value that, with the inputs, decides the result; complete, for the record.
+        identity: the part of `config` that enters the fingerprint.
         inputs: role -> the step whose artifact is needed.
         settings: JSON value that decides only how the work is done.
         slots: CPU slots it takes; None takes them all.
@@ -71,6 +75,7 @@ class Step:
     kind: str
     name: str
     config: Mapping[str, Any]
+    identity: Mapping[str, Any]
     inputs: Mapping[str, Step] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     slots: int | None = 1
@@ -78,9 +83,9 @@ class Step:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of kind, version, configuration and the inputs' fingerprints."""
+        """Hash of kind, version, identity and the inputs' fingerprints."""
         inputs = {role: step.fingerprint for role, step in self.inputs.items()}
-        return fingerprint([self.kind, STEP_VERSIONS[self.kind], self.config, inputs])
+        return fingerprint([self.kind, STEP_VERSIONS[self.kind], self.identity, inputs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,8 @@ class Experiment:
 
 def corpus_step(recipe: Recipe, source_digest: str) -> Step:
     """Read, cut and split the real documents. The digest stands for the source's content."""
-    return Step("corpus", "corpus", {"corpus": _plain(recipe.corpus), "source_sha256": source_digest})
+    config = {"corpus": _plain(recipe.corpus), "source_sha256": source_digest}
+    return Step("corpus", "corpus", config, config | {"corpus": _chosen(recipe.corpus)})
 
 
 def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_code: bool = False) -> Experiment:
@@ -157,7 +163,8 @@ def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_
 def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
     """Train or load the student's tokenizer: one for all arms."""
     inputs = {"corpus": corpus} if recipe.tokenizer.kind == "train" else {}
-    return Step("tokenizer", "tokenizer", {"tokenizer": _plain(recipe.tokenizer)}, inputs)
+    config = {"tokenizer": _plain(recipe.tokenizer)}
+    return Step("tokenizer", "tokenizer", config, {"tokenizer": _chosen(recipe.tokenizer)}, inputs)
 
 
 def generate_step(config: GenerateConfig, task: Task, num_generations: int, corpus: Step) -> Step:
@@ -168,7 +175,7 @@ def generate_step(config: GenerateConfig, task: Task, num_generations: int, corp
         "task": task,
         "num_generations": num_generations,
         "requests": [template.digest for template in build_templates(config, task, engine_info(engine))],
-        "gates": _plain(config.gates),
+        "gates": _chosen(config.gates),
         "long_documents": config.long_documents,
         "context_tokens": engine.context_tokens,
         "split_tokenizer": config.split_tokenizer,
@@ -177,9 +184,9 @@ def generate_step(config: GenerateConfig, task: Task, num_generations: int, corp
     return Step(
         "generate",
         f"generate {task} G={num_generations}",
+        identity | {"generate": _plain(config)},
         identity,
         {"corpus": corpus},
-        settings={"generate": _plain(config)},
         slots=engine.num_servers * engine.num_threads if local and engine.num_threads else None if local else 1,
         exclusive="engine" if engine.kind == "vllm" else f"ledger {task}",
     )
@@ -187,7 +194,7 @@ def generate_step(config: GenerateConfig, task: Task, num_generations: int, corp
 
 def real_rows_step(corpus: Step, tokenizer: Step) -> Step:
     """Tokenise every training document, once."""
-    return Step("rows", "rows real", {"kind": "real"}, {"corpus": corpus, "tokenizer": tokenizer})
+    return Step("rows", "rows real", {"kind": "real"}, {"kind": "real"}, {"corpus": corpus, "tokenizer": tokenizer})
 
 
 def synthetic_rows_step(kind: str, num_generations: int, recipe: Recipe, corpus: Step, tokenizer: Step) -> Step:
@@ -197,7 +204,7 @@ def synthetic_rows_step(kind: str, num_generations: int, recipe: Recipe, corpus:
     if kind != "rephrase":
         config |= {"think_open": recipe.stream.think_open, "think_close": recipe.stream.think_close}
     inputs = {"corpus": corpus, "tokenizer": tokenizer, "generations": generations}
-    return Step("rows", f"rows {kind} G={num_generations}", config, inputs)
+    return Step("rows", f"rows {kind} G={num_generations}", config, config, inputs)
 
 
 def arm_rows(recipe: Recipe, corpus: Step, tokenizer: Step, *, allow_code: bool) -> dict[str, Step]:
@@ -248,25 +255,26 @@ def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step, *, allow_code: bool
     recipe = arm.recipe
     inputs = arm_rows(recipe, corpus, tokenizer, allow_code=allow_code)
     inputs |= {"corpus": corpus, "tokenizer": tokenizer}
-    config = {
-        "stream": _plain(recipe.stream),
-        "mixture": _plain(recipe.mixture),
-        "model": _plain(recipe.model),
-        "train": {k: v for k, v in _plain(recipe.train).items() if k not in _OPERATIONAL_TRAIN_FIELDS},
-        "seed": seed,
-    }
+    stream = _with_generations(recipe)
+    sections = {"stream": stream, "mixture": recipe.mixture, "model": recipe.model, "train": recipe.train}
+    identity = {name: _chosen(section) for name, section in sections.items()}
+    for name in _OPERATIONAL_TRAIN_FIELDS:
+        identity["train"].pop(name, None)
     train = Step(
         "train",
         f"train {arm.name} seed {seed}",
-        config,
+        {name: _plain(section) for name, section in sections.items()} | {"seed": seed},
+        identity | {"seed": seed},
         inputs,
-        settings={"train": _plain(recipe.train), "allow_code": allow_code},
+        settings={"allow_code": allow_code},
         slots=1 if _fits_one_thread(recipe) else None,
     )
+    context_length = recipe.train.context_length
     evaluate = Step(
         "evaluate",
         f"evaluate {arm.name} seed {seed}",
-        {"evaluate": _plain(recipe.evaluate), "context_length": recipe.train.context_length},
+        {"evaluate": _plain(recipe.evaluate), "context_length": context_length},
+        {"evaluate": _chosen(recipe.evaluate), "context_length": context_length},
         {"train": train, "corpus": corpus, "tokenizer": tokenizer},
         slots=train.slots,
     )
@@ -306,6 +314,24 @@ def _in_priority(corpus: Step, tokenizer: Step, runs: tuple[Run, ...]) -> tuple[
         add(run.train)
         add(run.evaluate)
     return tuple(ordered.values())
+
+
+def _with_generations(recipe: Recipe) -> StreamConfig:
+    """The stream with its G written out: G = 2 of 4 generated is the same run as G = 2 of 2."""
+    stream = recipe.stream
+    if not synthetic_parts(stream, recipe.mixture) or stream.ordering not in ORDERING_NAMES:
+        return stream
+    kinds = find_ordering(stream.ordering, real_document=stream.real_document).kinds
+    task = TASK_OF_KIND.get(kinds[0])
+    if task is None:
+        return stream
+    return stream.model_copy(update={"num_generations": _checked_generations(recipe, task, stream.num_generations)})
+
+
+def _chosen(section: Any) -> dict[str, Any]:
+    """What a recipe section sets away from its defaults, as JSON values."""
+    chosen: dict[str, Any] = section.model_dump(mode="json", exclude_defaults=True)
+    return chosen
 
 
 def _plain(section: Any) -> dict[str, Any]:

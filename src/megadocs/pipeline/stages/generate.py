@@ -13,7 +13,7 @@ def run(context: StageContext) -> None:
     """Make the generate artifact: generations.parquet; its summary holds the books."""
     task = context.config["task"]
     config = with_num_generations(
-        GenerateConfig.model_validate(context.settings["generate"]), task, context.config["num_generations"]
+        GenerateConfig.model_validate(context.config["generate"]), task, context.config["num_generations"]
     )
     documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
     ledger = context.workspace.root / "ledger" / task

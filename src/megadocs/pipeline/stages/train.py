@@ -45,7 +45,7 @@ def run(context: StageContext) -> None:
     try:
         summary = run_training(
             recipe_model=ModelConfig.model_validate(context.config["model"]),
-            config=TrainConfig.model_validate(context.settings["train"]),
+            config=TrainConfig.model_validate(context.config["train"]),
             mixture=mixture,
             read_batch=mixture.read_batch,
             vocab_size=tokenizer.vocab_size,

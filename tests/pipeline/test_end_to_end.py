@@ -1,0 +1,169 @@
+"""The whole chain with the fake engine, as a user runs it: a process, its exit code, its workspace."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.corpora import write_recipe, write_texts
+
+
+def megadocs(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "megadocs", *map(str, arguments)], capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+def run(recipe, workspace, *overrides):
+    return megadocs("run", recipe, *overrides, "--workspace", workspace, "--jobs", 2)
+
+
+def results_of(workspace):
+    return json.loads((workspace / "results.json").read_text())
+
+
+def summaries(workspace, step):
+    return [json.loads(path.read_text())["summary"] for path in sorted(workspace.glob(f"{step}/*/record.json"))]
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory, split_tokenizer):
+    """A finished run: recipe, workspace, what it printed. Not to be changed."""
+    root = tmp_path_factory.mktemp("finished")
+    recipe = write_recipe(root / "toy.yaml", write_texts(root / "texts", 40), split_tokenizer)
+    done = run(recipe, root / "ws")
+    assert done.returncode == 0, done.stderr
+    return recipe, root / "ws", done
+
+
+@pytest.fixture
+def finished(original, tmp_path):
+    """A copy of the finished run."""
+    recipe, workspace, done = original
+    return recipe, Path(shutil.copytree(workspace, tmp_path / "ws")), done
+
+
+def test_run_reports_verifies_and_reuses(finished):
+    recipe, workspace, done = finished
+    assert "Synthetic text was" in done.stderr
+    assert "arm real_4x was left out: needs 48 training documents, the corpus has 24" in done.stderr
+    results = results_of(workspace)
+    assert {arm["arm"] for arm in results["arms"]} == {"real_only", "real_2x", "simple", "stitched", "latent_thoughts"}
+    verified = megadocs("verify", workspace, "--json")
+    assert verified.returncode == 0
+    assert json.loads(verified.stdout)["problems"] == []
+
+    before = (workspace / "report.html").read_bytes()
+    again = run(recipe, workspace)
+    assert "0 steps done" in again.stderr
+    assert (workspace / "report.html").read_bytes() == before
+    assert json.loads(megadocs("status", workspace, "--json").stdout)["counts"]["train"] == 10
+
+
+def test_token_accounting_adds_up(finished):
+    _, workspace, _ = finished
+    for books in (summary["accounting"] for summary in summaries(workspace, "generate")):
+        assert books["requested"] == 24
+        assert books["requested"] == books["ok"] + books["rejected"] + books["failed"] + books["skipped"]
+    for record in sorted(workspace.glob("rows/*/rows.json")):
+        rows = json.loads(record.read_text())
+        assert rows["num_tokens"] == sum(segment["num_tokens"] for segment in rows["segments"])
+    for summary in summaries(workspace, "train"):
+        assert summary["num_tokens"] == summary["num_steps"] * 4 * 64
+        assert sum(stream["num_windows_trained"] for stream in summary["streams"]) == summary["num_steps"] * 4
+        for stream in summary["streams"]:
+            assert stream["num_tokens"] == stream["num_windows"] * 64 + stream["num_dropped_tokens"]
+
+
+def test_more_generations_leave_finished_runs_valid(finished):
+    recipe, workspace, _ = finished
+    grown = run(
+        recipe,
+        workspace,
+        "generate.rephrase.num_generations=3",
+        "arms.g2={stream.ordering: simple, stream.num_generations: 2, mixture.synthetic_fraction: 0.75}",
+        "arms.g3={stream.ordering: simple, stream.num_generations: 3, mixture.synthetic_fraction: 0.75}",
+        "arms.simple={stream.ordering: simple, stream.num_generations: 2, mixture.synthetic_fraction: 0.75}",
+        "arms.stitched={stream.ordering: stitched, stream.num_generations: 2, mixture.synthetic_fraction: 0.75}",
+    )
+    assert grown.returncode == 0, grown.stderr
+    trained = [line for line in grown.stderr.splitlines() if ": done" in line and " train " in line]
+    assert len(trained) == 2  # g3 with two seeds; the other arms are the runs that were there
+    sent = [summary["accounting"]["num_sent"] for summary in summaries(workspace, "generate")]
+    assert sorted(sent) == [12, 24, 24]  # the third generation alone was written
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_goes_on_to_the_same_results(finished, tmp_path, number):
+    recipe, workspace, _ = finished
+    other = tmp_path / "interrupted"
+    process = start(recipe, other)
+    wait_for(lambda: list(other.glob("train/*/record.json")), process)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    assert not list(other.glob("report/*/record.json"))
+    assert run(recipe, other).returncode == 0
+    assert results_of(other)["sets"] == results_of(workspace)["sets"]
+
+
+def test_killed_run_goes_on_to_the_same_results(finished, tmp_path):
+    recipe, workspace, _ = finished
+    other, draw = tmp_path / "killed", random.Random(0)
+    for _ in range(5):
+        process = start(recipe, other)
+        time.sleep(draw.uniform(0.5, 3.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert run(recipe, other).returncode == 0
+    assert results_of(other)["sets"] == results_of(workspace)["sets"]
+    assert megadocs("verify", other).returncode == 0
+
+
+def test_two_runs_share_the_work(toy_recipe, tmp_path):
+    workspace = tmp_path / "shared"
+    processes = [start(toy_recipe, workspace) for _ in range(2)]
+    assert [process.wait(240) for process in processes] == [0, 0]
+    assert megadocs("verify", workspace).returncode == 0
+    assert all(summary["accounting"]["pending"] == 0 for summary in summaries(workspace, "generate"))
+
+
+def test_damaged_segment_is_named(finished):
+    recipe, workspace, _ = finished
+    tokens = sorted(workspace.glob("segments/*/tokens.bin"))[0]
+    data = bytearray(tokens.read_bytes())
+    data[7] ^= 1
+    tokens.chmod(0o644)
+    tokens.write_bytes(data)
+    verified = megadocs("verify", workspace)
+    assert verified.returncode == 1
+    assert str(tokens) in verified.stderr
+    refused = run(recipe, workspace, "seeds=[0, 1, 2]")
+    assert refused.returncode == 1
+    assert tokens.parent.name in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def start(recipe, workspace):
+    return subprocess.Popen(
+        [sys.executable, "-m", "megadocs", "run", str(recipe), "--workspace", str(workspace), "--jobs", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, process, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended early"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
