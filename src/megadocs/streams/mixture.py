@@ -21,7 +21,7 @@ import numpy.typing as npt
 from megadocs.errors import RecipeError
 from megadocs.seeding import derive_seed
 from megadocs.streams.shares import Shares
-from megadocs.streams.sorting import hash_order
+from megadocs.streams.sorting import Int64Array, hash_order
 from megadocs.streams.stream import Boundary, Stream, WindowId
 
 
@@ -88,37 +88,27 @@ class Mixture:
 
     def window_ids(self, step: int) -> list[WindowId]:
         """The windows of a step, in order; any step, in any sequence of calls."""
-        if not 0 <= step < self.num_steps:
-            raise IndexError(f"step {step} is not within the {self.num_steps} steps of the run")
-        block, offset = divmod(step * self.batch_size, self.block_windows)
-        slots = self._block_order(block)[offset : offset + self.batch_size]
-        counts, given = self.shares.counts(block), self.shares.given_before(block)
-        first_slots = np.cumsum([0, *counts])
-        owners = np.searchsorted(first_slots, slots, side="right") - 1
-        return [
-            self.streams[owner].window_at(given[owner] + slot - int(first_slots[owner]))
-            for owner, slot in zip(owners.tolist(), slots.tolist(), strict=True)
-        ]
+        owners, epochs, windows = self._windows_of_step(step)
+        names = [self.streams[owner].name for owner in owners.tolist()]
+        return [WindowId(*entry) for entry in zip(names, epochs.tolist(), windows.tolist(), strict=True)]
 
     def read_batch(
         self, step: int, *, rank: int = 0, world_size: int = 1
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32] | None]:
         """Tokens and attention segments (or None) of a rank's part of a step, both (batch_size / world_size, T)."""
-        windows = rank_part(self.window_ids(step), rank, world_size)
-        return self.read_windows(windows), self.read_segments(windows)
+        if self.boundary is not None:
+            windows = rank_part(self.window_ids(step), rank, world_size)
+            return self.read_windows(windows), self.read_segments(windows)
+        part = rank_slice(self.batch_size, rank, world_size)
+        owners, epochs, numbers = (column[part] for column in self._windows_of_step(step))
+        return self._read(owners, epochs, numbers), None
 
     def read_windows(self, windows: Sequence[WindowId]) -> npt.NDArray[np.int32]:
         """Tokens of any windows of these streams, in the order given, shape (B, T)."""
-        batch = np.empty((len(windows), self.context_length), dtype=np.int32)
-        entries_by_stream: dict[str, list[int]] = {}
-        for entry, window in enumerate(windows):
-            entries_by_stream.setdefault(window.stream, []).append(entry)
-        for name, entries in entries_by_stream.items():
-            pairs = [(windows[entry].epoch, windows[entry].window) for entry in entries]
-            if len(entries) == len(windows):
-                return self._by_name[name].windows_batch(pairs, out=batch)
-            batch[entries] = self._by_name[name].windows_batch(pairs)
-        return batch
+        owner_of_name = {stream.name: owner for owner, stream in enumerate(self.streams)}
+        owners = np.array([owner_of_name[window.stream] for window in windows], dtype=np.int64)
+        pairs = np.array([(window.epoch, window.window) for window in windows], dtype=np.int64).reshape(-1, 2)
+        return self._read(owners, pairs[:, 0], pairs[:, 1])
 
     def read_segments(self, windows: Sequence[WindowId]) -> npt.NDArray[np.int32] | None:
         """Attention segments of the windows, shape (B, T); None when attention crosses documents (the paper)."""
@@ -154,6 +144,28 @@ class Mixture:
             for exposure, stream in zip(self.exposures(), self.streams, strict=True)
         )
 
+    def _windows_of_step(self, step: int) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Index of the stream, epoch and window of each sample of a step, each (batch_size,)."""
+        if not 0 <= step < self.num_steps:
+            raise IndexError(f"step {step} is not within the {self.num_steps} steps of the run")
+        block, offset = divmod(step * self.batch_size, self.block_windows)
+        slots = self._block_order(block)[offset : offset + self.batch_size]
+        counts, given = self.shares.counts(block), self.shares.given_before(block)
+        first_slots = np.cumsum([0, *counts])
+        owners = np.searchsorted(first_slots, slots, side="right") - 1
+        epochs, windows = np.empty_like(slots), np.empty_like(slots)
+        for owner, stream in enumerate(self.streams):
+            here = owners == owner
+            epochs[here], windows[here] = stream.windows_at(slots[here] + (given[owner] - first_slots[owner]))
+        return owners, epochs, windows
+
+    def _read(self, owners: Int64Array, epochs: Int64Array, windows: Int64Array) -> npt.NDArray[np.int32]:
+        batch = np.empty((len(owners), self.context_length), dtype=np.int32)
+        for owner, stream in enumerate(self.streams):
+            places = np.flatnonzero(owners == owner)
+            stream.copy_windows(epochs[places], windows[places], batch, places.tolist())
+        return batch
+
     def _samples_given(self) -> list[int]:
         """Windows each stream gives over the run; the last block may be cut short by the end of the run."""
         num_blocks, rest = divmod(self.num_steps * self.batch_size, self.block_windows)
@@ -172,13 +184,22 @@ class Mixture:
 
 def rank_part(windows: Sequence[WindowId], rank: int, world_size: int) -> Sequence[WindowId]:
     """Entries [rank * B / R, (rank + 1) * B / R) of a step's windows for rank `rank` of R."""
-    if len(windows) % world_size:
+    return windows[rank_slice(len(windows), rank, world_size)]
+
+
+def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
+    """The part of a batch that belongs to a rank.
+
+    Raises:
+        RecipeError: the ranks do not divide the batch.
+    """
+    if batch_size % world_size:
         raise RecipeError(
-            f"{world_size} ranks do not divide the batch of {len(windows)} windows",
+            f"{world_size} ranks do not divide the batch of {batch_size} windows",
             where="train.batch_size",
             remedy=f"use a batch that is a multiple of {world_size}",
         )
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} is not within 0..{world_size - 1}")
-    part = len(windows) // world_size
-    return windows[rank * part : (rank + 1) * part]
+    part = batch_size // world_size
+    return slice(rank * part, (rank + 1) * part)

@@ -1,8 +1,8 @@
 """A stream: ordered rows seen as one long text, cut lazily into windows, epoch after epoch.
 
     stream.num_windows                        # W: windows of one epoch
-    window = stream.window_at(position)       # WindowId(stream, epoch, window): position counts on over the epochs
-    stream.windows_batch([window, ...])       # (B, T) int32 tokens
+    epochs, windows = stream.windows_at(positions)     # positions count on over the epochs
+    stream.windows_batch([(epoch, window), ...])       # (B, T) int32 tokens
 
 Nothing is copied per stream: an epoch is a sequence of row indices and their running token counts; a window is
 gathered by slicing the segments it crosses. W = floor(tokens / T); the tail is dropped, counted and never carried
@@ -146,37 +146,47 @@ class Stream:
         """The epoch's windows in the order they are given out, shape (num_windows,)."""
         return self._permutation(epoch if self._reshuffle_windows else 0)
 
-    def window_at(self, position: int) -> WindowId:
-        """The window at a position that counts on over the epochs: epoch `position // W`, entry `position % W`."""
-        epoch, entry = divmod(position, self.num_windows)
-        return WindowId(self.name, epoch, int(self.window_order(epoch)[entry]))
+    def windows_at(self, positions: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """Epoch and window at positions that count on over the epochs, both (B,).
+
+        Position p is entry `p % W` of epoch `p // W`'s window order.
+        """
+        epochs, entries = np.divmod(positions, self.num_windows)
+        windows = np.empty_like(entries)
+        for epoch in np.unique(epochs).tolist():
+            here = epochs == epoch
+            windows[here] = self.window_order(epoch)[entries[here]]
+        return epochs, windows
 
     def window_tokens(self, epoch: int, window: int) -> npt.NDArray[np.int32]:
         """The window's tokens, shape (T,)."""
         tokens: npt.NDArray[np.int32] = self.windows_batch([(epoch, window)])[0]
         return tokens
 
-    def windows_batch(
-        self, windows: Sequence[tuple[int, int]], out: npt.NDArray[np.generic] | None = None
-    ) -> npt.NDArray[np.int32]:
-        """Tokens of several windows, shape (B, T), int32 (or written into `out`, any integer dtype).
+    def windows_batch(self, windows: Sequence[tuple[int, int]]) -> npt.NDArray[np.int32]:
+        """Tokens of several windows, given as (epoch, window) pairs, shape (B, T)."""
+        batch = np.empty((len(windows), self.context_length), dtype=np.int32)
+        pairs = np.array(windows, dtype=np.int64).reshape(-1, 2)
+        self.copy_windows(pairs[:, 0], pairs[:, 1], batch, range(len(windows)))
+        return batch
+
+    def copy_windows(
+        self, epochs: Int64Array, windows: Int64Array, out: npt.NDArray[np.int32], places: Sequence[int]
+    ) -> None:
+        """Write window i's tokens into `out[places[i]]`.
 
         Args:
-            windows: (epoch, window) pairs.
+            epochs: int64 (K,).
+            windows: int64 (K,).
+            out: (B, T), any integer type that holds the vocabulary.
+            places: K rows of `out`.
         """
-        length = self.context_length
-        batch = np.empty((len(windows), length), dtype=np.int32) if out is None else out
-        by_epoch: dict[int, list[int]] = {}
-        for entry, (epoch, _) in enumerate(windows):
-            by_epoch.setdefault(self._order_epoch(epoch), []).append(entry)
-        for epoch, entries in by_epoch.items():
-            layout = self._layout(epoch)
-            begins = np.array([windows[entry][1] for entry in entries], dtype=np.int64) * length
-            first_rows = np.searchsorted(layout.ends, begins, side="right").tolist()
-            last_rows = np.searchsorted(layout.ends, begins + length, side="left").tolist()
-            for entry, begin, first, last in zip(entries, begins.tolist(), first_rows, last_rows, strict=True):
-                self._copy_window(layout, begin, first, last, batch[entry])
-        return batch  # type: ignore[return-value]
+        if not self._reorder_rows:
+            self._copy_from(self._layout(0), windows, out, places)
+            return
+        for epoch in np.unique(epochs).tolist():
+            here = np.flatnonzero(epochs == epoch)
+            self._copy_from(self._layout(epoch), windows[here], out, [places[entry] for entry in here.tolist()])
 
     def window_rows(self, epoch: int, window: int) -> tuple[Int64Array, Int64Array]:
         """Rows that the window crosses, and where each begins in it (0 for a fragment at the start); both (K,)."""
@@ -221,16 +231,27 @@ class Stream:
         seed = derive_seed(self._seed, "window_order", self.name, epoch)
         return hash_order(seed, self.num_uncapped_windows)[: self.num_windows]
 
-    def _copy_window(self, layout: Layout, begin: int, first: int, last: int, out: npt.NDArray[np.generic]) -> None:
-        """Copy stream tokens [begin, begin + T) into `out` by one slice per row; rows first..last hold them."""
-        tokens = self._tokens
-        ends = layout.ends[first : last + 1].tolist()
-        starts = layout.starts[first : last + 1].tolist()
-        segments = layout.segments[first : last + 1].tolist()
-        skip = begin - (int(layout.ends[first - 1]) if first else 0)
-        filled, length = 0, len(out)
-        for end, start, segment in zip(ends, starts, segments, strict=True):
-            stop = min(end - begin, length)
-            source = start + skip
-            out[filled:stop] = tokens[segment][source : source + stop - filled]
-            filled, skip = stop, 0
+    def _copy_from(
+        self, layout: Layout, windows: Int64Array, out: npt.NDArray[np.int32], places: Sequence[int]
+    ) -> None:
+        """Copy windows by one slice of a plain array per row they cross: no fancy index, no intermediate copy."""
+        tokens, length = self._tokens, self.context_length
+        begins = windows * length
+        first = np.searchsorted(layout.ends, begins, side="right")
+        left = layout.ends[first] - begins  # tokens of the first row that are still to come
+        sources = layout.starts[first] + self.table.num_tokens[layout.rows[first]] - left
+        facts = zip(
+            places, first.tolist(), left.tolist(), sources.tolist(), layout.segments[first].tolist(), strict=True
+        )
+        for place, row, filled, source, segment in facts:
+            target = out[place]
+            if filled >= length:
+                target[:] = tokens[segment][source : source + length]
+                continue
+            target[:filled] = tokens[segment][source : source + filled]
+            while filled < length:
+                row += 1
+                start = int(layout.starts[row])
+                stop = min(filled + int(layout.ends[row] - layout.ends[row - 1]), length)
+                target[filled:stop] = tokens[layout.segments[row]][start : start + stop - filled]
+                filled = stop
