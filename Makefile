@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-faults check fmt clean bench-rows bench-train bench-eval bench-generate
+.PHONY: setup demo test test-faults check fmt docs clean bench-rows bench-train bench-eval bench-generate
 
 setup: $(STAMP)
 
@@ -39,6 +39,9 @@ check: setup
 fmt: setup
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
+
+docs: setup
+	$(BIN)/python docs/build_reference.py
 
 bench-rows bench-train bench-eval bench-generate: bench-%: setup
 	$(BIN)/python benchmarks/bench_$*.py

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from megadocs.recipe import Recipe, build_arms, load_recipe
-from megadocs.recipe.load import _models_in
+from megadocs.recipe.load import models_in
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
 
@@ -25,7 +25,7 @@ def test_every_field_has_a_description():
         for name, field in model.model_fields.items():
             if name != "kind":
                 assert field.description, f"{model.__name__}.{name}"
-            for below in _models_in(field.annotation):
+            for below in models_in(field.annotation):
                 walk(below)
 
     walk(Recipe)

@@ -10,7 +10,7 @@ import typer
 RecipePath = Annotated[Path, typer.Argument(help="Recipe file (YAML).", metavar="RECIPE", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="Overrides, key.sub=value.", metavar="[KEY.SUB=VALUE]...", show_default=False),
+    typer.Argument(help="Overrides, key.sub=value.", metavar="KEY.SUB=VALUE", show_default=False),
 ]
 WorkspaceDir = Annotated[
     Path | None,

@@ -10,6 +10,7 @@ import typer
 
 from megadocs.cli.arguments import default_workspace
 from megadocs.cli.console import duration, print_json, say, show_progress
+from megadocs.errors import IncompleteError
 from megadocs.recipe import load_recipe
 
 
@@ -28,7 +29,7 @@ def run_and_print(
     Raises:
         MegadocsError: a step failed; the others were carried out as far as they could be.
     """
-    from megadocs.pipeline.experiment import raise_failure, run_experiment
+    from megadocs.pipeline.experiment import failed_generations, raise_failure, run_experiment
     from megadocs.store.files import read_json
 
     started = time.monotonic()
@@ -59,6 +60,11 @@ def run_and_print(
         for line in results["results"]["answer"]:
             say(line)
         say(f"report: {root / 'report.html'}")
+    failed = failed_generations(outcome, root)
+    results["num_failed_generations"] = failed
     if as_json and not outcome.errors:
         print_json(results)
     raise_failure(outcome)
+    if failed:
+        say(f"{failed} generations failed for good; `megadocs generate retry` tries them again with fresh seeds")
+        raise typer.Exit(IncompleteError.exit_code)

@@ -171,6 +171,13 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, ou
     return Step("report", "report", config, config, inputs)
 
 
+def failed_generations(outcome: ExperimentOutcome, root: Path) -> int:
+    """Generations of this experiment that failed for good, by the books of its published generate steps."""
+    steps = outcome.experiment.of_kind("generate") if outcome.experiment else []
+    artifacts = [find_artifact(step, Workspace(root)) for step in steps]
+    return sum(artifact.summary["accounting"]["failed"] for artifact in artifacts if artifact is not None)
+
+
 def raise_failure(outcome: ExperimentOutcome) -> None:
     """The first failure as the error it was, with the number of the others.
 

@@ -170,14 +170,15 @@ def _known_keys(path: list[int | str]) -> list[str]:
         for model in models:
             info = model.model_fields.get(str(part))
             if info is not None:
-                below += _models_in(info.annotation)
+                below += models_in(info.annotation)
         models = below or models
     return sorted({name for model in models for name in model.model_fields})
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The recipe sections that a field's type mentions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
-        return [model for part in typing.get_args(annotation) for model in _models_in(part)]
+        return [model for part in typing.get_args(annotation) for model in models_in(part)]
     return []
