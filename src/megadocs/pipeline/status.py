@@ -53,7 +53,8 @@ def read_status(root: Path) -> WorkspaceStatus:
     counts: dict[str, int] = {}
     for artifact in Workspace(root).artifacts():
         counts[artifact.step] = counts.get(artifact.step, 0) + 1
-    plan, error = None, "no recipe ran here yet"
+    plan: Plan | None = None
+    error: str | None = "no recipe ran here yet"
     if (root / RECIPE_FILE).is_file():
         try:
             plan, error = build_plan(Recipe.model_validate(read_json(root / RECIPE_FILE)), root), None
