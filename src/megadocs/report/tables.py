@@ -1,0 +1,116 @@
+"""Every table of the report as CSV and Parquet, for people who want to draw their own figures.
+
+    write_tables(results, workspace.root / "tables")      # losses.csv, losses.parquet, differences.csv, ...
+
+Rows are flat: an interval is two columns, a multiplier is a value and a relation ("equal", "more than", "less than").
+Numbers keep the results' digits; NaN is NaN, a missing value is empty. The same results give the same CSV bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from megadocs.analysis import number_of
+from megadocs.store.files import write_bytes_atomic
+
+Row = dict[str, Any]
+
+
+def result_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Table name -> flat rows; every table is there, though it may be empty."""
+    sets = results["sets"]
+    return {
+        "arms": [_flat(row, skip=("seeds",)) for row in results["arms"]],
+        "runs": [_flat(row, skip=("losses",)) for row in results["runs"]],
+        "run_losses": [
+            {"arm": run["arm"], "seed": run["seed"], **_flat(row)} for run in results["runs"] for row in run["losses"]
+        ],
+        "losses": _per_set(sets, "losses", skip=("seeds",)),
+        "differences": _per_set(sets, "differences", skip=("seeds", "seed_differences")),
+        "pairs": _per_set(sets, "pairs", skip=("seeds", "seed_differences")),
+        "real_curve": _per_set(sets, "curve"),
+        "data_efficiency": _per_set(sets, "data_efficiency"),
+        "data_efficiency_by_law": _per_set(sets, "data_efficiency_by_law", skip=("by_asymptote",)),
+        "laws": _per_set(sets, "laws", skip=("points", "residuals", "leave_one_out")),
+        "seeds_needed": _per_set(sets, "seeds_needed"),
+        "missing": [_flat(row) for row in results["missing"]],
+    }
+
+
+def csv_bytes(rows: Sequence[Row]) -> bytes:
+    """Rows as CSV in UTF-8 with a header; columns in order of first appearance."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _columns(rows), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def parquet_bytes(rows: Sequence[Row]) -> bytes:
+    """Rows as Parquet; columns of numbers are float64 or int64, everything else is text."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = {name: _array(pa, [row.get(name) for row in rows]) for name in _columns(rows)}
+    sink = io.BytesIO()
+    pq.write_table(pa.table(arrays), sink)
+    return sink.getvalue()
+
+
+def write_tables(results: Mapping[str, Any], directory: Path) -> list[Path]:
+    """Write every table that has rows, as `<name>.csv` and `<name>.parquet`; returns the files in order of name."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, rows in sorted(result_tables(results).items()):
+        if not rows:
+            continue
+        for suffix, data in (("csv", csv_bytes(rows)), ("parquet", parquet_bytes(rows))):
+            path = directory / f"{name}.{suffix}"
+            write_bytes_atomic(path, data)
+            written.append(path)
+    return written
+
+
+def _per_set(sets: Iterable[Mapping[str, Any]], key: str, skip: Sequence[str] = ()) -> list[Row]:
+    return [
+        {"set": block["set"], "mode": block["mode"], **_flat(row, skip=skip)}
+        for block in sets
+        for row in block.get(key, ())
+    ]
+
+
+def _flat(row: Mapping[str, Any], *, skip: Sequence[str] = (), prefix: str = "") -> Row:
+    flat: Row = {}
+    for name, value in row.items():
+        if name in skip:
+            continue
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            flat |= _flat(value, prefix=f"{key}_")
+        elif isinstance(value, list) and len(value) == 2 and name not in ("seeds",):
+            flat[f"{key}_lower"], flat[f"{key}_upper"] = (_cell(item) for item in value)
+        elif not isinstance(value, list):
+            flat[key] = _cell(value)
+    return flat
+
+
+def _cell(value: Any) -> Any:
+    return number_of(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _array(pa: Any, values: Sequence[Any]) -> Any:
+    """Numbers stay numbers; a column of mixed types becomes text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    if len(kinds) <= 1:
+        return pa.array(values) if kinds else pa.nulls(len(values), pa.string())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
