@@ -7,6 +7,7 @@ python kill_driver.py LEDGER BASE_URL NUM_DOCUMENTS KILLS SEED
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -55,10 +56,8 @@ def run_and_kill(ledger: Path, base_url: str, count: int, kills: int, seed: int)
             run_once(ledger, base_url, count)
             os._exit(0)
         time.sleep(rng.uniform(0, longest))
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             num_killed += 1

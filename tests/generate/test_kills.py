@@ -5,6 +5,7 @@ Random SIGKILLs (R1), SIGKILL at every durable system call (R2, strace), every I
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -145,12 +146,9 @@ def test_every_call_fails_in_turn(
                 raise OSError(errno.ENOSPC, "No space left on device")
             return real(*arguments, **more)
 
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, contextlib.suppress(StoreError):
             patch.setattr(os, name, failing)
-            try:
-                run_once(ledger, fake.base_url, count)
-            except StoreError as error:
-                assert "No space left" in str(error)
+            run_once(ledger, fake.base_url, count)  # any other exception fails the test
         run_once(ledger, fake.base_url, count)
         assert export(ledger, fake.base_url, count) == expected
         if calls < number:

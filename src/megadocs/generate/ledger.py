@@ -42,6 +42,11 @@ HEAD_DTYPE = np.dtype(
     }
 )
 
+#: What the index keeps of a head.
+COUNTS_DTYPE = np.dtype(
+    [(name, HEAD_DTYPE[name]) for name in ("status", "error", "flags", "prompt", "new", "cached", "attempts")]
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerIndex:
@@ -49,7 +54,7 @@ class LedgerIndex:
 
     Attributes:
         high, low: (N,) uint64 halves of the identities; `high` ascends.
-        head: (N,) `HEAD_DTYPE` columns status, error, flags, token counts, attempts.
+        head: (N,) of `COUNTS_DTYPE`: status, error, flags, token counts, attempts.
         segment, offset: (N,) which file and where in it.
         paths: the segment files.
         num_superseded: records replaced by a later one of the same identity.
@@ -126,21 +131,23 @@ class _Scan:
         self.damaged += result.damaged
 
     def index(self, paths: Sequence[Path]) -> LedgerIndex:
-        head = np.frombuffer(bytes(self.heads), dtype=HEAD_DTYPE)
-        offset = np.array(self.offsets, dtype=np.uint64)
-        segment = np.repeat(np.arange(len(self.counts), dtype=np.uint16), self.counts)
+        head = np.frombuffer(self.heads, dtype=HEAD_DTYPE)
         high, low = head["high"].astype(np.uint64), head["low"].astype(np.uint64)
-        order = np.lexsort((np.arange(len(high)), low, high))  # stable: of equal identities the last written is last
+        order = np.lexsort((low, high))  # stable: of equal identities the last written is last
         high, low = high[order], low[order]
         is_last = np.ones(len(high), dtype=bool)
         is_last[:-1] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
         kept = order[is_last]
+        del order
+        counts = np.empty(len(kept), dtype=COUNTS_DTYPE)
+        for name in COUNTS_DTYPE.names or ():
+            counts[name] = head[name][kept]
         return LedgerIndex(
             high=high[is_last],
             low=low[is_last],
-            head=head[kept],
-            segment=segment[kept],
-            offset=offset[kept],
+            head=counts,
+            segment=np.repeat(np.arange(len(self.counts), dtype=np.uint16), self.counts)[kept],
+            offset=np.frombuffer(self.offsets, dtype=np.uint64)[kept],
             paths=tuple(paths),
             num_superseded=int(len(high) - is_last.sum()),
             damaged=tuple(self.damaged),

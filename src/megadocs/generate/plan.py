@@ -10,9 +10,11 @@ too long for the engine's context are found here, by its tokenizer, and split, c
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 from megadocs.documents import Document
 from megadocs.errors import InputError, RecipeError
@@ -22,6 +24,7 @@ from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampl
 from megadocs.generate.styles import load_style
 from megadocs.recipe import GenerateConfig
 from megadocs.seeding import text_digest
+from megadocs.text.tokenizer import Tokenizer, load_tokenizer, split_points
 
 Task = Literal["rephrase", "thought"]
 
@@ -159,46 +162,49 @@ def summarise_plan(
 def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer | None:
     """The generator's tokenizer: `generate.split_tokenizer`, or the one inside the embedded engine's model file.
 
+    It is loaded when it is first used: 0.6 s of CPU for 49,152 tokens, once per process.
+
     Raises:
         RecipeError: it is required and not known.
     """
     if config.split_tokenizer is not None:
-        return _named_tokenizer(config.split_tokenizer)
+        return _LazyTokenizer(config.split_tokenizer)
     if config.engine.kind == "llamacpp":
-        return _model_tokenizer(config.engine.model)
+        from megadocs.generate.engines.llamacpp import find_model
+
+        return _LazyTokenizer(str(find_model(config.engine.model)))
+    if config.engine.kind == "vllm" and Path(config.engine.model).is_dir():
+        return _LazyTokenizer(config.engine.model)
     if config.engine.kind == "fake":
         return _WordTokenizer()
     if required:
         raise RecipeError(
             "split points are cut with the generator's tokenizer, which is not known",
             where="generate.split_tokenizer",
-            remedy="name its tokenizer.json, folder or hub name",
+            remedy="name its tokenizer.json, GGUF file, folder or hub name",
         )
     return None
 
 
+class _LazyTokenizer:
+    """A tokenizer that is read from its file when the first text needs it."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        return _loaded_tokenizer(self._source).offsets(text)
+
+
 @functools.cache
-def _named_tokenizer(source: str) -> SplitTokenizer:
-    from megadocs.text.tokenizer import load_tokenizer
-
-    tokenizer: Any = load_tokenizer(source)
-    return tokenizer  # type: ignore[no-any-return]
-
-
-@functools.cache
-def _model_tokenizer(model: str) -> SplitTokenizer:
-    from megadocs.generate.engines.llamacpp import find_model
-    from megadocs.generate.gguf_tokenizer import load_gguf_tokenizer
-
-    return load_gguf_tokenizer(find_model(model))
+def _loaded_tokenizer(source: str) -> Tokenizer:
+    return load_tokenizer(source)
 
 
 class _WordTokenizer:
     """The fake engine's tokens: words with the space before them."""
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        import re
-
         return [found.span() for found in re.finditer(r"\s*\S+", text)]
 
 
@@ -243,8 +249,6 @@ def _thoughts(
     spans: Sequence[Span],
     tokenizer: SplitTokenizer | None,
 ) -> Iterator[GenerationRequest]:
-    from megadocs.text.tokenizer import split_points
-
     points = split_points(tokenizer, document.text, num_generations)  # type: ignore[arg-type]
     for generation, character in enumerate(points):
         inside = [

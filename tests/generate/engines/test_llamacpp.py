@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from megadocs.documents import Document
 from megadocs.generate import export_generations, plan_requests, run_generation
-from megadocs.recipe import GenerateConfig
+from megadocs.generate.engines.http_client import HttpClient
+from megadocs.generate.engines.llamacpp import LlamaCppEngine, find_model
+from megadocs.generate.engines.protocol import EngineFailure
+from megadocs.recipe import EngineConfig, GenerateConfig
+from megadocs.text.tokenizer import load_tokenizer
 
 pytestmark = [
     pytest.mark.real_model,
@@ -60,3 +67,27 @@ def _children_named(name: str) -> list[int]:
             if name.encode() in command and parent == os.getpid():
                 found.append(int(entry.name))
     return found
+
+
+def test_the_model_file_tokenizes_like_its_server(tmp_path: Path) -> None:
+    """Split points and lengths are computed from the GGUF file; the server's own tokenizer must agree."""
+    config = EngineConfig(concurrency=1, context_tokens=256)
+    text = TEXTS[0] + "\n\n  In 1937: 12,345 élan, 中文, don't!"
+    tokenizer = load_tokenizer(str(find_model(config.model)))
+
+    async def ask() -> dict[str, Any] | EngineFailure:
+        engine = LlamaCppEngine(config)
+        await engine.start()
+        try:
+            assert await engine.is_healthy()
+            os.kill(engine.process_ids[0], signal.SIGKILL)  # a dead server is started again
+            await asyncio.sleep(0.2)
+            assert await engine.is_healthy()
+            client = HttpClient(engine.addresses[0])
+            return await client.post_json("/tokenize", {"content": text}, 10)
+        finally:
+            await engine.close()
+
+    answer = asyncio.run(ask())
+    assert isinstance(answer, dict)
+    assert answer["tokens"] == tokenizer.encode_batch([text])[0].tolist()

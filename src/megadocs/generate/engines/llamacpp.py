@@ -76,6 +76,11 @@ class LlamaCppEngine:
         """Process ids of the servers that run (for tests and `doctor`)."""
         return [server.process.pid for server in self._servers if server.process is not None]
 
+    @property
+    def addresses(self) -> list[str]:
+        """Addresses of the servers that run."""
+        return [server.address for server in self._servers if server.address is not None]
+
 
 class _Server:
     """One child process and the client that talks to it."""
@@ -87,6 +92,7 @@ class _Server:
         self._client: OpenAIEngine | None = None
         self._lock = asyncio.Lock()
         self.process: asyncio.subprocess.Process | None = None
+        self.address: str | None = None
 
     async def start(self) -> None:
         """Start the process and wait for its address."""
@@ -108,7 +114,7 @@ class _Server:
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 line = await self.process.stdout.readline()
-            address = str(json.loads(line)["address"])
+            address = self.address = str(json.loads(line)["address"])
         except (TimeoutError, ValueError, KeyError) as error:
             await self._stop()
             raise EngineError(
@@ -151,7 +157,7 @@ class _Server:
 
     async def close(self) -> None:
         """Close the client, end the process."""
-        client, self._client = self._client, None
+        client, self._client, self.address = self._client, None, None
         if client is not None:
             await client.close()
         await self._stop()
