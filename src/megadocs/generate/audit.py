@@ -1,0 +1,187 @@
+"""The audit of synthetic text: does it leak held-out documents, copy its source, repeat itself, change language?
+
+    audit = audit_generations({"rephrase": path}, train, {"validation": [...], "test": [...]})
+    write_audit(audit, workspace / "audit.json")
+
+Leakage is counted as 13-grams of held-out documents that stand in real training text, in synthetic text, and in
+synthetic text only: the last is what generation added. Memory holds the n-grams of the held-out sets and the texts of
+one document's generations.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from megadocs.documents import Document
+from megadocs.generate.languages import changed_language
+from megadocs.store.files import write_json_atomic
+from megadocs.text.ngrams import DEFAULT_N, build_ngram_index, ngram_hashes
+
+_COPY_N = 8
+_SIBLING_N = 5
+_OPENING_WORDS = 4
+_NUM_OPENINGS = 10
+_HIGH_COPY_SHARE = 0.8
+_QUANTILES = (0.05, 0.5, 0.95)
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def audit_generations(
+    generations: Mapping[str, Path], train: Sequence[Document], held_out: Mapping[str, Sequence[Document]]
+) -> dict[str, Any]:
+    """Audit exported generations.
+
+    Args:
+        generations: task -> Parquet file of `export_generations`.
+        train: the real training documents.
+        held_out: name -> documents that must not appear in training text.
+
+    Returns:
+        JSON-ready: `overlap` per held-out set, `tasks` per task.
+    """
+    leaks = [_Leak(name, documents) for name, documents in held_out.items()]
+    for document in train:
+        for leak in leaks:
+            leak.mark_real(document.text)
+    sources = {document.id: document.text for document in train}
+    tasks = {task: _audit_task(path, sources, leaks) for task, path in sorted(generations.items())}
+    return {"ngram": DEFAULT_N, "overlap": {leak.name: leak.summary() for leak in leaks}, "tasks": tasks}
+
+
+def write_audit(audit: Mapping[str, Any], path: Path) -> None:
+    """Write `audit.json` atomically."""
+    write_json_atomic(path, audit)
+
+
+class _Leak:
+    """The n-grams of one held-out set, marked when seen in real and in synthetic text."""
+
+    def __init__(self, name: str, documents: Sequence[Document]) -> None:
+        self.name = name
+        self._documents = documents
+        self._index = build_ngram_index((document.text for document in documents), DEFAULT_N)
+        self._in_real: BoolArray = np.zeros(len(self._index.hashes), dtype=bool)
+        self._in_synthetic = self._in_real.copy()
+
+    def mark_real(self, text: str) -> None:
+        """Note what a real training text holds."""
+        self._mark(self._in_real, text)
+
+    def mark_synthetic(self, text: str) -> None:
+        """Note what a synthetic text holds."""
+        self._mark(self._in_synthetic, text)
+
+    def summary(self) -> dict[str, Any]:
+        """Shares of the set's distinct n-grams, and documents with at least one n-gram seen."""
+        added = self._in_synthetic & ~self._in_real
+        total = len(added)
+        marks = {"real": self._in_real, "synthetic": self._in_synthetic, "synthetic_only": added}
+        touched = dict.fromkeys(marks, 0)
+        for document in self._documents:
+            places = np.searchsorted(self._index.hashes, ngram_hashes(document.text, DEFAULT_N))
+            for name, marked in marks.items():
+                touched[name] += bool(marked[places].any()) if len(places) else False
+        return {
+            "num_documents": len(self._documents),
+            "num_ngrams": total,
+            "ngram_share": {name: float(marked.sum() / total) if total else 0.0 for name, marked in marks.items()},
+            "documents_touched": touched,
+        }
+
+    def _mark(self, marked: BoolArray, text: str) -> None:
+        hashes = self._index.hashes
+        if not len(hashes):
+            return
+        found = np.unique(ngram_hashes(text, DEFAULT_N))
+        places = np.minimum(np.searchsorted(hashes, found), len(hashes) - 1)
+        marked[places[hashes[places] == found]] = True
+
+
+def _audit_task(path: Path, sources: Mapping[str, str], leaks: Sequence[_Leak]) -> dict[str, Any]:
+    counters: dict[str, collections.Counter[str]] = {
+        name: collections.Counter() for name in ("status", "finish_reason", "flags", "error", "openings")
+    }
+    numbers: dict[str, list[float]] = {name: [] for name in ("new_tokens", "characters", "source_copy", "sibling")}
+    num_changed = num_texts = 0
+    rows = _iter_rows(path)
+    for document_id, group in itertools.groupby(rows, key=lambda row: row["document_id"]):
+        texts: list[str] = []
+        for row in group:
+            _count_row(row, counters)
+            if row["status"] != "ok":
+                continue
+            text, source = row["text"], sources.get(document_id)
+            texts.append(text)
+            num_texts += 1
+            numbers["new_tokens"].append(row["new_tokens"])
+            numbers["characters"].append(len(text))
+            counters["openings"][" ".join(text.split()[:_OPENING_WORDS])] += 1
+            if source is not None:
+                numbers["source_copy"] += _contained(text, source, _COPY_N)
+                num_changed += changed_language(source, text)
+            for leak in leaks:
+                leak.mark_synthetic(text)
+        for first, second in itertools.combinations(texts, 2):
+            numbers["sibling"] += _contained(first, second, _SIBLING_N)
+    openings = sorted(counters["openings"].items(), key=lambda item: (-item[1], item[0]))
+    high_copies = sum(share > _HIGH_COPY_SHARE for share in numbers["source_copy"])
+    return {
+        "num_texts": num_texts,
+        "status": dict(sorted(counters["status"].items())),
+        "finish_reason": dict(sorted(counters["finish_reason"].items())),
+        "flags": dict(sorted(counters["flags"].items())),
+        "errors": dict(sorted(counters["error"].items())),
+        "new_tokens": _summary(numbers["new_tokens"]),
+        "characters": _summary(numbers["characters"]),
+        "source_copy": _summary(numbers["source_copy"]) | {"share_above_0.8": _share(high_copies, num_texts)},
+        "sibling_overlap": _summary(numbers["sibling"]),
+        "other_language_share": _share(num_changed, num_texts),
+        "top_openings": [
+            {"opening": text, "share": _share(count, num_texts)} for text, count in openings[:_NUM_OPENINGS]
+        ],
+    }
+
+
+def _count_row(row: Mapping[str, Any], counters: Mapping[str, collections.Counter[str]]) -> None:
+    counters["status"][row["status"]] += 1
+    for name in ("finish_reason", "error"):
+        if row[name] is not None:
+            counters[name][row[name]] += 1
+    counters["flags"].update(row["flags"])
+
+
+def _contained(text: str, other: str, n: int) -> Iterable[float]:
+    """Share of the text's n-grams that stand in the other, as a list of one; nothing for a text too short."""
+    hashes = ngram_hashes(text, n)
+    if len(hashes):
+        yield float(np.isin(hashes, ngram_hashes(other, n)).mean())
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any]:
+    """Count, mean and three quantiles; only the count when there is nothing."""
+    if not values:
+        return {"count": 0}
+    array = np.asarray(values, dtype=np.float64)
+    quantiles = {f"p{round(100 * q)}": float(np.quantile(array, q)) for q in _QUANTILES}
+    return {"count": len(values), "mean": float(array.mean()), **quantiles}
+
+
+def _share(count: int, total: int) -> float | None:
+    return count / total if total else None
+
+
+def _iter_rows(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    columns = ["document_id", "text", "status", "finish_reason", "flags", "error", "new_tokens"]
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=2048, columns=columns):
+            yield from batch.to_pylist()
