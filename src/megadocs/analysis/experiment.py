@@ -39,6 +39,10 @@ COVERS = {
     "data_efficiency": "documents and seeds: document draws with seed noise on the arm and on the real-only curve",
 }
 
+#: Up to this many synthetic arms, every pair is compared; past it, each with the best: n * (n - 1) / 2 tests with their
+#: Holm correction would separate nothing and fill the page.
+MAX_ARMS_IN_PAIRS = 12
+
 #: Differences in nats for which the results say how many seeds would separate them (documents held fixed, power 0.8).
 SMALL_DIFFERENCES = (0.003, 0.01, 0.03)
 
@@ -106,7 +110,7 @@ def analyze_experiment(
         "headline": {"set": keys[0][0], "mode": keys[0][1]},
         "covers": COVERS,
         "arms": [_arm_facts(arm, runs) for arm in arms],
-        "runs": [_run_row(run, blocks) for run in sorted(runs, key=lambda run: (arms.index(run.arm), run.seed))],
+        "runs": _run_rows(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)), blocks),
         "missing": _missing(expected, facts, blocks),
         "more_tokens": _more_tokens(arms, runs, config.baseline),
         "sets": [_analyze_block(block, setting, block is blocks[0]) for block in blocks],
@@ -126,7 +130,7 @@ def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> d
     arms = [arm for arm in setting.arms if table.arm_runs(arm)]
     synthetic = [arm for arm in arms if _mean_fact(setting, arm, "synthetic_tokens") > 0]
     others = [arm for arm in arms if arm != config.baseline] if config.baseline in arms else []
-    pairs = [(first, second) for index, first in enumerate(synthetic) for second in synthetic[index + 1 :]]
+    pairs = _pairs(synthetic, table)
     row = {
         "set": block.set_name,
         "mode": block.mode,
@@ -143,6 +147,15 @@ def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> d
         **_efficiency(table, noise, setting, arms),
     }
     return row if not is_headline else {**row, **_laws(table, setting, arms), **_noise(table, noise, config)}
+
+
+def _pairs(synthetic: Sequence[str], table: PairedLosses) -> list[tuple[str, str]]:
+    """Which synthetic arms are compared: all pairs of a few, each with the best of many."""
+    if len(synthetic) <= MAX_ARMS_IN_PAIRS:
+        return [(first, second) for index, first in enumerate(synthetic) for second in synthetic[index + 1 :]]
+    means = {arm: float(table.losses[list(table.arm_runs(arm).values())].mean()) for arm in synthetic}
+    best = min((arm for arm in synthetic if math.isfinite(means[arm])), key=means.__getitem__, default=synthetic[0])
+    return [(arm, best) for arm in synthetic if arm != best]
 
 
 def _loss_row(arm: str, table: PairedLosses, bits: FloatArray, confidence: float) -> dict[str, Any]:
@@ -276,13 +289,12 @@ def _arm_facts(arm: str, runs: Sequence[RunFacts]) -> dict[str, Any]:
     return row
 
 
-def _run_row(run: RunFacts, blocks: Sequence[ScoreBlock]) -> dict[str, Any]:
-    losses = []
+def _run_rows(runs: Sequence[RunFacts], blocks: Sequence[ScoreBlock]) -> list[dict[str, Any]]:
+    losses: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for block in blocks:
-        if (run.arm, run.seed) in block.runs:
-            index = block.runs.index((run.arm, run.seed))
-            losses.append({"set": block.set_name, "mode": block.mode, "loss": float(block.losses()[index])})
-    return {**json_form(run), "losses": losses}
+        for key, loss in zip(block.runs, block.losses(), strict=True):
+            losses.setdefault(key, []).append({"set": block.set_name, "mode": block.mode, "loss": float(loss)})
+    return [{**json_form(run), "losses": losses.get((run.arm, run.seed), [])} for run in runs]
 
 
 def _missing(

@@ -11,6 +11,7 @@ Shapes: N observations, E exponents.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,9 +22,9 @@ from megadocs.analysis.tables import FloatArray
 from megadocs.errors import AnalysisError
 
 #: Exponents considered. Below 0.01 the law is a logarithm, above 6 a step: neither end can be told from its neighbours.
-EXPONENTS = np.geomspace(0.01, 6.0, 320)
+EXPONENTS = np.exp(np.linspace(math.log(0.01), math.log(6.0), 120))
 _ZOOMS = 3
-_ZOOM_POINTS = 21
+_ZOOM_STEPS = np.linspace(0.0, 1.0, 17)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,8 @@ def minimise_over_exponents(rss: Callable[[FloatArray], FloatArray]) -> tuple[fl
     values = rss(grid)
     for _ in range(_ZOOMS):
         best = int(np.argmin(values))
-        grid = np.geomspace(grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], _ZOOM_POINTS)
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        grid = np.exp(math.log(low) + _ZOOM_STEPS * math.log(high / low))
         values = rss(grid)
     best = int(np.argmin(values))
     return float(grid[best]), float(values[best])

@@ -23,7 +23,14 @@ from markupsafe import Markup
 
 from megadocs.analysis.statement import multiple_text
 from megadocs.report import wording
-from megadocs.report.figures import arm_styles, difference_figure, efficiency_figure, training_figure
+from megadocs.report.figures import (
+    MAX_CURVES,
+    MAX_ROWS,
+    arm_styles,
+    difference_figure,
+    efficiency_figure,
+    training_figure,
+)
 from megadocs.report.inputs import Generated, ReportInputs, Sample
 
 _MAX_SAMPLES = 12
@@ -45,6 +52,8 @@ def build_report(inputs: ReportInputs) -> str:
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
         inputs=inputs,
         results=results,
+        max_curves=MAX_CURVES,
+        max_rows=MAX_ROWS,
         headline=headline,
         rows=_loss_rows(results, headline),
         other_sets=results["sets"][1:],

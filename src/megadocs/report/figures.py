@@ -20,7 +20,8 @@ from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_
 from megadocs.report.wording import interval, number, signed, tokens_short
 
 _NUM_COLOURS = 6
-_MAX_CURVES = 8
+MAX_CURVES = 8
+MAX_ROWS = 40
 _MAX_POINTS = 160
 
 
@@ -100,7 +101,8 @@ def _draw_efficiency(
     )
     base = next((p["real_tokens"] for p in points if p["arm"] == results["baseline"]), points[0]["real_tokens"])
     losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
-    rows = [row for row in block["data_efficiency"] if row["estimate"] is not None][:_MAX_CURVES]
+    rows = [row for row in block["data_efficiency"] if row["estimate"] is not None]
+    rows = sorted(rows, key=lambda row: losses[row["arm"]])[:MAX_CURVES]
     shown = [number_of(point["loss"]) for point in points] + [losses[row["arm"]] for row in rows]
     margin = 0.08 * (max(shown) - min(shown) or 1.0)
     x = Scale(points[0]["real_tokens"] / 1.12, points[-1]["real_tokens"] * 1.12, *frame.x, log=True)
@@ -156,7 +158,7 @@ def _efficiency_arm(
 
 def difference_figure(results: Mapping[str, Any], block: Mapping[str, Any]) -> Markup | None:
     """Every arm's difference to the baseline with its interval and its seeds; `None` where there is none."""
-    rows = [row for row in block["differences"] if math.isfinite(number_of(row["difference"]))][:40]
+    rows = [row for row in block["differences"] if math.isfinite(number_of(row["difference"]))][:MAX_ROWS]
     if not rows:
         return None
     styles = arm_styles(results)
@@ -213,7 +215,7 @@ def _draw_differences(
 def training_figure(results: Mapping[str, Any], curves: Sequence[Curve]) -> Markup | None:
     """Training loss of every run against tokens (or steps); the first arms only where there are many."""
     styles = arm_styles(results)
-    arms = [arm for arm in styles if any(curve.arm == arm and curve.steps for curve in curves)][:_MAX_CURVES]
+    arms = [arm for arm in styles if any(curve.arm == arm and curve.steps for curve in curves)][:MAX_CURVES]
     chosen = [curve for curve in curves if curve.arm in arms and curve.steps]
     if not chosen:
         return None
