@@ -13,7 +13,7 @@ Shape suffixes: B windows, T tokens, N targets, D hidden size, L vocabulary, K m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +53,19 @@ class Average:
 SINGLE = Average((0,))
 
 
+@dataclass(frozen=True, slots=True)
+class PositionResults:
+    """What A averages say of the targets of N positions.
+
+    Attributes:
+        nll: float32 (A, N), nats.
+        is_top: bool (A, N), the target is the most probable token; None unless asked for.
+    """
+
+    nll: npt.NDArray[np.float32]
+    is_top: npt.NDArray[np.bool_] | None
+
+
 def target_losses(
     models: Sequence[ScoringModel],
     averages: Sequence[Average],
@@ -68,17 +81,35 @@ def target_losses(
         wanted_BT: True where the token is to be predicted from those before it; the first column is False.
     """
     assert not wanted_BT[:, 0].any(), "the first token of a window has nothing before it"
-    positions = np.flatnonzero(wanted_BT[:, 1:].reshape(-1))
-    targets = torch.from_numpy(tokens_BT[:, 1:].reshape(-1)[positions])
-    losses_AN = np.empty((len(averages), len(positions)), dtype=np.float32)
+    places = np.flatnonzero(wanted_BT)
+    targets = tokens_BT.reshape(-1)[places]
+    return position_losses(models, averages, tokens_BT, places - 1, targets).nll
+
+
+def position_losses(
+    models: Sequence[ScoringModel],
+    averages: Sequence[Average],
+    tokens_BT: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.int64],
+    *,
+    want_top: bool = False,
+) -> PositionResults:
+    """Nats of `targets` (N,) as the tokens that follow the flat `positions` (N,) of the windows (B, T)."""
+    targets_N = torch.from_numpy(targets).to(models[0].device)
+    nll_AN = np.empty((len(averages), len(targets)), dtype=np.float32)
+    is_top_AN = np.empty(nll_AN.shape, dtype=np.bool_) if want_top else None
     with torch.no_grad():
         heads = [model.open_head() for model in models]
-        states = [_wanted_states(model, tokens_BT, positions) for model in models]
+        states = [_states_at(model, tokens_BT, positions) for model in models]
         step = max(MIN_CHUNK, CHUNK_LOGITS // models[0].vocab_size)
-        for start in range(0, len(positions), step):
+        for start in range(0, len(targets), step):
             chunk = slice(start, start + step)
-            losses_AN[:, chunk] = _chunk_losses(heads, averages, [s[chunk] for s in states], targets[chunk])
-    return losses_AN
+            logits = _Logits([head(state[chunk]).float() for head, state in zip(heads, states, strict=True)])
+            nll_AN[:, chunk] = logits.losses(averages, targets_N[chunk])
+            if is_top_AN is not None:
+                is_top_AN[:, chunk] = logits.tops(averages, targets_N[chunk])
+    return PositionResults(nll_AN, is_top_AN)
 
 
 def check_members(models: Sequence[ScoringModel], averages: Sequence[Average]) -> None:
@@ -100,40 +131,46 @@ def check_members(models: Sequence[ScoringModel], averages: Sequence[Average]) -
         )
 
 
-def _wanted_states(
-    model: ScoringModel, tokens_BT: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]
-) -> torch.Tensor:
+def _states_at(model: ScoringModel, tokens_BT: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> torch.Tensor:
     hidden_BTD = model.hidden(torch.from_numpy(tokens_BT).to(model.device))
-    hidden_ND = hidden_BTD[:, :-1].reshape(-1, hidden_BTD.shape[-1])
-    return hidden_ND if len(positions) == len(hidden_ND) else hidden_ND[torch.from_numpy(positions).to(model.device)]
+    return hidden_BTD.reshape(-1, hidden_BTD.shape[-1])[torch.from_numpy(positions).to(model.device)]
 
 
-def _chunk_losses(
-    heads: Sequence[Callable[[torch.Tensor], torch.Tensor]],
-    averages: Sequence[Average],
-    states: list[torch.Tensor],
-    targets_N: torch.Tensor,
-) -> npt.NDArray[np.float32]:
-    """Losses (A, N) of one chunk: every member's head runs once, whatever the number of averages."""
-    targets_N = targets_N.to(states[0].device)
-    used = {k for average in averages for k in average.members}
-    logits: dict[tuple[int, ...], torch.Tensor] = {(k,): heads[k](states[k]).float() for k in sorted(used)}
-    nll_of_member = {k: F.cross_entropy(logits[(k,)], targets_N, reduction="none") for k in sorted(used)}
-    losses = []
-    for average in averages:
-        size = len(average.members)
-        if size == 1:
-            losses.append(nll_of_member[average.members[0]])
-        elif average.kind == "probabilities":
-            log_p_KN = torch.stack([-nll_of_member[k] for k in average.members])
-            losses.append(math.log(size) - torch.logsumexp(log_p_KN, dim=0))
-        else:
-            losses.append(F.cross_entropy(_sum_of(logits, average.members) / size, targets_N, reduction="none"))
-    return torch.stack(losses).cpu().numpy()
+class _Logits:
+    """Float32 logits of one chunk of positions, (N, L) per member, and their sums as averages ask for them."""
 
+    def __init__(self, members: list[torch.Tensor]) -> None:
+        self._sums: dict[tuple[int, ...], torch.Tensor] = {(k,): logits_NL for k, logits_NL in enumerate(members)}
 
-def _sum_of(logits: dict[tuple[int, ...], torch.Tensor], members: tuple[int, ...]) -> torch.Tensor:
-    """Sum of the members' logits; sums are kept, so that (0, 1, 2) costs one addition after (0, 1)."""
-    if members not in logits:
-        logits[members] = _sum_of(logits, members[:-1]) + logits[members[-1:]]
-    return logits[members]
+    def losses(self, averages: Sequence[Average], targets_N: torch.Tensor) -> npt.NDArray[np.float32]:
+        """Nats (A, N)."""
+        nll_of_member: dict[int, torch.Tensor] = {}
+        lines = []
+        for average in averages:
+            size = len(average.members)
+            if size > 1 and average.kind == "logits":
+                lines.append(F.cross_entropy(self._sum(average.members) / size, targets_N, reduction="none"))
+                continue
+            for k in average.members:
+                if k not in nll_of_member:
+                    nll_of_member[k] = F.cross_entropy(self._sums[(k,)], targets_N, reduction="none")
+            nll_KN = torch.stack([nll_of_member[k] for k in average.members])
+            lines.append(nll_KN[0] if size == 1 else math.log(size) - torch.logsumexp(-nll_KN, dim=0))
+        return torch.stack(lines).cpu().numpy()
+
+    def tops(self, averages: Sequence[Average], targets_N: torch.Tensor) -> npt.NDArray[np.bool_]:
+        """Whether the target is the most probable token, (A, N)."""
+        lines = []
+        for average in averages:
+            if average.kind == "logits":
+                scores_NL = self._sum(average.members)
+            else:
+                scores_NL = torch.stack([torch.softmax(self._sums[(k,)], dim=-1) for k in average.members]).sum(dim=0)
+            lines.append(scores_NL.argmax(dim=-1) == targets_N)
+        return torch.stack(lines).cpu().numpy()
+
+    def _sum(self, members: tuple[int, ...]) -> torch.Tensor:
+        """Sum of the members' logits; sums are kept, so that (0, 1, 2) costs one addition after (0, 1)."""
+        if members not in self._sums:
+            self._sums[members] = self._sum(members[:-1]) + self._sums[members[-1:]]
+        return self._sums[members]

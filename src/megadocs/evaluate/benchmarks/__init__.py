@@ -1,0 +1,1 @@
+"""Zero-shot multiple choice, with the prompts and the metrics of lm-evaluation-harness."""
