@@ -20,7 +20,7 @@ from megadocs.train.metrics_log import read_metrics
 from megadocs.train.signals import TrainingInterrupted
 from train.runs import VOCAB, read_random, train, train_config
 
-VOLATILE = ("seconds", "tokens_per_second")
+VOLATILE = ("seconds", "tokens_per_second", "mfu")
 
 
 def curve(output_dir):
@@ -106,8 +106,8 @@ def test_a_number_that_is_none_stops_before_the_update(tmp_path, bad, monkeypatc
     saved = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     accumulate = loop.accumulate_gradients
 
-    def poisoned(model, *arguments):
-        loss = accumulate(model, *arguments)
+    def poisoned(call, model, *arguments, **options):
+        loss = accumulate(call, model, *arguments, **options)
         if bad == "loss":
             return loss * float("nan")
         model.lm_head.weight.grad[0, 0] = float("inf")

@@ -10,8 +10,8 @@ from megadocs.model import build_model
 from megadocs.train.optimiser import (
     build_optimiser,
     is_decayed,
-    load_optimiser_tensors,
-    optimiser_tensors,
+    load_moments,
+    moments,
     set_rates,
 )
 from train.runs import MODEL, VOCAB, train_config
@@ -69,11 +69,11 @@ def test_moments_go_out_and_come_back():
     optimiser = build_optimiser(model, train_config())
     model(torch.zeros(1, 16, dtype=torch.int64), loss_scale=1.0).backward()
     optimiser.step()
-    tensors = {name: tensor.clone() for name, tensor in optimiser_tensors(optimiser, model.named_parameters()).items()}
+    tensors = {name: tensor.clone() for name, tensor in moments(optimiser, model.named_parameters())}
     other = build_optimiser(model, train_config())
-    load_optimiser_tensors(other, model.named_parameters(), tensors, step=1)
-    for name, tensor in optimiser_tensors(other, model.named_parameters()).items():
+    load_moments(other, model.named_parameters(), tensors, step=1)
+    for name, tensor in moments(other, model.named_parameters()):
         assert torch.equal(tensor, tensors[name])
     tensors.pop("exp_avg.lm_head.weight")
     with pytest.raises(TrainingError, match=r"exp_avg\.lm_head\.weight"):
-        load_optimiser_tensors(other, model.named_parameters(), tensors, step=1)
+        load_moments(other, model.named_parameters(), tensors, step=1)

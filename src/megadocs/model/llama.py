@@ -130,27 +130,37 @@ class Llama(nn.Module):
         self.register_buffer("rope_sin", sin, persistent=False)
 
     def forward(
-        self, tokens_BT: Tensor, segments_BT: Tensor | None = None, *, loss_scale: float | None = None
+        self,
+        tokens_BT: Tensor,
+        segments_BT: Tensor | None = None,
+        kept_BT: Tensor | None = None,
+        *,
+        loss_scale: float | None = None,
     ) -> Tensor:
         """Logits, float32 (B, T, V); or, with `loss_scale`, that times the summed loss of all T-1 targets a window.
 
         Args:
             tokens_BT: int64 token ids; T at most `config.max_position_embeddings`.
             segments_BT: ids of the rows or documents of the tokens; attention stays inside each. None: no boundary.
+            kept_BT: False where the input token is hidden (its embedding zeroed); targets stay. None: all kept.
             loss_scale: usually one over the number of targets of the whole step.
         """
-        hidden_BTD = self.hidden_states(tokens_BT, segments_BT)
+        hidden_BTD = self.hidden_states(tokens_BT, segments_BT, kept_BT)
         if loss_scale is None:
             return F.linear(hidden_BTD, self.lm_head.weight.to(hidden_BTD.dtype)).float()
         hidden_ND = hidden_BTD[:, :-1].reshape(-1, hidden_BTD.shape[-1])
         return linear_cross_entropy(hidden_ND, self.lm_head.weight, tokens_BT[:, 1:].reshape(-1), scale=loss_scale)
 
-    def hidden_states(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:
+    def hidden_states(
+        self, tokens_BT: Tensor, segments_BT: Tensor | None = None, kept_BT: Tensor | None = None
+    ) -> Tensor:
         """Normed output of the last layer, compute dtype, (B, T, D)."""
         length = tokens_BT.shape[1]
         cos_TW, sin_TW = (table[:length].to(self.compute_dtype) for table in (self.rope_cos, self.rope_sin))
         mask = attention_mask(segments_BT)
         x_BTD = self.model.embed_tokens(tokens_BT).to(self.compute_dtype)
+        if kept_BT is not None:
+            x_BTD = x_BTD * kept_BT.unsqueeze(-1)
         for layer in self.model.layers:
             x_BTD = layer(x_BTD, cos_TW, sin_TW, mask)
         out: Tensor = self.model.norm(x_BTD)

@@ -26,6 +26,8 @@ _OPERATIONAL = {
     "checkpoint_minutes",
     "keep_checkpoints",
     "log_every_steps",
+    "parallel",
+    "rank_timeout_seconds",
     "trackers",
 }
 

@@ -1,12 +1,13 @@
 """The training loop, top to bottom.
 
-    summary = run_training(recipe_model=recipe.model, config=recipe.train, mixture=mixture, read_batch=mixture_reader,
-                           vocab_size=2048, bos_id=0, eos_id=1, seed=0, output_dir=path)
+    summary = run_training(recipe_model=recipe.model, config=recipe.train, mixture=mixture,
+                           read_batch=mixture.read_batch, vocab_size=2048, bos_id=0, eos_id=1, seed=0, output_dir=path)
 
-`output_dir` afterwards: `model/` (a Hugging Face folder), `metrics.jsonl`, `run.json` (what the run is),
-`checkpoints/`. Calling it again resumes from the newest checkpoint, or returns at once when the run is finished. On
-one CPU configuration (torch version, CPU capability, thread count) a resumed run equals an unbroken one bit for bit:
-losses, rates, gradient norms, weights, moments.
+`output_dir` afterwards: `model/` (a Hugging Face folder), `metrics.jsonl`, `summary.json`, `run.json` (what the run
+is) and `checkpoints/`. Calling it again resumes from the newest checkpoint, or returns at once when the run is
+finished. On one CPU configuration (torch version, CPU capability, thread count) a resumed run equals an unbroken one
+bit for bit: losses, rates, gradient norms, weights, moments. Under torchrun the same call trains on all ranks
+(`distributed.py`).
 
 The loop does not know how batches are made: `read_batch(step)` gives the tokens of a step, and is asked for each step
 by number, so resuming needs no state of a reader.
@@ -15,27 +16,37 @@ by number, so resuming needs no state of a reader.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from megadocs.errors import TrainingError
-from megadocs.model import Llama, build_model, export_hf
+from megadocs.model.hf_export import export_hf
+from megadocs.model.llama import Llama
 from megadocs.recipe.training import ModelConfig, TrainConfig
 from megadocs.store.files import read_json, write_json_atomic
 from megadocs.train.checkpoint import CheckpointStore
+from megadocs.train.distributed import full_tensor, join_world, parallelise, without_sync
+from megadocs.train.ema import AveragedWeights
 from megadocs.train.identity import check_identity, run_identity
+from megadocs.train.masking import kept_inputs
 from megadocs.train.metrics_log import MetricsLog
-from megadocs.train.optimiser import build_optimiser, load_optimiser_tensors, optimiser_tensors, set_rates
+from megadocs.train.micro_batch import choose_micro_batch
+from megadocs.train.optimiser import build_optimiser, set_rates
+from megadocs.train.run_plan import RunPlan, plan_run
+from megadocs.train.run_state import RunState
 from megadocs.train.schedule import learning_rate_factor, weight_decay_factor
 from megadocs.train.signals import StopSignals, TrainingInterrupted
+from megadocs.train.student import build_student
+from megadocs.train.trackers import open_trackers
 
 #: Tokens (B, T) of a step, integers; and segment ids (B, T) where attention stops at row or document ends.
 Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]
@@ -54,13 +65,14 @@ class Mixture(Protocol):
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Told to `progress` after each logged step."""
+    """Told to `progress` after each logged step. `mfu` is against the measured matmul rate (`throughput.py`)."""
 
     step: int
     num_steps: int
     loss: float
     learning_rate: float
     tokens_per_second: float
+    mfu: float
     seconds_left: float
 
 
@@ -91,6 +103,7 @@ def run_training(
     eos_id: int | None = None,
     tokenizer_files: Sequence[Path] = (),
     data_identity: dict[str, Any] | None = None,
+    announce: Callable[[RunPlan], None] | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
     evaluate: Callable[[Llama], dict[str, float]] | None = None,
     strict_resume: bool = False,
@@ -98,166 +111,203 @@ def run_training(
     """Train one student from a seed to `output_dir/model/`, resuming whatever is there.
 
     Args:
-        recipe_model: shape of the student.
+        recipe_model: shape of the student, or the model it goes on from.
         config: optimiser, context, checkpoints.
         mixture: number of steps and the window ids of each.
-        read_batch: step -> (tokens (batch_size, context_length), segment ids or None).
+        read_batch: step -> (tokens (batch_size, context_length), segment ids or None), the whole batch on every rank.
         vocab_size: of the tokenizer.
-        seed: decides the initial weights, with the shape and nothing else.
+        seed: decides the initial weights (with the shape, nothing else) and masked inputs.
         output_dir: the run's folder.
         bos_id: for the exported configuration.
         eos_id: likewise.
-        tokenizer_files: copied into the exported folder.
+        tokenizer_files: copied into the exported folder; none with `init_from`: that model's own.
         data_identity: JSON values naming the data; a resumed run must have the same.
-        progress: called after each logged step.
-        evaluate: called every `evaluate_every_steps` and at the end; its numbers go to the metrics.
+        announce: told steps, tokens, FLOPs and rates before the first step.
+        progress: called after each logged step, first rank only, as `announce` is.
+        evaluate: called every `evaluate_every_steps` and at the end, on every rank; its numbers go to the metrics.
         strict_resume: refuse a damaged newest checkpoint instead of using the one before it.
 
     Raises:
-        TrainingError: another run lives in the folder; a loss or gradient is not finite.
+        TrainingError: another run lives in the folder; a loss or gradient is not finite; not enough memory.
         TrainingInterrupted: SIGTERM or SIGINT; a checkpoint was saved.
         StoreError: the disk is full; older checkpoints are whole.
     """
-    num_steps = mixture.num_steps
+    num_steps, output_dir = mixture.num_steps, Path(output_dir)
     if num_steps < 1:
         raise TrainingError("the run has no steps", where="train.real_epochs", remedy="give more data or more epochs")
-    output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     identity = run_identity(
         recipe_model, config, vocab_size=vocab_size, num_steps=num_steps, seed=seed, data=data_identity
     )
-    _claim(output_dir / "run.json", identity)
-    finished = _finished(output_dir)
-    if finished is not None:
+    is_resumed = check_identity(output_dir / "run.json", identity)
+    if is_resumed and (finished := _finished(output_dir)) is not None:
         return finished
 
-    model = build_model(recipe_model, vocab_size, config.context_length, seed)
-    device = choose_device(config)
-    model.to(device)
-    model.compute_dtype = getattr(torch, config.dtype)
-    named = list(model.named_parameters())
-    parameters = [parameter for _, parameter in named]
-    optimiser = build_optimiser(model, config)
-    checkpoints = CheckpointStore(output_dir / "checkpoints", keep=config.keep_checkpoints)
-    log = MetricsLog(output_dir / "metrics.jsonl")
+    with join_world(config) as world, StopSignals() as stop:
+        part = world.part(config.batch_size)
+        student = build_student(recipe_model, config, vocab_size=vocab_size, seed=seed)
+        model = student.model.to(world.device)
+        micro_batch = choose_micro_batch(config, model.config, rows=part.stop - part.start, device=world.device)
+        wrapped = parallelise(model, world, config)
+        parameters = list(model.parameters())
+        optimiser = build_optimiser(model, config)
+        average = AveragedWeights(model.named_parameters(), config.ema_decay) if config.ema_decay is not None else None
+        run = RunState(model, optimiser, average)
+        plan = plan_run(config, model.config, mixture, world=world, micro_batch=micro_batch)
 
-    step, seconds_before, loss_value = 0, 0.0, float("nan")
-    checkpoint = checkpoints.load_newest(strict=strict_resume)
-    if checkpoint is not None:
-        step, seconds_before = checkpoint.step, checkpoint.state["seconds"]
-        loss_value = checkpoint.state["loss"]
-        with torch.no_grad():
-            for name, parameter in named:
-                parameter.copy_(checkpoint.tensors[f"weight.{name}"])
-        load_optimiser_tensors(optimiser, named, checkpoint.tensors, step=step)
-    log.keep_until(step)
+        checkpoints = CheckpointStore(output_dir / "checkpoints", keep=config.keep_checkpoints)
+        step, seconds_before, loss_value = 0, 0.0, math.nan
+        if (checkpoint := checkpoints.load_newest(strict=strict_resume)) is not None:
+            run.restore(checkpoint.tensors, step=checkpoint.step)
+            step, seconds_before, loss_value = checkpoint.step, checkpoint.state["seconds"], checkpoint.state["loss"]
+            if config.micro_batch_size is None and checkpoint.state["num_ranks"] == world.size:
+                micro_batch = checkpoint.state["micro_batch"]  # sums of parts depend on the parts: keep them
+        del checkpoint
+        world.barrier()  # nobody writes before all have read
+        log = MetricsLog(output_dir / "metrics.jsonl") if world.is_first else None
+        if log is not None:
+            log.keep_until(step)
+            if not is_resumed:
+                write_json_atomic(output_dir / "run.json", identity)
+            if announce is not None:
+                announce(plan)
+        call = torch.compile(wrapped) if config.compile else wrapped
 
-    def save() -> None:
-        log.sync()
-        tensors = {f"weight.{name}": parameter for name, parameter in named} | optimiser_tensors(optimiser, named)
-        checkpoints.save(step, tensors, {"seconds": seconds_before + clock() - start, "loss": loss_value})
+        clock = time.perf_counter
+        start = last_saved = clock()
+        first_step = step
 
-    tokens_per_step = config.batch_size * config.context_length
-    clock = time.perf_counter
-    start = last_saved = clock()
-    first_step = step
-    with StopSignals() as stop:
-        while step < num_steps:
-            tokens_BT, segments_BT = to_tensors(read_batch(step), device, config)
-            learning_rate = config.learning_rate * learning_rate_factor(step, num_steps, config.warmup_fraction)
-            weight_decay = config.weight_decay * weight_decay_factor(step, num_steps, config.weight_decay_schedule)
-            set_rates(optimiser, learning_rate=learning_rate, weight_decay=weight_decay)
+        def save() -> None:
+            tensors = run.gather(world)
+            if log is not None:
+                log.sync()
+                state = {"seconds": seconds_before + clock() - start, "loss": loss_value}
+                state |= {"micro_batch": micro_batch, "num_ranks": world.size}
+                checkpoints.save(step, tensors, state)
 
-            loss = accumulate_gradients(model, tokens_BT, segments_BT, config.micro_batch_size or config.batch_size)
-            max_norm = config.gradient_clip if config.gradient_clip is not None else float("inf")
-            norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-            loss_value, norm_value = float(loss), float(norm)
-            if not (np.isfinite(loss_value) and np.isfinite(norm_value)):
-                raise not_finite(step, loss_value, norm_value, mixture.window_ids(step))
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            step += 1
+        with open_trackers(config.trackers if world.is_first else (), output_dir, identity) as track:
+            while step < num_steps:
+                learning_rate = config.learning_rate * learning_rate_factor(step, num_steps, config.warmup_fraction)
+                weight_decay = config.weight_decay * weight_decay_factor(step, num_steps, config.weight_decay_schedule)
+                set_rates(optimiser, learning_rate=learning_rate, weight_decay=weight_decay)
 
-            seconds = clock() - start
-            if step % config.log_every_steps == 0 or step == num_steps or step == 1:
-                rate = (step - first_step) * tokens_per_step / seconds
-                log.append(
-                    {
+                batch = to_tensors(read_batch(step), config, seed=seed, step=step, part=part, device=world.device)
+                loss = accumulate_gradients(call, wrapped, batch, micro_batch, num_ranks=world.size)
+                max_norm = config.gradient_clip if config.gradient_clip is not None else math.inf
+                norm_value = float(full_tensor(nn.utils.clip_grad_norm_(parameters, max_norm)))
+                # One small exchange a step: the loss, whether anyone was asked to stop, whether the first rank saves.
+                is_due = world.is_first and clock() - last_saved >= 60 * config.checkpoint_minutes
+                wishes = [float(loss), float(stop.received or 0), float(is_due)]
+                loss_value, asked_to_stop, due = world.sum(wishes)
+                if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+                    raise not_finite(step, loss_value, norm_value, mixture.window_ids(step))
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+                step += 1
+                if average is not None:
+                    average.update(step)
+
+                seconds = clock() - start
+                if log is not None and (step % config.log_every_steps == 0 or step in (1, num_steps)):
+                    rate = (step - first_step) * plan.tokens_per_step / seconds
+                    mfu = rate * plan.flops_per_token / (plan.matmul_flops_per_second * world.size)
+                    record = {
                         "step": step,
                         "loss": loss_value,
                         "learning_rate": learning_rate,
                         "weight_decay": weight_decay,
                         "grad_norm": norm_value,
-                        "tokens": step * tokens_per_step,
+                        "tokens": step * plan.tokens_per_step,
+                        "windows": windows_digest(mixture.window_ids(step - 1)),
                         "seconds": round(seconds_before + seconds, 3),
                         "tokens_per_second": round(rate, 1),
-                        "windows": windows_digest(mixture.window_ids(step - 1)),
+                        "mfu": round(mfu, 4),
                     }
-                )
-                if progress is not None:
-                    left = (num_steps - step) * tokens_per_step / rate
-                    progress(TrainingProgress(step, num_steps, loss_value, learning_rate, rate, left))
-            if evaluate is not None and is_evaluation_step(step, num_steps, config.evaluate_every_steps):
-                with evaluation_mode(model):
-                    log.append({"step": step, "evaluation": evaluate(model)})
-            if stop.received is not None and step < num_steps:
-                save()
-                raise TrainingInterrupted(stop.received, step)
-            if clock() - last_saved >= 60 * config.checkpoint_minutes or step == num_steps:
-                save()
-                last_saved = clock()
+                    log.append(record)
+                    track(record)
+                    if progress is not None:
+                        left = (num_steps - step) * plan.tokens_per_step / rate
+                        progress(TrainingProgress(step, num_steps, loss_value, learning_rate, rate, mfu, left))
+                if evaluate is not None and is_evaluation_step(step, num_steps, config.evaluate_every_steps):
+                    with evaluation_mode(model, average):
+                        record = {"step": step, "evaluation": evaluate(model)}
+                    if log is not None:
+                        log.append(record)
+                        track(record)
+                if asked_to_stop and step < num_steps:
+                    save()
+                    raise TrainingInterrupted(stop.received or 15, step)
+                if due or step == num_steps:
+                    save()
+                    last_saved = clock()
 
-    seconds = seconds_before + clock() - start
-    model_dir = export_hf(model, output_dir / "model", tokenizer_files=tokenizer_files, bos_id=bos_id, eos_id=eos_id)
-    summary = TrainSummary(
-        final_loss=loss_value,
-        num_steps=num_steps,
-        num_tokens=num_steps * tokens_per_step,
-        seconds=round(seconds, 3),
-        tokens_per_second=round(num_steps * tokens_per_step / seconds, 1),
-        flops=num_steps * tokens_per_step * model.config.flops_per_token(config.context_length),
-        num_parameters=model.config.num_parameters,
-        model_dir=model_dir.name,
-    )
-    write_json_atomic(output_dir / "summary.json", asdict(summary))
+        seconds = seconds_before + clock() - start
+        weights = run.result(world)
+        summary = TrainSummary(
+            final_loss=loss_value,
+            num_steps=num_steps,
+            num_tokens=num_steps * plan.tokens_per_step,
+            seconds=round(seconds, 3),
+            tokens_per_second=round(num_steps * plan.tokens_per_step / seconds, 1),
+            flops=num_steps * plan.tokens_per_step * plan.flops_per_token,
+            num_parameters=model.config.num_parameters,
+            model_dir="model",
+        )
+        if world.is_first:
+            files = tokenizer_files or student.tokenizer_files
+            folder = output_dir / summary.model_dir
+            export_hf(model, folder, tokenizer_files=files, bos_id=bos_id, eos_id=eos_id, weights=weights)
+            write_json_atomic(output_dir / "summary.json", asdict(summary))
+        world.barrier()
     return summary
 
 
-def choose_device(config: TrainConfig) -> torch.device:
-    """The device of the recipe; `auto` is CUDA where there is one."""
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("no CUDA device was found", where="train.device", remedy="use train.device=auto or cpu")
-    return torch.device(config.device)
+@dataclass(frozen=True)
+class StepBatch:
+    """One rank's part of a step on its device: tokens (B, T); segments and kept inputs likewise, where used."""
+
+    tokens: Tensor
+    segments: Tensor | None
+    kept: Tensor | None
 
 
-def to_tensors(batch: Batch, device: torch.device, config: TrainConfig) -> tuple[Tensor, Tensor | None]:
-    """The step's tokens and segments on the device, int64; refuses another shape than the recipe's."""
+def to_tensors(
+    batch: Batch, config: TrainConfig, *, seed: int, step: int, part: slice, device: torch.device
+) -> StepBatch:
+    """This rank's part of a step's batch; refuses another shape than the recipe's."""
     tokens, segments = batch
     expected = (config.batch_size, config.context_length)
     if tokens.shape != expected:
         raise TrainingError(f"the batch has shape {tokens.shape}, the recipe says {expected}", where="train.batch_size")
-    tokens_BT = torch.from_numpy(tokens.astype(np.int64)).to(device, non_blocking=True)
-    if segments is None:
-        return tokens_BT, None
-    return tokens_BT, torch.from_numpy(segments.astype(np.int64)).to(device, non_blocking=True)
+    kept = None
+    if config.masked_input_fraction is not None:
+        kept = kept_inputs(seed, step, expected, config.masked_input_fraction)[part].to(device)
+    return StepBatch(
+        torch.from_numpy(tokens[part].astype(np.int64)).to(device),
+        None if segments is None else torch.from_numpy(segments[part].astype(np.int64)).to(device),
+        kept,
+    )
 
 
-def accumulate_gradients(model: Llama, tokens_BT: Tensor, segments_BT: Tensor | None, micro_batch_size: int) -> Tensor:
-    """Mean loss over all targets of the step, its gradient added up over micro-batches.
+def accumulate_gradients(
+    call: Callable[..., Tensor], wrapped: nn.Module, batch: StepBatch, micro_batch: int, *, num_ranks: int
+) -> Tensor:
+    """This rank's share of the step's mean loss; its gradient, averaged over ranks, is that of the whole mean.
 
     Every micro-batch is scaled by the targets of the whole step, so that a last, smaller one weighs what it should.
     """
-    num_targets = tokens_BT.shape[0] * (tokens_BT.shape[1] - 1)
-    total = torch.zeros((), device=tokens_BT.device)
-    for start in range(0, tokens_BT.shape[0], micro_batch_size):
-        part = slice(start, start + micro_batch_size)
-        segments = None if segments_BT is None else segments_BT[part]
-        loss = model(tokens_BT[part], segments, loss_scale=1.0 / num_targets)
-        loss.backward()
+    rows, length = batch.tokens.shape
+    scale = 1.0 / (rows * (length - 1))  # of this rank; the average over ranks divides by their number
+    total = torch.zeros((), device=batch.tokens.device)
+    for start in range(0, rows, micro_batch):
+        part = slice(start, start + micro_batch)
+        segments = None if batch.segments is None else batch.segments[part]
+        kept = None if batch.kept is None else batch.kept[part]
+        with without_sync(wrapped, is_last=start + micro_batch >= rows):
+            loss = call(batch.tokens[part], segments, kept, loss_scale=scale)
+            loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return total
+    return total / num_ranks
 
 
 def windows_digest(window_ids: Sequence[Hashable]) -> str:
@@ -280,17 +330,12 @@ def not_finite(step: int, loss: float, norm: float, window_ids: Sequence[Hashabl
 
 
 @contextmanager
-def evaluation_mode(model: Llama) -> Iterator[None]:
-    """No gradients, evaluation mode, and back."""
+def evaluation_mode(model: Llama, average: AveragedWeights | None) -> Iterator[None]:
+    """No gradients, evaluation mode, averaged weights where there are any; and back."""
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), average.in_use() if average is not None else nullcontext():
         yield
     model.train()
-
-
-def _claim(path: Path, identity: dict[str, Any]) -> None:
-    if not check_identity(path, identity):
-        write_json_atomic(path, identity)
 
 
 def _finished(output_dir: Path) -> TrainSummary | None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from megadocs.errors import TrainingError
 from megadocs.recipe.training import TrainConfig
+from megadocs.train.distributed import shard_like
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -50,20 +51,20 @@ def set_rates(optimiser: torch.optim.Optimizer, *, learning_rate: float, weight_
         group["weight_decay"] = weight_decay if group["decayed"] else 0.0
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer, named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Both moments of every parameter, as `exp_avg.<name>` and `exp_avg_sq.<name>`; zeros before the first step."""
-    tensors = {}
+def moments(optimiser: torch.optim.Optimizer, named: Iterable[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
+    """Both moments of every parameter, named `exp_avg.<name>` and `exp_avg_sq.<name>`; zeros before the first step."""
+    tensors = []
     for name, parameter in named:
         state = optimiser.state.get(parameter, {})
         for moment in _MOMENTS:
-            tensors[f"{moment}.{name}"] = state[moment] if moment in state else torch.zeros_like(parameter)
+            tensors.append((f"{moment}.{name}", state[moment] if moment in state else torch.zeros_like(parameter)))
     return tensors
 
 
-def load_optimiser_tensors(
+def load_moments(
     optimiser: torch.optim.Optimizer, named: Iterable[tuple[str, Tensor]], tensors: dict[str, Tensor], *, step: int
 ) -> None:
-    """Put moments from `optimiser_tensors` back; `step` is the number of updates made."""
+    """Put whole moments back; `step` is the number of updates made (TrainingError if one is missing)."""
     if step == 0:
         return
     for name, parameter in named:
@@ -73,4 +74,4 @@ def load_optimiser_tensors(
             key = f"{moment}.{name}"
             if key not in tensors or tensors[key].shape != parameter.shape:
                 raise TrainingError(f"the checkpoint has no {key} of shape {tuple(parameter.shape)}")
-            state[moment] = tensors[key].to(device=parameter.device, dtype=parameter.dtype).clone()
+            state[moment] = shard_like(tensors[key], parameter)

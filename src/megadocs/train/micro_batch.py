@@ -1,0 +1,68 @@
+"""How many windows fit in one forward and backward pass.
+
+    rows = choose_micro_batch(config, model.config, rows=16, device=device)
+
+The recipe's `micro_batch_size` is taken as it is, unless it cannot fit: then the error names what does. Without one,
+the largest number of windows whose estimated activations fit in 80 % of the free memory is taken, and on a CPU at
+most `CPU_TOKENS` tokens: more only push activations out of the cache. A smaller last part weighs what it should
+(`loop.accumulate_gradients`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from megadocs.errors import TrainingError
+from megadocs.model.attention import PLAIN_MAX_CONTEXT
+from megadocs.model.config import LlamaConfig
+from megadocs.recipe.training import TrainConfig
+
+#: Tokens of a pass on a CPU beyond which nothing gets faster.
+CPU_TOKENS = 16384
+_SHARE = 0.8
+
+
+def choose_micro_batch(config: TrainConfig, shape: LlamaConfig, *, rows: int, device: torch.device) -> int:
+    """Windows per pass for a rank that trains `rows` windows a step (TrainingError if not one, or not as many, fit)."""
+    length = config.context_length
+    one = activation_bytes(shape, length, config.dtype, device)
+    fits = int(_SHARE * free_bytes(device) // one)
+    asked = config.micro_batch_size
+    if fits < 1 or (asked is not None and min(asked, rows) > fits):
+        raise TrainingError(
+            f"{asked or 1} windows of {length} tokens need about {(asked or 1) * one / 1e9:.1f} GB for a pass; "
+            f"{free_bytes(device) / 1e9:.1f} GB are free",
+            where="train.micro_batch_size",
+            remedy=f"use train.micro_batch_size={fits}"
+            if fits
+            else "use a shorter context, a smaller model or more ranks",
+        )
+    if asked is not None:
+        return min(asked, rows)
+    if device.type == "cpu":
+        fits = min(fits, max(1, CPU_TOKENS // length))
+    return min(fits, rows)
+
+
+def activation_bytes(shape: LlamaConfig, length: int, dtype: str, device: torch.device) -> int:
+    """Estimated bytes one window's forward pass keeps for its backward pass, plus a third for what is in flight."""
+    size = 2 if dtype == "bfloat16" else 4
+    query = shape.num_attention_heads * shape.head_dim
+    key_value = shape.num_key_value_heads * shape.head_dim
+    # Residual, two norms with float32 copies, q k v before and after rotation, attention out, gate, up, product.
+    per_token = size * (7 * shape.hidden_size + 5 * query + 4 * key_value + 4 * shape.intermediate_size)
+    per_layer = length * per_token
+    if device.type == "cpu" and length <= PLAIN_MAX_CONTEXT:
+        per_layer += 2 * size * shape.num_attention_heads * length * length
+    return int(4 / 3 * (shape.num_hidden_layers * per_layer + 4 * size * length * shape.hidden_size))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be had: of the GPU, or of this machine or container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines() if Path("/proc/meminfo").exists() else []
+    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return available[0] if available else 1 << 62

@@ -1,0 +1,99 @@
+"""torchrun with gloo on 1, 2, 4 processes: same order and losses, any number of ranks on resume, stops on every rank."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from megadocs.errors import RecipeError
+from megadocs.train.distributed import World
+from megadocs.train.metrics_log import read_metrics
+from train.runs import train, train_config
+
+pytestmark = pytest.mark.slow
+WORKER = Path(__file__).with_name("rank_worker.py")
+
+
+def launch(output_dir, num_ranks, **options):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_ranks}"]
+    return subprocess.run(
+        [*command, str(WORKER), str(output_dir), json.dumps(options)], capture_output=True, text=True, timeout=200
+    )
+
+
+def losses(output_dir):
+    return np.array([record["loss"] for record in read_metrics(output_dir / "metrics.jsonl")])
+
+
+def windows(output_dir):
+    return [record["windows"] for record in read_metrics(output_dir / "metrics.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def one_rank(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one") / "run"
+    train(folder, config=train_config(dtype="float32"))
+    return folder
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("num_ranks", [2, 4])
+def test_any_number_of_ranks_trains_the_same_run(tmp_path, one_rank, parallel, num_ranks):
+    result = launch(tmp_path / "run", num_ranks, config={"dtype": "float32", "parallel": parallel})
+    assert result.returncode == 0, result.stderr
+    assert windows(tmp_path / "run") == windows(one_rank)
+    assert np.allclose(losses(tmp_path / "run"), losses(one_rank), rtol=2e-5)
+    ours, reference = (load_file(folder / "model/model.safetensors") for folder in (tmp_path / "run", one_rank))
+    assert all(torch.allclose(ours[name], reference[name], atol=2e-4) for name in reference)
+
+
+def test_a_run_goes_on_with_another_number_of_ranks_and_another_layout(tmp_path, one_rank):
+    folder = tmp_path / "run"
+    for num_ranks, parallel, stop_at in ((1, "ddp", 3), (2, "fsdp", 6), (4, "ddp", 9)):
+        result = launch(folder, num_ranks, stop_at=stop_at, config={"dtype": "float32", "parallel": parallel})
+        assert result.returncode != 0
+        assert max(path.name for path in (folder / "checkpoints").iterdir()) == f"step-{stop_at:08d}"
+    train(folder, config=train_config(dtype="float32"))
+    assert windows(folder) == windows(one_rank)
+    assert np.allclose(losses(folder), losses(one_rank), rtol=2e-5)
+
+
+def test_accumulation_and_ranks_together(tmp_path, one_rank):
+    for parallel in ("ddp", "fsdp"):
+        folder = tmp_path / parallel
+        launch(folder, 2, config={"dtype": "float32", "micro_batch_size": 1, "parallel": parallel})
+        assert np.allclose(losses(folder), losses(one_rank), rtol=2e-5)
+
+
+def test_not_a_number_on_one_rank_stops_all_before_the_update(tmp_path):
+    result = launch(tmp_path / "run", 2, poison_rank=1, poison_at=4)
+    assert result.returncode != 0
+    assert result.stderr.count("at step 5: stopped before the update") == 2
+    assert max(path.name for path in (tmp_path / "run/checkpoints").iterdir()) == "step-00000004"
+
+
+@pytest.mark.parametrize("fault", ["die_at", "hang_at"])
+def test_a_dead_or_hanging_rank_ends_the_others_and_a_relaunch_resumes(tmp_path, one_rank, fault):
+    started = time.monotonic()
+    config = {"dtype": "float32", "rank_timeout_seconds": 8}
+    result = launch(tmp_path / "run", 2, rank=1, config=config, **{fault: 5})
+    assert result.returncode != 0
+    assert time.monotonic() - started < 60
+    train(tmp_path / "run", config=train_config(dtype="float32"))
+    assert windows(tmp_path / "run") == windows(one_rank)
+
+
+def test_ranks_that_do_not_divide_the_batch_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match="3 ranks do not divide the batch of 4"):
+        World(0, 3, torch.device("cpu")).part(4)
+    result = launch(tmp_path / "run", 3)
+    assert result.returncode != 0
+    assert "multiple of 3" in result.stderr
