@@ -137,4 +137,4 @@ def test_summary(config: Config, documents: Documents) -> None:
 
 
 GOLDEN_REPHRASE = ["2059758778c5dc4edfbf21acb7211aa2", "d8a03ca718708f838fb6e81c306c9852"]
-GOLDEN_THOUGHT = [("81270aa9", 3), ("afa752e1", 7), ("1d9d93b3", 13)]
+GOLDEN_THOUGHT = [("774eea71", 3), ("3556be35", 7), ("90395cb4", 13)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def _audit_task(path: Path, sources: Mapping[str, str], leaks: Sequence[_Leak]) 
     counters: dict[str, collections.Counter[str]] = {
         name: collections.Counter() for name in ("status", "finish_reason", "flags", "error", "openings")
     }
-    numbers: dict[str, list[float]] = {name: [] for name in ("new_tokens", "characters", "source_copy", "sibling")}
+    numbers = {name: array("d") for name in ("new_tokens", "characters", "source_copy", "sibling")}
     num_changed = num_texts = 0
     rows = _iter_rows(path)
     for document_id, group in itertools.groupby(rows, key=lambda row: row["document_id"]):
@@ -125,12 +126,12 @@ def _audit_task(path: Path, sources: Mapping[str, str], leaks: Sequence[_Leak]) 
             numbers["characters"].append(len(text))
             counters["openings"][" ".join(text.split()[:_OPENING_WORDS])] += 1
             if source is not None:
-                numbers["source_copy"] += _contained(text, source, _COPY_N)
+                numbers["source_copy"].extend(_contained(text, source, _COPY_N))
                 num_changed += changed_language(source, text)
             for leak in leaks:
                 leak.mark_synthetic(text)
-        for first, second in itertools.combinations(texts, 2):
-            numbers["sibling"] += _contained(first, second, _SIBLING_N)
+        for first, second in itertools.pairwise(texts):  # neighbours only: linear in G
+            numbers["sibling"].extend(_contained(first, second, _SIBLING_N))
     openings = sorted(counters["openings"].items(), key=lambda item: (-item[1], item[0]))
     high_copies = sum(share > _HIGH_COPY_SHARE for share in numbers["source_copy"])
     return {

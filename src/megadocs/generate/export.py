@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from megadocs.errors import InputError
 from megadocs.generate.ledger import LedgerIndex, load_index
 from megadocs.generate.records import GenerationRecord, with_flags
 from megadocs.generate.requests import GenerationRequest
@@ -26,7 +27,8 @@ def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, 
     """Write the records of the requests to a Parquet file, atomically.
 
     Args:
-        requests: what is wanted; those without a record are counted as pending and left out.
+        requests: what is wanted; those without a record are counted as pending and left out. A list is sorted here; an
+            iterator (for millions) must come in order of document id, generation and part.
         ledger_dir: the task's ledger (not locked).
         path: the file.
 
@@ -37,8 +39,8 @@ def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, 
     import pyarrow.parquet as pq
 
     index = load_index(ledger_dir)
-    ordered = sorted(requests, key=lambda request: (request.document_id, request.generation, request.part))
-    counts: dict[str, Any] = {"requested": len(ordered), "exported": 0, "ok": 0, "rejected": 0, "failed": 0}
+    ordered = sorted(requests, key=_order) if isinstance(requests, list) else _checked_order(requests)
+    counts: dict[str, Any] = {"requested": 0, "exported": 0, "ok": 0, "rejected": 0, "failed": 0}
     counts |= {"skipped": 0, "pending": 0, "identical": 0, "new_tokens": 0, "prompt_tokens": 0}
     schema = pa.schema(_columns(pa))
     temporary = path.with_name(f".{path.name}.tmp")
@@ -52,6 +54,19 @@ def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, 
     return counts
 
 
+def _order(request: GenerationRequest) -> tuple[str, int, int]:
+    return request.document_id, request.generation, request.part
+
+
+def _checked_order(requests: Iterable[GenerationRequest]) -> Iterator[GenerationRequest]:
+    last: tuple[str, int, int] | None = None
+    for request in requests:
+        if last is not None and _order(request) <= last:
+            raise InputError("requests to export are not in order", where=request.document_id, remedy="sort by id")
+        last = _order(request)
+        yield request
+
+
 def iter_records(
     requests: Iterable[GenerationRequest], index: LedgerIndex
 ) -> Iterator[tuple[GenerationRequest, GenerationRecord | None]]:
@@ -62,7 +77,9 @@ def iter_records(
         yield from zip(chunk, index.read(positions), strict=True)
 
 
-def _rows(requests: list[GenerationRequest], index: LedgerIndex, counts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(
+    requests: Iterable[GenerationRequest], index: LedgerIndex, counts: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     pairs = iter_records(requests, index)
     for _, of_document in itertools.groupby(pairs, key=lambda pair: pair[0].document_id):
         siblings: list[str] = []
@@ -85,6 +102,7 @@ def _rows(requests: list[GenerationRequest], index: LedgerIndex, counts: dict[st
 def _joined(parts: list[GenerationRecord | None], counts: dict[str, Any]) -> GenerationRecord | None:
     """The parts of one generation as one record; counts every part. None unless all parts have records."""
     for part in parts:
+        counts["requested"] += 1
         counts["pending" if part is None else part.status] += 1
         counts["new_tokens"] += part.new_tokens if part else 0
         counts["prompt_tokens"] += part.prompt_tokens if part else 0
