@@ -19,6 +19,7 @@ from megadocs.recipe.generation import (
 )
 from megadocs.recipe.load import Arm, build_arms, load_recipe
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
+from megadocs.recipe.search import AxisConfig, SearchConfig
 from megadocs.recipe.streams import ExtraStream, MixtureConfig, PublishedConfig, PublishedDataset, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, EvaluateConfig, ModelConfig, TrainConfig
 
@@ -26,6 +27,7 @@ __all__ = [
     "NAME_PATTERN",
     "AnalysisConfig",
     "Arm",
+    "AxisConfig",
     "CorpusConfig",
     "EngineConfig",
     "EvaluateConfig",
@@ -41,6 +43,7 @@ __all__ = [
     "PublishedDataset",
     "Recipe",
     "RephraseConfig",
+    "SearchConfig",
     "SplitCounts",
     "StreamConfig",
     "ThoughtConfig",

@@ -1,0 +1,29 @@
+"""Local search on a grid: pure decisions, (grid, losses so far) -> next trials or certificate. No torch, no files."""
+
+from megadocs.search.certificate import (
+    Certificate,
+    NeighbourLine,
+    all_points,
+    certify,
+    cheapest_points,
+    count_bounds,
+)
+from megadocs.search.grid import Axis, Grid, Point, build_axis
+from megadocs.search.noise import Losses, Trial
+from megadocs.search.walk import next_trials
+
+__all__ = [
+    "Axis",
+    "Certificate",
+    "Grid",
+    "Losses",
+    "NeighbourLine",
+    "Point",
+    "Trial",
+    "all_points",
+    "build_axis",
+    "certify",
+    "cheapest_points",
+    "count_bounds",
+    "next_trials",
+]

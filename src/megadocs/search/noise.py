@@ -1,0 +1,127 @@
+"""What seeds say about losses: seed effects, run-to-run noise, and whether two settings can be told apart.
+
+A loss is taken as (setting) + (seed) + noise. Seeds pair across settings: the same seed gives the same initialisation
+and order of real windows, so that its share cancels in differences. The noise is what is left; it can be estimated only
+from settings that were run with several seeds, and is pooled over them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from megadocs.search.grid import Point
+
+Verdict = Literal["worse", "better", "not separated", "failed", "not tried"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training run: a setting and a seed."""
+
+    point: Point
+    seed: int
+
+
+#: The validation loss of each finished trial (nats per token); None: it failed.
+Losses = Mapping[Trial, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Run-to-run noise.
+
+    Attributes:
+        sd: standard deviation of a run's loss once setting and seed are taken out; None: no setting has two seeds.
+        num_freedom: degrees of freedom of that estimate.
+        seed_effects: seed -> what it adds to every setting's loss, relative to the first seed.
+    """
+
+    sd: float | None
+    num_freedom: int
+    seed_effects: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A setting against the centre.
+
+    Attributes:
+        margin: mean over common seeds of (its loss - the centre's); None without a common seed.
+        margin_error: standard error of the margin; None while the noise is unknown.
+        num_pairs: common seeds.
+    """
+
+    verdict: Verdict
+    margin: float | None
+    margin_error: float | None
+    num_pairs: int
+
+
+def losses_by_point(losses: Losses) -> dict[Point, dict[int, float]]:
+    """point -> seed -> loss, of finished trials, in the order of points and seeds."""
+    table: dict[Point, dict[int, float]] = {}
+    for trial in sorted(losses, key=lambda trial: (trial.point, trial.seed)):
+        loss = losses[trial]
+        if loss is not None and math.isfinite(loss):
+            table.setdefault(trial.point, {})[trial.seed] = loss
+    return table
+
+
+def estimate_noise(table: Mapping[Point, Mapping[int, float]], points: Iterable[Point] | None = None) -> Noise:
+    """Least squares of setting and seed effects over the settings with several seeds.
+
+    Args:
+        table: point -> seed -> loss.
+        points: use these only; None: all.
+    """
+    chosen = [point for point in (table if points is None else points) if len(table.get(point, ())) > 1]
+    seeds = sorted({seed for point in chosen for seed in table[point]})
+    if not chosen:
+        return Noise(None, 0, {})
+    rows = [(number, seeds.index(seed), loss) for number, p in enumerate(chosen) for seed, loss in table[p].items()]
+    design = np.zeros((len(rows), len(chosen) + len(seeds) - 1))
+    for row, (point, seed, _) in enumerate(rows):
+        design[row, point] = 1.0
+        if seed:
+            design[row, len(chosen) + seed - 1] = 1.0
+    observed = np.array([loss for _, _, loss in rows])
+    effects, _, rank, _ = np.linalg.lstsq(design, observed, rcond=None)
+    num_freedom = len(rows) - int(rank)
+    residual = observed - design @ effects
+    sd = math.sqrt(float(residual @ residual) / num_freedom) if num_freedom else None
+    by_seed = {seed: float(effects[len(chosen) + n - 1]) if n else 0.0 for n, seed in enumerate(seeds)}
+    return Noise(sd, num_freedom, by_seed)
+
+
+def adjusted_means(table: Mapping[Point, Mapping[int, float]], noise: Noise) -> dict[Point, float]:
+    """Each point's mean loss over its seeds, the seeds' own effects taken out."""
+    return {
+        point: math.fsum(loss - noise.seed_effects.get(seed, 0.0) for seed, loss in by_seed.items()) / len(by_seed)
+        for point, by_seed in table.items()
+    }
+
+
+def compare(
+    candidate: Mapping[int, float], centre: Mapping[int, float], noise: Noise, *, confidence: float
+) -> Comparison:
+    """Whether a candidate is worse than the centre, by the seeds they share.
+
+    One-sided, at `confidence`: claiming that *every* neighbour is worse needs each claim to hold at this level, no
+    more. Without repeated settings the noise is unknown and nothing is separated.
+    """
+    pairs = [candidate[seed] - centre[seed] for seed in sorted(candidate) if seed in centre]
+    if not pairs:
+        return Comparison("not separated", None, None, 0)
+    margin = float(np.mean(pairs))
+    if noise.sd is None:
+        return Comparison("not separated", margin, None, len(pairs))
+    error = noise.sd * math.sqrt(2 / len(pairs))
+    bound = float(stdtrit(noise.num_freedom, confidence)) * error
+    verdict: Verdict = "worse" if margin > bound else "better" if margin < -bound else "not separated"
+    return Comparison(verdict, margin, error, len(pairs))

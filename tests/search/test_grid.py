@@ -1,0 +1,64 @@
+import pytest
+
+from megadocs.errors import RecipeError
+from megadocs.search import Grid, build_axis
+
+
+def test_an_axis_continues_by_the_ratio_of_its_last_two_values_up_to_the_limit():
+    axis = build_axis("train.weight_decay", [1.6, 0.4, 0.8], lower=0.1, upper=7)
+    assert axis.values == (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+    assert [axis.is_extended(index) for index in range(7)] == [True, True, False, False, False, True, True]
+
+
+def test_each_end_has_its_own_ratio():
+    axis = build_axis("lr", [1e-3, 3e-3, 1e-2], lower=3e-4, upper=4e-2)
+    assert axis.values == (0.000333, 1e-3, 3e-3, 1e-2, 0.0333)
+
+
+def test_without_limits_an_axis_ends_where_it_was_declared():
+    assert build_axis("mixture.synthetic_fraction", [0.5, 0.75, 0.9]).values == (0.5, 0.75, 0.9)
+
+
+@pytest.mark.parametrize(
+    "values, limits",
+    [
+        ([], {}),
+        ([1, 1], {}),
+        ([float("nan")], {}),
+        ([1, 2], {"upper": 1.5}),
+        ([1, 2], {"lower": 1.5}),
+        ([0, 1], {"lower": 0.1}),
+        ([2], {"upper": 8}),
+        ([1, 1.001], {"upper": 1000}),
+    ],
+)
+def test_what_cannot_be_an_axis_is_refused_by_name(values, limits):
+    with pytest.raises(RecipeError) as caught:
+        build_axis("a.b", values, **limits)
+    assert "search.axes.a.b" in caught.value.where
+
+
+def test_a_limit_equal_to_the_end_adds_nothing():
+    assert build_axis("a", [1, 2], lower=1, upper=2).values == (1, 2)
+
+
+def test_nearest_is_by_ratio_and_never_an_extension():
+    axis = build_axis("a", [1, 4], lower=0.25, upper=16)
+    assert [axis.values[axis.nearest(value)] for value in (0.2, 1.9, 2.1, 2, 100)] == [1, 1, 4, 1, 4]
+
+
+def test_steps_name_the_side_that_has_no_neighbour():
+    grid = Grid((build_axis("a", [1, 2, 3]), build_axis("pinned", [5]), build_axis("b", [1, 2])))
+    assert [(step.axis, step.direction, step.point) for step in grid.steps((1, 0, 0))] == [
+        (0, -1, (0, 0, 0)),
+        (0, 1, (2, 0, 0)),
+        (2, -1, None),
+        (2, 1, (1, 0, 1)),
+    ]
+    assert grid.neighbours((0, 0, 1)) == [(1, 0, 1), (0, 0, 0)]
+    assert grid.setting((2, 0, 1)) == {"a": 3, "pinned": 5, "b": 2}
+
+
+def test_counts_tell_declared_from_extended():
+    grid = Grid((build_axis("a", [1, 2], upper=4), build_axis("b", [1, 2, 3])))
+    assert (grid.num_points, grid.num_declared) == (9, 6)
