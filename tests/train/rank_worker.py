@@ -8,17 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import torch
-
-torch.set_num_threads(1)
 
 from megadocs.errors import MegadocsError
 from train.runs import read_random, train, train_config
 
 
 def main():
+    torch.set_num_threads(1)
     output_dir, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     rank = int(os.environ["RANK"])
 

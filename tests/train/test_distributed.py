@@ -1,8 +1,9 @@
-"""torchrun with gloo on 1, 2, 4 processes: same order and losses, any number of ranks on resume, stops on every rank."""
+"""torchrun with gloo on 2 and 4 processes: same order and losses, resume with other ranks, stops on every rank."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -24,9 +25,10 @@ WORKER = Path(__file__).with_name("rank_worker.py")
 
 def launch(output_dir, num_ranks, **options):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_ranks}"]
-    return subprocess.run(
-        [*command, str(WORKER), str(output_dir), json.dumps(options)], capture_output=True, text=True, timeout=200
-    )
+    command += [str(WORKER), str(output_dir), json.dumps(options)]
+    paths = [str(WORKER.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
 
 
 def losses(output_dir):

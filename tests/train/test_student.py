@@ -1,0 +1,113 @@
+"""Going on from a model: its weights and tokenizer, refusals; extras of the loop that a whole run shows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from megadocs.errors import InputError, RecipeError, UsageError
+from megadocs.model import build_model, export_hf
+from megadocs.recipe.training import ModelConfig
+from megadocs.train.metrics_log import read_metrics
+from megadocs.train.student import build_student
+from megadocs.train.trackers import open_trackers
+from train.runs import MODEL, VOCAB, train, train_config
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_text('{"version": "1.0"}')
+    model = build_model(MODEL.model_copy(update={"tie_word_embeddings": True}), VOCAB, 32, seed=9)
+    return export_hf(model, tmp_path / "pretrained", tokenizer_files=[tokenizer], bos_id=3)
+
+
+def test_a_run_goes_on_from_a_folder_and_takes_its_tokenizer_along(tmp_path, pretrained):
+    config = train_config(learning_rate=1e-12)
+    train(tmp_path / "run", config=config, recipe_model=ModelConfig(init_from=str(pretrained)))
+    before, after = (load_file(folder / "model.safetensors") for folder in (pretrained, tmp_path / "run/model"))
+    assert before.keys() == after.keys()
+    assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in before)
+    assert (tmp_path / "run/model/tokenizer.json").read_text() == '{"version": "1.0"}'
+    assert json.loads((tmp_path / "run/model/config.json").read_text())["tie_word_embeddings"]
+
+
+@pytest.mark.parametrize(
+    "error, words, model, vocab_size",
+    [
+        (InputError, "has 65 tokens, the model 64", {}, 65),
+        (RecipeError, "keeps its shape", {"num_hidden_layers": 3}, VOCAB),
+        (InputError, "no such folder", {"init_from": "/nowhere/at/all"}, VOCAB),
+    ],
+)
+def test_what_does_not_fit_is_refused(pretrained, error, words, model, vocab_size):
+    recipe_model = ModelConfig(**({"init_from": str(pretrained)} | model))
+    with pytest.raises(error, match=words):
+        build_student(recipe_model, train_config(), vocab_size=vocab_size, seed=0)
+
+
+def test_averaged_weights_are_exported_and_survive_a_resume(tmp_path):
+    config = train_config(ema_decay=0.9, masked_input_fraction=0.2, weight_decay_schedule="linear_to_zero")
+
+    class Stop(Exception):
+        pass
+
+    def stop(step):
+        from train.runs import read_random
+
+        if step == 7:
+            raise Stop
+        return read_random(step)
+
+    train(tmp_path / "whole", config=config)
+    with pytest.raises(Stop):
+        train(tmp_path / "broken", config=config, read_batch=stop)
+    train(tmp_path / "broken", config=config)
+    whole, broken = (tmp_path / name / "model/model.safetensors" for name in ("whole", "broken"))
+    assert whole.read_bytes() == broken.read_bytes()
+    newest = load_file(max((tmp_path / "whole/checkpoints").iterdir()) / "tensors.safetensors")
+    exported = load_file(whole)
+    assert torch.equal(exported["lm_head.weight"], newest["ema.lm_head.weight"])
+    assert not torch.equal(exported["lm_head.weight"], newest["weight.lm_head.weight"])
+    assert [record["weight_decay"] for record in read_metrics(tmp_path / "whole/metrics.jsonl")][::6] == [0.8, 0.4]
+
+
+def test_a_run_announces_its_plan(tmp_path):
+    plans = []
+    summary = train(tmp_path / "run", announce=plans.append)
+    assert plans[0].num_tokens == summary.num_tokens == 12 * 64
+    assert plans[0].num_tokens * plans[0].flops_per_token == summary.flops
+    assert plans[0].matmul_flops_per_second > 1e8
+    assert "12 steps of 64 tokens = 768 tokens" in plans[0].text()
+
+
+def test_tensorboard_gets_the_records(tmp_path):
+    pytest.importorskip("tensorboard")
+    train(tmp_path / "run", config=train_config(trackers=["tensorboard"]))
+    assert list((tmp_path / "run/tensorboard").glob("events*"))
+
+
+def test_a_failing_tracker_is_dropped_and_a_missing_one_named(tmp_path, monkeypatch, caplog):
+    from megadocs.train import trackers
+
+    def failing(output_dir, config, stack):
+        def sink(record):
+            raise ConnectionError("down")
+
+        return sink
+
+    monkeypatch.setattr(trackers, "_open_wandb", failing)
+    with open_trackers(["wandb"], tmp_path, {}) as track:
+        track({"step": 1, "loss": 2.0})
+        track({"step": 2, "loss": 2.0})
+    assert caplog.text.count("tracker wandb failed") == 1
+
+    def missing(output_dir, config, stack):
+        raise ImportError("No module named 'trackio'")
+
+    monkeypatch.setattr(trackers, "_open_trackio", missing)
+    with pytest.raises(UsageError, match="trackio is not installed"), open_trackers(["trackio"], tmp_path, {}):
+        pass
