@@ -80,3 +80,30 @@ def make_experiment(
                 )
             )
     return Experiment(scores, runs, [(arm, seed) for arm in arms for seed in seeds])
+
+
+def make_paper_experiment() -> Experiment:
+    """Arms of every kind the paper's figures show, for their plumbing."""
+    from dataclasses import replace
+
+    arms, settings = {}, {}
+    base = {"learning_rate": 3e-3, "weight_decay": 0.4, "synthetic_fraction": "0.75"}
+    for power, num in enumerate((2, 4, 8)):
+        for method, gain in (("simple", 0.12), ("stitched", 0.15), ("latent_thoughts", 0.18)):
+            name = f"{method}_g{num}"
+            arms[name] = (5.6 - gain * (power + 1), 1, 30_000 * num, 8.0)
+            settings[name] = {**base, "ordering": method, "num_generations": num, "real_document": "last"}
+    for where, shift in (("first", 0.02), ("none", 0.04)):
+        arms[f"stitched_{where}"] = (5.15 + shift, 1, 240_000, 8.0)
+        settings[f"stitched_{where}"] = {**settings["stitched_g8"], "real_document": where}
+    for epochs in (2.0, 4.0, 16.0):
+        arms[f"simple_g8_e{epochs:g}"] = (5.24 + 0.05 * abs(epochs - 8) / 4, 1, 240_000, epochs)
+        settings[f"simple_g8_e{epochs:g}"] = settings["simple_g8"]
+    for members in (2, 3, 4):
+        arms[f"real_ensemble_{members}"] = (5.7 + 0.7 / members, 1, 0, 8.0)
+        settings[f"real_ensemble_{members}"] = {"num_members": members}
+    real = {"real_only": (6.44, 1, 0, 8.0), "real_2x": (5.88, 2, 0, 8.0), "real_4x": (5.06, 4, 0, 8.0)}
+    made = make_experiment({**real, **arms}, seeds=(0, 1, 2), num_documents=60)
+    settings["real_only"] = {"num_members": 1, "attention_boundary": "none"}
+    runs = [replace(run, settings=settings.get(run.arm, {})) for run in made.runs]
+    return Experiment(made.scores, runs, made.expected)

@@ -29,7 +29,7 @@ CURVE = ["real_1x", "real_2x", "real_4x", "real_8x"]
 
 def test_series_are_found_from_facts() -> None:
     losses, facts = runs()
-    series = {(item.name, item.x_name): item for item in law_series(losses, facts, CURVE)}
+    series = {(item.name, item.x_name): item for item in law_series(losses, facts, CURVE, {})}
     assert set(series) == {("real documents only", "real_tokens"), ("stitched", "num_generations")}
     rows = {row["name"]: row for row in law_rows(list(series.values()), 0.95)}
     assert abs(rows["real documents only"]["law"].exponent - 0.3) < 0.02
@@ -40,7 +40,7 @@ def test_series_are_found_from_facts() -> None:
 def test_nan_runs_are_left_out_and_few_sizes_are_explained() -> None:
     losses, facts = runs()
     losses = {run: math.nan if run[0] in ("g8", "real_8x") else loss for run, loss in losses.items()}
-    rows = {row["name"]: row for row in law_rows(law_series(losses, facts, CURVE), 0.95)}
+    rows = {row["name"]: row for row in law_rows(law_series(losses, facts, CURVE, {}), 0.95)}
     assert rows["stitched"]["law"] is None
     assert "three different sizes" in rows["stitched"]["reason"]
     assert rows["real documents only"]["num_runs"] == 9
@@ -49,15 +49,25 @@ def test_nan_runs_are_left_out_and_few_sizes_are_explained() -> None:
 def test_rising_losses_have_no_law() -> None:
     losses, facts = runs()
     rising = {run: -loss for run, loss in losses.items()}
-    assert law_rows(law_series(rising, facts, CURVE), 0.95)[0]["law"] is None
+    assert law_rows(law_series(rising, facts, CURVE, {}), 0.95)[0]["law"] is None
 
 
 def test_efficiency_by_law_of_an_arm_on_the_law() -> None:
     losses, facts = runs()
-    series = law_series(losses, facts, CURVE)
+    series = law_series(losses, facts, CURVE, {})
     arms = {"simple": [2 + 3 * 2.5**-0.3 + shift for shift in (-0.002, 0.0, 0.002)]}
     (row,) = law_efficiency(series, 1000.0, arms, 0.95)
     assert abs(row["estimate"] - 2.5) < 0.05
     assert row["interval"][0] < 2.5 < row["interval"][1]
     assert law_efficiency(series, 999.0, arms, 0.95) == []
     assert dataclasses.is_dataclass(series[0])
+
+
+def test_of_arms_with_one_size_the_best_on_validation_stands() -> None:
+    losses, facts = runs()
+    facts["ablation", 0] = dataclasses.replace(facts["g4", 0], arm="ablation")
+    losses["ablation", 0] = 9.0
+    validation = {"ablation": 4.0, "g4": 4.2, "g2": 4.4, "g8": 4.1}
+    chosen = {item.name: item.losses for item in law_series(losses, facts, CURVE, validation)}["stitched"]
+    assert 9.0 in chosen
+    assert len(chosen) == 3

@@ -136,3 +136,18 @@ def test_a_page_of_results_alone() -> None:
     assert "No samples were given" in html
     assert "is not known" in html
     assert Page(html).open == []
+
+
+def test_the_papers_figures_stand_beside_own_runs() -> None:
+    html = build_report(make_inputs(experiment.make_paper_experiment()))
+    assert "Beside the paper" in html
+    assert "Loss against generations, tuned" in html
+    assert "arXiv:2603.18534" in html
+    assert "Published values: not available." in html  # the controlled comparison
+    page = Page(html)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_plain_experiment_does_not_speak_of_the_paper(html: str) -> None:
+    assert "Beside the paper" not in html

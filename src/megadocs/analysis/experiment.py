@@ -54,6 +54,7 @@ class _Setting:
     arms: Sequence[str]
     curve: Sequence[str]
     groups: Mapping[str, str] | None
+    validation: Mapping[str, float]
 
 
 def analyze_experiment(
@@ -97,8 +98,9 @@ def analyze_experiment(
         )
     arms = list(dict.fromkeys([arm for arm, _ in expected] + [run.arm for run in runs]))
     curve, warnings = _curve_arms(arms, runs, config.baseline, curve_arms)
-    setting = _Setting(config, facts, arms, curve, groups)
     blocks = [build_block(tables, *key) for key in keys]
+    validation = next((b for b in blocks if (b.set_name, b.mode) == ("validation", keys[0][1])), blocks[0])
+    setting = _Setting(config, facts, arms, curve, groups, _arm_means(validation))
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -143,10 +145,19 @@ def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> d
         "seed_degrees": noise.degrees,
         "losses": [_loss_row(arm, table, block.bits_per_byte(), config.confidence) for arm in arms],
         "differences": _compare([(arm, config.baseline) for arm in others], table, noise, config.confidence),
+        "pairs_of": "all" if len(synthetic) <= MAX_ARMS_IN_PAIRS else "best",
         "pairs": _compare(pairs, table, noise, config.confidence),
         **_efficiency(table, noise, setting, arms),
     }
     return row if not is_headline else {**row, **_laws(table, setting, arms), **_noise(table, noise, config)}
+
+
+def _arm_means(block: ScoreBlock) -> dict[str, float]:
+    losses = block.losses()
+    rows: dict[str, list[float]] = {}
+    for (arm, _), loss in zip(block.runs, losses, strict=True):
+        rows.setdefault(arm, []).append(float(loss))
+    return {arm: float(np.mean(values)) for arm, values in rows.items()}
 
 
 def _pairs(synthetic: Sequence[str], table: PairedLosses) -> list[tuple[str, str]]:
@@ -222,7 +233,7 @@ def _efficiency(table: PairedLosses, noise: SeedNoise, setting: _Setting, arms: 
 
 def _laws(table: PairedLosses, setting: _Setting, arms: Sequence[str]) -> dict[str, Any]:
     losses = {run: float(loss) for run, loss in zip(table.runs, table.losses, strict=True)}
-    series = law_series(losses, setting.facts, setting.curve)
+    series = law_series(losses, setting.facts, setting.curve, setting.validation)
     confidence = setting.config.confidence
     synthetic = {arm: [losses[arm, seed] for seed in table.arm_runs(arm)] for arm in arms if arm not in setting.curve}
     base = _mean_fact(setting, setting.config.baseline, "real_tokens")
@@ -255,12 +266,14 @@ def _curve_arms(
         return sorted(names, key=lambda arm: tokens[arm][0]), []
     real = [arm for arm in arms if tokens[arm] and all(run.synthetic_tokens == 0 for run in runs if run.arm == arm)]
     kept: dict[int, str] = {}
-    warnings = []
+    others = []
     for arm in sorted(real, key=lambda arm: (arm != baseline, arms.index(arm))):
         if tokens[arm][0] in kept:
-            warnings.append(f"{arm} has the real tokens of {kept[tokens[arm][0]]}: it is not on the real-only curve")
+            others.append(arm)
         else:
             kept[tokens[arm][0]] = arm
+    shown = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
+    warnings = [f"not on the real-only curve, which has an arm with as many real tokens: {shown}"] if others else []
     return [kept[num] for num in sorted(kept)], warnings
 
 

@@ -37,16 +37,24 @@ class LawSeries:
 
 
 def law_series(
-    losses: Mapping[tuple[str, int], float], facts: Mapping[tuple[str, int], RunFacts], curve: Sequence[str]
+    losses: Mapping[tuple[str, int], float],
+    facts: Mapping[tuple[str, int], RunFacts],
+    curve: Sequence[str],
+    validation: Mapping[str, float],
 ) -> list[LawSeries]:
     """The series of an experiment: the real-only curve, and arms that differ in generations or in members.
+
+    Where several arms share a family and a size (a tuning grid, ablations), the one with the lowest validation loss
+    stands for them.
 
     Args:
         losses: (arm, seed) -> loss; runs whose loss is not finite are left out.
         facts: (arm, seed) -> facts; `settings` gives `ordering`, `num_generations` and `num_members`.
         curve: arms of the real-only curve.
+        validation: arm -> validation loss.
     """
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    families: dict[tuple[str, str, float], dict[str, list[float]]] = {}
     for key, loss in sorted(losses.items()):
         if not np.isfinite(loss):
             continue
@@ -56,7 +64,11 @@ def law_series(
         for x_name in ("num_generations", "num_members"):
             size, family = run.settings.get(x_name), run.settings.get("ordering")
             if isinstance(size, int) and (family is not None or x_name == "num_members"):
-                points.setdefault((str(family or "real_only"), x_name), []).append((float(size), loss))
+                arms = families.setdefault((str(family or "real_only"), x_name, float(size)), {})
+                arms.setdefault(run.arm, []).append(loss)
+    for (family_name, x_name, size), arms in families.items():
+        chosen = min(sorted(arms), key=lambda arm: validation.get(arm, np.inf))
+        points.setdefault((family_name, x_name), []).extend((size, loss) for loss in arms[chosen])
     return [
         LawSeries(name, x_name, tuple(x for x, _ in found), tuple(loss for _, loss in found))
         for (name, x_name), found in points.items()

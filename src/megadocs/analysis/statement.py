@@ -10,6 +10,7 @@ from typing import Any
 
 from megadocs.analysis.results_json import number_of
 
+_MAX_NAMED = 6  # arms named in one sentence; the tables have all
 _SETS = {"test": "held-out test", "validation": "validation"}
 
 
@@ -31,12 +32,15 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
     rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
     if rows:
         rows.sort(key=lambda row: -_rank(row["estimate"]))
-        parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows)]
+        parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows[:_MAX_NAMED])]
+        if len(rows) > _MAX_NAMED:
+            parts.append(f"less with {len(rows) - _MAX_NAMED} more arms")
         return f"Synthetic text was worth {_joined(parts)}"
     drops = [row for row in block["differences"] if row["arm"] in synthetic]
     if not drops:
         return "There is no finished synthetic arm to compare with the baseline yet"
-    parts = [f"{_signed(row['difference'])} {_span(row['interval'])} with {row['arm']}" for row in drops]
+    shown = sorted(drops, key=lambda row: number_of(row["difference"]))[:_MAX_NAMED]
+    parts = [f"{_signed(row['difference'])} {_span(row['interval'])} with {row['arm']}" for row in shown]
     reason = block["no_data_efficiency"] or "no multiplier can be read off the real-only curve"
     where = _SETS.get(block["set"], block["set"])
     return (
@@ -68,7 +72,7 @@ def _against_baseline(results: Mapping[str, Any], block: Mapping[str, Any]) -> l
     verb = "is" if len(rows) == 1 else "are"
     reasons = sorted({row["reason"] for row in rows if row["reason"]})
     because = f" ({'; '.join(reasons)})" if reasons else ""
-    return [f"{_joined([row['arm'] for row in rows])} {verb} not separated from {results['baseline']}{because}."]
+    return [f"{_names([row['arm'] for row in rows])} {verb} not separated from {results['baseline']}{because}."]
 
 
 def _not_separated(block: Mapping[str, Any]) -> list[str]:
@@ -76,12 +80,14 @@ def _not_separated(block: Mapping[str, Any]) -> list[str]:
     if not pairs:
         return []
     names = list(dict.fromkeys(name for row in pairs for name in (row["arm"], row["reference"])))
+    if block["pairs_of"] == "best":
+        return [f"{pairs[0]['reference']} is not separated from {_names([row['arm'] for row in pairs])}"]
     if len(pairs) == 1:
         return [f"{names[0]} and {names[1]} are not separated"]
     if len(pairs) == len(names) * (len(names) - 1) // 2:
-        return [f"{_joined(names)} are not separated from each other"]
-    listed = _joined([f"{row['arm']} from {row['reference']}" for row in pairs[:6]])
-    more = f" (and {len(pairs) - 6} more pairs)" if len(pairs) > 6 else ""
+        return [f"{_names(names)} are not separated from each other"]
+    listed = _joined([f"{row['arm']} from {row['reference']}" for row in pairs[:_MAX_NAMED]])
+    more = f" (and {len(pairs) - _MAX_NAMED} more pairs)" if len(pairs) > _MAX_NAMED else ""
     return [f"not separated: {listed}{more}"]
 
 
@@ -108,7 +114,7 @@ def _cost(results: Mapping[str, Any]) -> list[str]:
     arms_of: dict[str, list[str]] = {}
     for row in rows:
         arms_of.setdefault(f"{number_of(row['ratio']):.1f}x", []).append(row["arm"])
-    parts = [f"{_joined(arms)} ({ratio})" for ratio, arms in arms_of.items()]
+    parts = [f"{_names(arms)} ({ratio})" for ratio, arms in arms_of.items()]
     return [f"Trained on more tokens than {results['baseline']}, so not matched in compute: {'; '.join(parts)}."]
 
 
@@ -130,6 +136,12 @@ def _signed(value: Any) -> str:
 
 def _span(interval: Sequence[Any]) -> str:
     return f"[{_signed(interval[0])}, {_signed(interval[1])}]"
+
+
+def _names(arms: Sequence[str]) -> str:
+    if len(arms) <= _MAX_NAMED + 1:
+        return _joined(arms)
+    return _joined([*arms[:_MAX_NAMED], f"{len(arms) - _MAX_NAMED} more arms"])
 
 
 def _joined(parts: Sequence[str]) -> str:

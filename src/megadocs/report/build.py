@@ -32,6 +32,7 @@ from megadocs.report.figures import (
     training_figure,
 )
 from megadocs.report.inputs import Generated, ReportInputs, Sample
+from megadocs.report.paper import paper_views
 
 _MAX_SAMPLES = 12
 _MAX_SAMPLE_CHARACTERS = 12_000
@@ -60,10 +61,19 @@ def build_report(inputs: ReportInputs) -> str:
         styles=arm_styles(results),
         efficiency=efficiency_figure(results, headline),
         differences=difference_figure(results, headline),
+        paper=paper_views(results, against_compute=inputs.against_compute),
+        setting=_setting_text,
         training=training_figure(results, inputs.curves),
         samples=[_sample_view(sample) for sample in inputs.samples[:_MAX_SAMPLES]],
         streams_by_arm=[(arm, list(rows)) for arm, rows in groupby(inputs.streams, key=lambda row: row.arm)],
     )
+
+
+def _setting_text(values: Sequence[Any] | None) -> str:
+    """(real epochs, synthetic fraction, learning rate, weight decay) in a line."""
+    if values is None:
+        return "not published"
+    return " · ".join("-" if value is None else f"{float(value):g}" for value in values)
 
 
 @cache
@@ -83,6 +93,7 @@ def _template() -> Template:
         num=wording.number,
         p_value=wording.p_value,
         record_link=wording.record_link,
+        significant=wording.significant,
         signed=wording.signed,
         visible=wording.visible,
     )

@@ -148,6 +148,7 @@ class ReportInputs:
         steps: artifacts behind the numbers.
         recipe_yaml: the resolved recipe.
         environment: versions and machine, name -> text.
+        against_compute: the paper's figures show training compute on the x-axis.
     """
 
     results: Mapping[str, Any]
@@ -160,3 +161,4 @@ class ReportInputs:
     steps: Sequence[StepRecord] = ()
     recipe_yaml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    against_compute: bool = False

@@ -31,6 +31,14 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{real:,.{digits}f}".replace("-", "−")
 
 
+def significant(value: Any, digits: int = 4) -> str:
+    """A number with fixed significant digits, for quantities of unknown size."""
+    real = number_of(value)
+    if not math.isfinite(real) or real == 0:
+        return number(value, 0)
+    return number(real, max(0, digits - 1 - math.floor(math.log10(abs(real)))))
+
+
 def signed(value: Any, digits: int = 3) -> str:
     """A number with its sign always shown."""
     text = number(value, digits)

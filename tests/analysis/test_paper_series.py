@@ -1,0 +1,77 @@
+"""Figures of the paper as data: found by settings, tuned on validation, published values beside."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from megadocs.analysis import analyze_experiment
+from megadocs.analysis.paper_series import arm_views, best_settings, paper_figures, tuned_arms
+from megadocs.recipe import AnalysisConfig
+
+from .fixtures_experiment import make_experiment, make_paper_experiment
+
+
+@pytest.fixture(scope="module")
+def results() -> dict:
+    made = make_paper_experiment()
+    return analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100), expected=made.expected)
+
+
+def test_three_methods_over_generations(results: dict) -> None:
+    figure = next(item for item in paper_figures(results) if item.name == "generations")
+    assert {series.name: [point.x for point in series.points] for series in figure.own} == {
+        "simple": [2.0, 4.0, 8.0],
+        "stitched": [2.0, 4.0, 8.0],
+        "latent_thoughts": [2.0, 4.0, 8.0],
+    }
+    losses = {row["arm"]: row["loss"] for row in results["sets"][0]["losses"]}
+    assert all(point.loss == losses[point.arm] for series in figure.own for point in series.points)
+    assert figure.published[0].points[0].loss == 3.4620
+
+
+def test_tuning_looks_at_validation_only(results: dict) -> None:
+    views = arm_views(results)
+    grid = [view for view in views if view.arm.startswith("simple_g8")]
+    assert len(grid) == 4
+    worst_on_test = max(grid, key=lambda view: view.loss)
+    turned = [dataclasses.replace(view, validation=0.0 if view is worst_on_test else 9.0) for view in grid]
+    assert [view.arm for view in tuned_arms(turned)] == [worst_on_test.arm]
+
+
+def test_every_kind_of_figure_is_found(results: dict) -> None:
+    own = {figure.name for figure in paper_figures(results) if figure.own}
+    assert {"generations", "controlled", "real_epochs", "ensembles", "order"} <= own
+    ensembles = next(figure for figure in paper_figures(results) if figure.name == "ensembles")
+    assert ensembles.own[0].law is not None
+    assert ensembles.own[0].law.asymptote == pytest.approx(5.7, abs=0.2)
+    published = {series.name: series.law.asymptote for series in ensembles.published if series.law}
+    assert published == {
+        "real_only": pytest.approx(3.31, abs=0.01),
+        "self_distilled": pytest.approx(3.325, abs=0.01),
+        "simple": pytest.approx(3.21, abs=0.01),
+    }
+
+
+def test_compute_on_the_x_axis(results: dict) -> None:
+    figure = next(item for item in paper_figures(results, against_compute=True) if item.name == "generations")
+    facts = {row["arm"]: row for row in results["arms"]}
+    for series in figure.own:
+        for point in series.points:
+            row = facts[point.arm]
+            assert point.x == pytest.approx(6 * row["num_parameters"] * row["train_tokens"])
+
+
+def test_best_settings_stand_beside_the_published(results: dict) -> None:
+    rows = {(row["method"], row["num_generations"]): row for row in best_settings(results)}
+    assert rows["stitched", 8]["published"] == [16, 0.75, 3e-3, 0.4]
+    assert float(rows["stitched", 8]["own"][2]) == 3e-3
+
+
+def test_a_plain_experiment_has_published_figures_only() -> None:
+    made = make_experiment(num_documents=40)
+    results = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))
+    assert not any(figure.own for figure in paper_figures(results))
+    assert np.isfinite([view.loss for view in arm_views(results)]).all()
