@@ -120,7 +120,7 @@ def test_stopping_keeps_what_is_in_flight(tmp_path: Path, config: Config, docume
     assert books.pending == 200 - books.ok
     rest = run(slow, documents(100), tmp_path / "l")
     assert rest.num_sent == books.pending
-    assert seen[-1].state == "finished"
+    assert seen[-1].state == "stopped"
 
 
 def test_ceilings_stop_in_good_order(tmp_path: Path, config: Config, documents: Documents) -> None:

@@ -16,21 +16,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from megadocs.documents import Document
-from megadocs.errors import EngineError, UsageError
 from megadocs.generate.accounting import Accounting, GenerationProgress
 from megadocs.generate.dispatch import Dispatcher, Tally, split_by_record
 from megadocs.generate.engines import Engine, EngineInfo, build_engine
-from megadocs.generate.engines.protocol import ENGINE_DOWN, FATAL, PERMANENT, Completion, EngineFailure, Reply
+from megadocs.generate.engines.protocol import EngineFailure, Reply
 from megadocs.generate.gates import Judgement, judge_reply
 from megadocs.generate.ledger import Ledger
 from megadocs.generate.plan import Task, iter_requests
 from megadocs.generate.records import GenerationRecord, Status
 from megadocs.generate.requests import GenerationRequest
-from megadocs.generate.retry import MAX_SENDS, CircuitBreaker, backoff_seconds, interruptible_sleep
+from megadocs.generate.sender import Sender, require_consent
 from megadocs.generate.speed import SpeedMeter
 from megadocs.recipe import GenerateConfig
 
 SYNC_SECONDS = 0.5
+#: Silence after which the engine is looked at, and the progress says so.
+WATCHDOG_SECONDS = 60.0
 _PROGRESS_SECONDS = 1.0
 _STOP_POLL_SECONDS = 0.1
 _RECORD_DEADLINE_SECONDS = 1800.0
@@ -91,15 +92,14 @@ class _Run:
         self.ledger, self.engine, self.redo = ledger, engine, redo
         self.progress, self.should_stop = progress, should_stop
         self.durable, self.written = Tally(), Tally()  # on disk; appended since the last sync
-        self.requested = self.num_sent = self.num_replies = self.in_flight = 0
-        self.spent_prompt = self.spent_new = self.spent_cached = 0
-        self.stop_reason: str | None = None
+        self.requested = 0
         self.began = time.monotonic()
         self.speed = SpeedMeter()
 
     async def run(self) -> Accounting:
         """Count, start, work, sync, close."""
         info = self.engine.info()
+        self.sender = Sender(self.engine, self.config, info)
         require_consent(info, self.config, len(self.documents))
         num_todo = 0
         requests = iter_requests(self.config, self.task, self.documents, info)
@@ -109,16 +109,28 @@ class _Run:
             self.durable.add_heads(heads)
         if num_todo:
             try:
-                await self.engine.start()
-                await self._work(info)
+                if await self._start():
+                    await self._work(info)
             finally:
                 await self.engine.close()
-        self._show("finished")
+        self._show("stopped" if self.sender.is_stopping() else "finished")
         return self._accounting()
+
+    async def _start(self) -> bool:
+        """Start the engine, which may take minutes; False when the run is to stop meanwhile."""
+        starting = asyncio.create_task(self.engine.start())
+        while not starting.done():
+            if self.should_stop():
+                self.sender.stop_reason = "interrupted"
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                return False
+            await asyncio.wait([starting], timeout=_STOP_POLL_SECONDS)
+        starting.result()
+        return True
 
     async def _work(self, info: EngineInfo) -> None:
         """All lanes, with the sync and progress loop beside them; the first exception ends everything."""
-        self.breaker = CircuitBreaker(self.engine.is_healthy, lambda: self.stop_reason is not None)
         requests = iter_requests(self.config, self.task, self.documents, info)
         self.dispatcher = Dispatcher(requests, self.ledger.index, self.redo)
         keeper = asyncio.create_task(self._keep())
@@ -129,11 +141,11 @@ class _Run:
             for task in (keeper, *lanes):
                 task.cancel()
             await asyncio.gather(keeper, *lanes, return_exceptions=True)
-            await self.breaker.close()
+            await self.sender.breaker.close()
             await self._sync()
 
     async def _lane(self, lane: int) -> None:
-        while self.stop_reason is None and (item := self.dispatcher.next(lane)) is not None:
+        while not self.sender.is_stopping() and (item := self.dispatcher.next(lane)) is not None:
             request, attempts_before = item
             record = await self._make(request, attempts_before, lane)
             if record is not None:
@@ -146,12 +158,10 @@ class _Run:
             return build_record(request, "skipped", error="too_long", message=request.skip)
         spent, reply, judgement = 0, None, None
         for attempt in range(attempts_before, attempts_before + self.config.max_attempts):
-            result = await self._send(request, attempt, lane)
+            result = await self.sender.send(request, attempt, lane)
             if result is None:
                 return None
             if isinstance(result, EngineFailure):
-                if result.kind in FATAL:
-                    raise _fatal_error(result, self.engine.info())
                 return build_record(
                     request,
                     "failed",
@@ -169,72 +179,31 @@ class _Run:
         status: Status = "ok" if judgement.verdict == "accept" else "rejected"
         return build_record(request, status, reply=reply, judgement=judgement, attempts=attempt + 1, spent_tokens=spent)
 
-    async def _send(self, request: GenerationRequest, attempt: int, lane: int) -> Reply | EngineFailure | None:
-        """One attempt (one seed): sent until it is answered, fails for good, or the run stops (None)."""
-        sampling = request.template.sampling
-        completion = Completion(
-            messages=request.messages(),
-            max_new_tokens=sampling.max_new_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=request.seed(attempt),
-            timeout_seconds=self.config.attempt_timeout_seconds,
-            extra=sampling.extra,
-            lane=lane,
-        )
-        num_failures = num_counted = 0
-        first_failure: float | None = None
-        while True:
-            await self.breaker.wait()
-            if self.stop_reason is not None or self._ceiling_reached():
-                return None
-            replies_before = self.num_replies
-            result = await self._complete(completion)
-            if isinstance(result, Reply) or result.kind in FATAL | PERMANENT:
-                return result
-            now = time.monotonic()
-            first_failure = first_failure or now
-            # A server that is down says nothing about the request: the failure counts only when others get through.
-            if result.kind not in ENGINE_DOWN or (result.kind != "rate_limited" and self.num_replies > replies_before):
-                num_counted += 1
-            if num_counted >= MAX_SENDS or now - first_failure > _RECORD_DEADLINE_SECONDS + self.breaker.seconds_open:
-                return result
-            await interruptible_sleep(
-                backoff_seconds(num_failures, result.retry_after_seconds), lambda: self.stop_reason is not None
-            )
-            num_failures += 1
-
-    async def _complete(self, completion: Completion) -> Reply | EngineFailure:
-        self.num_sent += 1
-        self.in_flight += 1
-        try:
-            result = await self.engine.complete(completion)
-        finally:
-            self.in_flight -= 1
-        if isinstance(result, Reply):
-            self.num_replies += 1
-            self.breaker.report_reply()
-            self.spent_prompt += result.prompt_tokens
-            self.spent_new += result.new_tokens
-            self.spent_cached += result.cached_tokens
-        else:
-            self.breaker.report_failure(result)
-        return result
-
     async def _keep(self) -> None:
         """Poll for stopping, sync, show progress, until cancelled."""
         next_sync = next_progress = time.monotonic()
+        next_watch = next_sync + WATCHDOG_SECONDS
         while True:
-            if self.stop_reason is None and self.should_stop():
-                self.stop_reason = "interrupted"
+            if not self.sender.is_stopping() and self.should_stop():
+                self.sender.stop_reason = "interrupted"
             now = time.monotonic()
             if now >= next_sync:
                 await self._sync()
                 next_sync = time.monotonic() + SYNC_SECONDS
             if now >= next_progress:
-                self._show("waiting for the engine" if self.breaker.is_open else "running")
+                self._show(self._state(now))
                 next_progress = now + _PROGRESS_SECONDS
+            if now >= next_watch:
+                next_watch = now + WATCHDOG_SECONDS
+                if now - self.sender.last_reply > WATCHDOG_SECONDS and not self.sender.breaker.is_open:
+                    await self.engine.is_healthy()  # mends a server that died without a word
             await asyncio.sleep(_STOP_POLL_SECONDS)
+
+    def _state(self, now: float) -> str:
+        if self.sender.breaker.is_open:
+            return "waiting for the engine"
+        silent = now - self.sender.last_reply
+        return f"no reply for {silent:.0f} s" if silent > WATCHDOG_SECONDS else "running"
 
     async def _sync(self) -> None:
         batch, self.written = self.written, Tally()
@@ -248,26 +217,8 @@ class _Run:
             raise
         self.durable.merge(batch)
 
-    def _ceiling_reached(self) -> bool:
-        limits = self.config.limits
-        spent = {
-            "max_requests": self.num_sent,
-            "max_tokens": self.spent_prompt + self.spent_new,
-            "max_cost": self._cost(),
-        }
-        for name, value in spent.items():
-            ceiling = getattr(limits, name)
-            if ceiling is not None and value >= ceiling:
-                self.stop_reason = name
-        return self.stop_reason is not None
-
-    def _cost(self) -> float:
-        limits = self.config.limits
-        prompt = self.spent_prompt * limits.price_per_million_prompt_tokens
-        return (prompt + self.spent_new * limits.price_per_million_new_tokens) / 1e6
-
     def _show(self, state: str) -> None:
-        self.speed.add(self.spent_new, self.durable.done)
+        self.speed.add(self.sender.spent_new, self.durable.done)
         counts = self.durable.counts
         left = self.requested - self.durable.done
         self.progress(
@@ -280,37 +231,27 @@ class _Run:
                 failed=counts["failed"],
                 skipped=counts["skipped"],
                 num_documents=len(self.documents),
-                in_flight=self.in_flight,
+                in_flight=self.sender.limit.in_flight,
                 tokens_per_second=self.speed.tokens_per_second,
                 seconds_left=self.speed.seconds_for(left),
-                cached_share=self.spent_cached / self.spent_prompt if self.spent_prompt else 0.0,
-                cost=self._cost(),
-                state="stopping" if self.stop_reason and state == "running" else state,
+                cached_share=self.sender.spent_cached / self.sender.spent_prompt if self.sender.spent_prompt else 0.0,
+                cost=self.sender.cost,
+                state="stopping" if self.sender.stop_reason and state == "running" else state,
             )
         )
 
     def _accounting(self) -> Accounting:
         accounting = self.durable.accounting(
             self.requested,
-            num_sent=self.num_sent,
-            spent_prompt_tokens=self.spent_prompt,
-            spent_new_tokens=self.spent_new,
-            cost=self._cost(),
+            num_sent=self.sender.num_sent,
+            spent_prompt_tokens=self.sender.spent_prompt,
+            spent_new_tokens=self.sender.spent_new,
+            cost=self.sender.cost,
             seconds=time.monotonic() - self.began,
-            stopped=self.stop_reason,
+            stopped=self.sender.stop_reason,
         )
         assert accounting.pending >= 0, "more records than requests"
         return accounting
-
-
-def require_consent(info: EngineInfo, config: GenerateConfig, num_documents: int) -> None:
-    """Refuse to send documents to another machine unless the recipe (or `--yes`) allows it."""
-    if info.is_remote and not config.allow_remote:
-        raise UsageError(
-            f"{num_documents} documents would be sent to {info.address}, which is not on this machine",
-            where="generate.engine.base_url",
-            remedy="set generate.allow_remote=true (or pass --yes) if they may leave it",
-        )
 
 
 def build_record(
@@ -355,14 +296,6 @@ def build_record(
         error=error or ("quality" if status == "rejected" else None),
         message=message,
     )
-
-
-def _fatal_error(failure: EngineFailure, info: EngineInfo) -> EngineError:
-    remedies = {
-        "unauthorised": "check OPENAI_API_KEY",
-        "model_changed": "start the model the recipe names, or name the new one: its generations are another set",
-    }
-    return EngineError(failure.message, where=info.address or "generate.engine", remedy=remedies[failure.kind])
 
 
 async def _all_or_first_error(lanes: Sequence[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:

@@ -29,12 +29,16 @@ def build_engine(config: EngineConfig) -> Engine:
         from megadocs.generate.engines.openai import OpenAIEngine
 
         return OpenAIEngine(config)
+    if config.kind == "vllm":
+        from megadocs.generate.engines.vllm import VllmEngine
+
+        return VllmEngine(config)
     if config.kind == "fake":
         from megadocs.generate.engines.fake import FakeEngine, InProcessFakeEngine
 
         return InProcessFakeEngine(config) if config.options.get("transport") == "memory" else FakeEngine(config)
     raise RecipeError(
-        f"no engine {config.kind!r} here", where="generate.engine.kind", remedy="use llamacpp, openai or fake"
+        f"no engine {config.kind!r} here", where="generate.engine.kind", remedy="use llamacpp, vllm, openai or fake"
     )
 
 
@@ -64,6 +68,6 @@ def sampling_options(config: EngineConfig) -> Mapping[str, str | int | float | b
         from megadocs.generate.engines.llamacpp import checked_options
 
         return checked_options(config)
-    if config.kind == "fake":
+    if config.kind in ("fake", "vllm"):  # fault scripts; server options
         return {}
     return config.options

@@ -11,19 +11,18 @@ two-thread server 106-130; transformers in bfloat16 gives 130 at batch 8 and 162
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import hashlib
 import importlib.util
 import json
 import os
-import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from megadocs.errors import EngineError, InputError, RecipeError
-from megadocs.generate.engines.openai import OpenAIEngine
+from megadocs.generate.engines.child_server import ChildServer
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.recipe import EngineConfig
 
@@ -42,8 +41,8 @@ class LlamaCppEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._model = find_model(config.model)
-        self._servers = [_Server(config, self._model, number) for number in range(config.num_servers)]
+        model = find_model(config.model)
+        self._servers = [_LlamaCppServer(config, model) for _ in range(config.num_servers)]
 
     async def start(self) -> None:
         """Start all servers; a few seconds each for a small model."""
@@ -53,7 +52,9 @@ class LlamaCppEngine:
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
         """One request, to the server of its lane."""
-        return await self._servers[completion.lane % len(self._servers)].complete(completion, len(self._servers))
+        number, slot = completion.lane % len(self._servers), completion.lane // len(self._servers)
+        extra = {**SAMPLING_DEFAULTS, **completion.extra, "id_slot": slot % self._config.concurrency}
+        return await self._servers[number].complete(replace(completion, extra=extra))
 
     async def is_healthy(self) -> bool:
         """Restart the servers that died; True when all serve."""
@@ -82,94 +83,27 @@ class LlamaCppEngine:
         return [server.address for server in self._servers if server.address is not None]
 
 
-class _Server:
-    """One child process and the client that talks to it."""
+class _LlamaCppServer(ChildServer):
+    """One child process that hosts llama.cpp's server."""
 
-    def __init__(self, config: EngineConfig, model: Path, number: int) -> None:
-        self._config = config
+    def __init__(self, config: EngineConfig, model: Path) -> None:
+        super().__init__(config, body_extra={"cache_prompt": True})
         self._model = model
-        self._number = number
-        self._client: OpenAIEngine | None = None
-        self._lock = asyncio.Lock()
-        self.process: asyncio.subprocess.Process | None = None
-        self.address: str | None = None
 
-    async def start(self) -> None:
-        """Start the process and wait for its address."""
-        config = self._config
-        arguments = ["--model", str(self._model), "--slots", str(config.concurrency)]
-        arguments += ["--context-tokens", str(config.context_tokens)]
-        arguments += ["--threads", str(config.num_threads or os.cpu_count() or 1)]
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "megadocs.generate.engines.llamacpp_server",
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
+    async def launch(self) -> str:
+        """Start the process and read its address from its first line."""
+        config = self.config
+        arguments = ["-m", "megadocs.generate.engines.llamacpp_server", "--model", str(self._model)]
+        arguments += ["--slots", str(config.concurrency), "--context-tokens", str(config.context_tokens)]
+        await self.spawn([*arguments, "--threads", str(config.num_threads or os.cpu_count() or 1)])
+        assert self.process is not None
         assert self.process.stdout is not None
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 line = await self.process.stdout.readline()
-            address = self.address = str(json.loads(line)["address"])
+            return str(json.loads(line)["address"])
         except (TimeoutError, ValueError, KeyError) as error:
-            await self._stop()
-            raise EngineError(
-                "llama.cpp did not start",
-                where=str(self._model),
-                remedy="try `python -m megadocs.generate.engines.llamacpp_server` by hand; is the file a GGUF model?",
-            ) from error
-        self._client = OpenAIEngine(config, base_url=f"{address}/v1", body_extra={"cache_prompt": True})
-
-    async def complete(self, completion: Completion, num_servers: int) -> Reply | EngineFailure:
-        """One request to this server, on the slot of the lane."""
-        client = self._client
-        if client is None:
-            return EngineFailure("connection", "the server is being restarted")
-        slot = completion.lane // num_servers % self._config.concurrency
-        extra = {**SAMPLING_DEFAULTS, **completion.extra, "id_slot": slot}
-        changed = Completion(
-            messages=completion.messages,
-            max_new_tokens=completion.max_new_tokens,
-            temperature=completion.temperature,
-            top_p=completion.top_p,
-            seed=completion.seed,
-            timeout_seconds=completion.timeout_seconds,
-            extra=extra,
-            lane=completion.lane,
-        )
-        return await client.complete(changed)
-
-    async def revive(self) -> bool:
-        """Whether it serves; starts it again when its process is gone or does not answer."""
-        async with self._lock:
-            alive = self.process is not None and self.process.returncode is None
-            if alive and self._client is not None and await self._client.is_healthy():
-                return True
-            await self.close()
-            with contextlib.suppress(EngineError):
-                await self.start()
-                return True
-            return False
-
-    async def close(self) -> None:
-        """Close the client, end the process."""
-        client, self._client, self.address = self._client, None, None
-        if client is not None:
-            await client.close()
-        await self._stop()
-
-    async def _stop(self) -> None:
-        process, self.process = self.process, None
-        if process is None:
-            return
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        await process.wait()
+            raise self.failure("llama.cpp did not start", remedy="is the file a GGUF model?") from error
 
 
 def find_model(name: str) -> Path:

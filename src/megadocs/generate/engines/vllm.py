@@ -1,0 +1,126 @@
+"""vLLM servers, started from an environment of their own and watched: one per GPU.
+
+`generate.engine.command` is what stands before `serve`: `[/path/to/venv/bin/vllm]`, an interpreter with
+`-m vllm.entrypoints.cli.main`, or a container command that passes the port through. vLLM pins its own torch, so it is
+never imported here. Options of the recipe become command-line options: `{"gpu_memory_utilization": 0.9}` is
+`--gpu-memory-utilization 0.9`.
+
+vLLM's sampling is not reproducible from the seed alone: a generation that is sent again may come back different.
+Records are still exactly one each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+
+from megadocs.errors import EngineError
+from megadocs.generate.engines import leash
+from megadocs.generate.engines.child_server import ChildServer
+from megadocs.generate.engines.http_client import HttpClient
+from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
+from megadocs.recipe import EngineConfig
+
+_START_TIMEOUT_SECONDS = 1800.0
+_POLL_SECONDS = 0.5
+_DEFAULT_COMMAND = ["vllm"]
+
+
+class VllmEngine:
+    """`num_servers` vLLM servers; with more than one, server i sees GPU i only."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._servers = [_VllmServer(config, number) for number in range(config.num_servers)]
+
+    async def start(self) -> None:
+        """Start all servers; loading a model takes minutes."""
+        await asyncio.gather(*(server.start() for server in self._servers))
+
+    async def complete(self, completion: Completion) -> Reply | EngineFailure:
+        """One request, to the server of its lane (a document's generations share a prefix cache)."""
+        return await self._servers[completion.lane % len(self._servers)].complete(completion)
+
+    async def is_healthy(self) -> bool:
+        """Restart the servers that died; True when all serve."""
+        return all(await asyncio.gather(*(server.revive() for server in self._servers)))
+
+    def info(self) -> EngineInfo:
+        """The configured model."""
+        return EngineInfo(
+            identity={"model": self._config.model, "revision": self._config.revision},
+            context_tokens=self._config.context_tokens,
+            concurrency=self._config.concurrency * self._config.num_servers,
+        )
+
+    async def close(self) -> None:
+        """End the servers and everything they started."""
+        await asyncio.gather(*(server.close() for server in self._servers))
+
+
+class _VllmServer(ChildServer):
+    """One `vllm serve` on a leash."""
+
+    def __init__(self, config: EngineConfig, number: int) -> None:
+        super().__init__(config)
+        self._number = number
+
+    async def launch(self) -> str:
+        """Start the command and wait until `/health` answers."""
+        command = self.config.command or _DEFAULT_COMMAND
+        if shutil.which(command[0]) is None:
+            raise EngineError(
+                f"no command {command[0]!r}",
+                where="generate.engine.command",
+                remedy="name the vllm executable of its own environment (docs/generation.md)",
+            )
+        port = _free_port()
+        arguments = [leash.__file__, *command, *serve_arguments(self.config, port)]
+        await self.spawn(arguments, self._environment())
+        address = f"http://127.0.0.1:{port}"
+        client = HttpClient(address)
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+        try:
+            while time.monotonic() < deadline:
+                assert self.process is not None
+                if self.process.returncode is not None:
+                    break
+                answer = await client.get_json("/v1/models", 5.0)
+                if not isinstance(answer, EngineFailure):
+                    return address
+                await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            await client.close()
+        raise self.failure("vLLM did not start", remedy="run the command by hand; see docs/generation.md")
+
+    def _environment(self) -> Mapping[str, str]:
+        """Ours without our module path (vLLM has its own), with the GPU of this server when there are several."""
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        if self.config.num_servers > 1:
+            environment["CUDA_VISIBLE_DEVICES"] = str(self._number)
+        return environment
+
+
+def serve_arguments(config: EngineConfig, port: int) -> list[str]:
+    """The command line after the command: `serve MODEL --host ... --option value`."""
+    arguments = ["serve", config.model, "--host", "127.0.0.1", "--port", str(port)]
+    arguments += ["--max-model-len", str(config.context_tokens), "--max-num-seqs", str(config.concurrency)]
+    if config.revision is not None:
+        arguments += ["--revision", config.revision]
+    for name, value in sorted(config.options.items()):
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            arguments.append(flag)
+        elif value is not False:
+            arguments += [flag, str(value)]
+    return arguments
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

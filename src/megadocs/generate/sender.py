@@ -1,0 +1,150 @@
+"""Sending one attempt until it is answered: breaker, adaptive concurrency, back-off, ceilings, what was spent.
+
+The sender knows nothing of records or gates: it turns a request and an attempt number into a `Reply`, an
+`EngineFailure` that is final, or None when the run stops first.
+"""
+
+from __future__ import annotations
+
+import time
+
+from megadocs.errors import EngineError, UsageError
+from megadocs.generate.concurrency import AdaptiveLimit
+from megadocs.generate.engines import Engine, EngineInfo
+from megadocs.generate.engines.protocol import ENGINE_DOWN, FATAL, PERMANENT, Completion, EngineFailure, Reply
+from megadocs.generate.requests import GenerationRequest
+from megadocs.generate.retry import MAX_SENDS, CircuitBreaker, backoff_seconds, interruptible_sleep
+from megadocs.recipe import GenerateConfig
+
+#: After this long with nothing but failures (the engine's own down time not counted) a request fails.
+RECORD_DEADLINE_SECONDS = 1800.0
+
+
+class Sender:
+    """Shared by all lanes of a run; made inside its event loop.
+
+    Args:
+        engine: started by the caller.
+        config: the recipe's generate section.
+        info: of the engine.
+
+    Attributes:
+        stop_reason: set to stop the run in good order; the sender sets it itself when a ceiling is reached.
+    """
+
+    def __init__(self, engine: Engine, config: GenerateConfig, info: EngineInfo) -> None:
+        self.stop_reason: str | None = None
+        self.breaker = CircuitBreaker(engine.is_healthy, self.is_stopping)
+        self.limit = AdaptiveLimit(info.concurrency)
+        self.last_reply = time.monotonic()
+        self.num_sent = self.num_replies = 0
+        self.spent_prompt = self.spent_new = self.spent_cached = 0
+        self._engine = engine
+        self._config = config
+        self._info = info
+
+    def is_stopping(self) -> bool:
+        """Whether nothing new may be sent."""
+        return self.stop_reason is not None
+
+    @property
+    def cost(self) -> float:
+        """Of all replies so far, at the recipe's prices."""
+        limits = self._config.limits
+        prompt = self.spent_prompt * limits.price_per_million_prompt_tokens
+        return (prompt + self.spent_new * limits.price_per_million_new_tokens) / 1e6
+
+    async def send(self, request: GenerationRequest, attempt: int, lane: int) -> Reply | EngineFailure | None:
+        """One attempt (one seed): sent until it is answered, fails for good, or the run stops (None).
+
+        Raises:
+            EngineError: the key is refused or the server answers as another model; nothing more may be sent.
+        """
+        completion = self._completion(request, attempt, lane)
+        num_failures = num_counted = 0
+        first_failure: float | None = None
+        open_before = 0.0
+        while True:
+            await self.breaker.wait()
+            async with self.limit.slot():
+                if self.is_stopping() or self._ceiling_reached():
+                    return None
+                replies_before = self.num_replies
+                result = await self._complete(completion)
+            if isinstance(result, Reply) or result.kind in PERMANENT:
+                return result
+            now = time.monotonic()
+            if first_failure is None:
+                first_failure, open_before = now, self.breaker.seconds_open
+            # A server that is down says nothing about the request: the failure counts only when others got through.
+            others_got_through = self.num_replies > replies_before and result.kind != "rate_limited"
+            num_counted += result.kind not in ENGINE_DOWN or others_got_through
+            tried = now - first_failure - (self.breaker.seconds_open - open_before)
+            if num_counted >= MAX_SENDS or tried > RECORD_DEADLINE_SECONDS:
+                return result
+            await interruptible_sleep(backoff_seconds(num_failures, result.retry_after_seconds), self.is_stopping)
+            num_failures += 1
+
+    def _completion(self, request: GenerationRequest, attempt: int, lane: int) -> Completion:
+        sampling = request.template.sampling
+        return Completion(
+            messages=request.messages(),
+            max_new_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=request.seed(attempt),
+            timeout_seconds=self._config.attempt_timeout_seconds,
+            extra=sampling.extra,
+            lane=lane,
+        )
+
+    async def _complete(self, completion: Completion) -> Reply | EngineFailure:
+        """One request over the wire, with its consequences for breaker, limit and books."""
+        self.num_sent += 1
+        result = await self._engine.complete(completion)
+        if isinstance(result, Reply):
+            self.num_replies += 1
+            self.last_reply = time.monotonic()
+            self.breaker.report_reply()
+            self.limit.report_reply()
+            self.spent_prompt += result.prompt_tokens
+            self.spent_new += result.new_tokens
+            self.spent_cached += result.cached_tokens
+            return result
+        if result.kind in FATAL:
+            raise _fatal_error(result, self._info)
+        self.breaker.report_failure(result)
+        if result.kind in ("rate_limited", "server_error"):
+            self.limit.report_overload()
+        return result
+
+    def _ceiling_reached(self) -> bool:
+        limits = self._config.limits
+        spent = {
+            "max_requests": self.num_sent,
+            "max_tokens": self.spent_prompt + self.spent_new,
+            "max_cost": self.cost,
+        }
+        for name, value in spent.items():
+            ceiling = getattr(limits, name)
+            if ceiling is not None and value >= ceiling:
+                self.stop_reason = name
+        return self.is_stopping()
+
+
+def require_consent(info: EngineInfo, config: GenerateConfig, num_documents: int) -> None:
+    """Refuse to send documents to another machine unless the recipe (or `--yes`) allows it."""
+    if info.is_remote and not config.allow_remote:
+        raise UsageError(
+            f"{num_documents} documents would be sent to {info.address}, which is not on this machine",
+            where="generate.engine.base_url",
+            remedy="set generate.allow_remote=true (or pass --yes) if they may leave it",
+        )
+
+
+def _fatal_error(failure: EngineFailure, info: EngineInfo) -> EngineError:
+    remedies = {
+        "unauthorised": "check OPENAI_API_KEY",
+        "model_changed": "start the model the recipe names, or name the new one: its generations are another set",
+    }
+    return EngineError(failure.message, where=info.address or "generate.engine", remedy=remedies[failure.kind])

@@ -1,0 +1,180 @@
+"""The HTTP client against hand-written bytes: framings, limits, strange servers, keys, addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from megadocs.errors import RecipeError
+from megadocs.generate.engines import http_client
+from megadocs.generate.engines.connection import Response
+from megadocs.generate.engines.http_client import HttpClient, checked_url, is_loopback, read_response
+from megadocs.generate.engines.protocol import EngineFailure
+
+OK = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
+
+
+async def ask(
+    answers: list[bytes], *, close: bool = False, key: str | None = None
+) -> tuple[list[Any], list[bytes], int]:
+    """What the client makes of raw answers, what it sent, and how many connections it opened."""
+    sent: list[bytes] = []
+    waiting = list(answers)
+    num_connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal num_connections
+        num_connections += 1
+        try:
+            while waiting:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                sent.append(head + await reader.readexactly(length))
+                answer = waiting.pop(0)
+                for start in range(0, len(answer), 5):  # in small pieces
+                    writer.write(answer[start : start + 5])
+                    await writer.drain()
+                if close:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base", api_key=key)
+    results = [await client.post_json("/path", {"x": "é\ud800"}, 2.0) for _ in answers]
+    await client.close()
+    server.close()
+    return results, sent, num_connections
+
+
+def test_keeps_its_connection_and_sends_plain_ascii() -> None:
+    results, sent, connections = asyncio.run(ask([OK, OK, OK], key="secret"))
+    assert results == [{"a": 1}] * 3
+    assert connections == 1
+    assert sent[0].startswith(b"POST /base/path HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert b"Authorization: Bearer secret\r\n" in sent[0]
+    assert sent[0].endswith(b'{"x":"\\u00e9\\ud800"}')
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\nTrailer: 1\r\n\r\n',
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+        b'HTTP/1.0 200 OK\r\ncontent-length:7\r\n\r\n{"a":1}',
+    ],
+)
+def test_framings(answer: bytes) -> None:
+    results, _, _ = asyncio.run(ask([answer, OK]))
+    assert results == [{"a": 1}] * 2
+
+
+def test_a_body_that_ends_with_the_connection() -> None:
+    results, _, connections = asyncio.run(ask([b'HTTP/1.1 200 OK\r\n\r\n{"a":1}', OK], close=True))
+    assert results == [{"a": 1}] * 2
+    assert connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer, kind",
+    [
+        (b"SSH-2.0-x\r\n\r\n", "malformed"),
+        (b"HTTP/1.1 abc\r\n\r\n", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "too_large"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n", "too_large"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort", "connection"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "connection"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "malformed"),
+        (b"HTTP/1.1 307 Go\r\nLocation: http://evil.example/\r\nContent-Length: 0\r\n\r\n", "bad_request"),
+    ],
+)
+def test_strange_answers_are_failures(answer: bytes, kind: str) -> None:
+    results, _, _ = asyncio.run(ask([answer], close=True))
+    assert isinstance(results[0], EngineFailure)
+    assert results[0].kind == kind
+
+
+def test_random_bytes_never_raise() -> None:
+    rng = random.Random(3)
+    for _ in range(150):
+        data = bytearray(
+            rng.choice([OK, b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{"a":1}\r\n0\r\n\r\n'])
+        )
+        for _ in range(rng.randrange(1, 6)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        results, _, _ = asyncio.run(ask([bytes(data)], close=True))
+        assert isinstance(results[0], dict | EngineFailure)
+
+
+def test_a_reply_over_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "MAX_REPLY_BYTES", 100)
+    for answer in (
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n" + b"x" * 101,
+    ):
+        results, _, _ = asyncio.run(ask([answer], close=True))
+        assert results[0].kind == "too_large"
+
+
+@pytest.mark.parametrize(
+    "status, body, kind",
+    [
+        (401, b"{}", "unauthorised"),
+        (403, b"<html>", "unauthorised"),
+        (408, b"", "server_error"),
+        (400, b'{"error": {"message": "maximum context length is 2048 tokens"}}', "context_length"),
+        (400, b'{"error": {"type": "exceed_context_size_error"}}', "context_length"),
+        (422, b'{"error": {"message": "bad top_p"}}', "bad_request"),
+        (502, b"", "server_error"),
+    ],
+)
+def test_statuses(status: int, body: bytes, kind: str) -> None:
+    failure = read_response(Response(status, {}, body, True))
+    assert isinstance(failure, EngineFailure)
+    assert failure.kind == kind
+
+
+def test_retry_after_in_both_forms() -> None:
+    seconds = read_response(Response(429, {"retry-after": "7"}, b"", True))
+    date = read_response(Response(429, {"retry-after": "Wed, 21 Oct 2065 07:28:00 GMT"}, b"", True))
+    nonsense = read_response(Response(429, {"retry-after": "soon"}, b"", True))
+    assert isinstance(seconds, EngineFailure)
+    assert isinstance(date, EngineFailure)
+    assert isinstance(nonsense, EngineFailure)
+    assert seconds.retry_after_seconds == 7
+    assert date.retry_after_seconds is not None
+    assert date.retry_after_seconds > 1e9
+    assert nonsense.retry_after_seconds is None
+
+
+def test_the_key_is_in_no_message_and_no_repr() -> None:
+    client = HttpClient("https://example.com/v1/", api_key="sk-secret")
+    assert "secret" not in repr(client)
+    assert client.base_url == "https://example.com/v1"
+    with pytest.raises(RecipeError) as caught:
+        HttpClient("http://example.com", api_key="sk\r\nX-Evil: 1")
+    assert "Evil" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://a/", "file:///etc", "http://", "http://u:p@a/", "http://a/?q", "http://a b/", "http://a:x/"]
+)
+def test_addresses_that_are_refused(url: str) -> None:
+    with pytest.raises(RecipeError, match="server address"):
+        checked_url(url)
+
+
+def test_loopback() -> None:
+    assert is_loopback("http://127.0.0.1:80/v1")
+    assert is_loopback("http://[::1]:80")
+    assert is_loopback("http://localhost")
+    assert not is_loopback("http://127.0.0.1.evil.example")
+    assert not is_loopback("http://10.0.0.1")
