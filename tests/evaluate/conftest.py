@@ -45,6 +45,11 @@ def make_set():
 
 
 @pytest.fixture(scope="session")
+def make_llama():
+    return build_hf_llama
+
+
+@pytest.fixture(scope="session")
 def hf_llama():
     return build_hf_llama(0)
 

@@ -9,6 +9,8 @@ list's order, for comparisons with a number that was computed that way.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -68,6 +70,16 @@ class EvaluationSet:
     def num_tokens(self) -> int:
         """Tokens of all rows, separators included."""
         return sum(len(row) for row in self.rows)
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over the ids, bytes and tokens of the documents in their hash order."""
+        data = self.ordered()
+        state = hashlib.sha256()
+        for document_id, row, num_bytes in zip(data.document_ids, data.rows, data.num_bytes, strict=True):
+            state.update(json.dumps([document_id, int(num_bytes), len(row)]).encode("utf-8"))
+            state.update(np.ascontiguousarray(row, dtype="<u4").tobytes())
+        return state.hexdigest()
 
     def ordered(self, order: Literal["hash", "given"] = "hash") -> EvaluationSet:
         """The same documents by the hash of their ids (ties by id), or as they stand."""

@@ -1,0 +1,171 @@
+"""A cache of scores that cannot serve another model's numbers.
+
+    cache = ScoreCache(workspace / "score_cache")
+    key = benchmark_key([loaded.identity()], data, encoder)
+    results = cache.benchmarks(key, lambda: [score_benchmark(loaded.model, encoder, data)])
+
+An entry is named by the hash of its key and holds the whole key: weights, tokenizer, data, prompt version and settings.
+It is served only when the stored key equals the one asked for and its content has the stored digest; otherwise the
+scores are computed again and the entry replaced. NaN stays NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megadocs.evaluate.benchmarks.data import BenchmarkData
+from megadocs.evaluate.benchmarks.prompts import PromptEncoder
+from megadocs.evaluate.benchmarks.score import BenchmarkScores
+from megadocs.evaluate.benchmarks.tasks import PROMPT_VERSION
+from megadocs.evaluate.ensembles import EnsembleScores
+from megadocs.evaluate.evaluation_set import EvaluationSet
+from megadocs.evaluate.scores import DocumentScores
+from megadocs.evaluate.target_losses import Average
+from megadocs.recipe import canonical_json, fingerprint
+from megadocs.store.files import write_bytes_atomic
+
+_LOG = logging.getLogger(__name__)
+
+Key = Mapping[str, Any]
+#: Goes up when the same inputs would give other scores than before.
+SCORING_VERSION = 1
+
+
+def documents_key(
+    models: Sequence[Mapping[str, str]], data: EvaluationSet, mode: str, **settings: Any
+) -> dict[str, Any]:
+    """Key of document scores: the members' identities in order, the set's content, and every setting that matters.
+
+    `settings` are the arguments of the scoring function (context_length, stride, order, start_id, subsets); the batch
+    size is left out, as it changes nothing beyond rounding.
+    """
+    return {
+        "what": "documents",
+        "version": SCORING_VERSION,
+        "models": [dict(model) for model in models],
+        "set": data.name,
+        "data": data.digest,
+        "mode": mode,
+        "settings": settings,
+    }
+
+
+def benchmark_key(
+    models: Sequence[Mapping[str, str]], data: BenchmarkData, encoder: PromptEncoder, **settings: Any
+) -> dict[str, Any]:
+    """Key of benchmark scores: identities, items, prompt version, whether a BOS stands before them."""
+    return {
+        "what": "benchmark",
+        "version": [SCORING_VERSION, PROMPT_VERSION],
+        "models": [dict(model) for model in models],
+        "task": data.task.name,
+        "split": data.split,
+        "data": data.sha256,
+        "prompt": {"tokenizer": encoder.tokenizer.fingerprint, "add_bos": encoder.add_bos},
+        "settings": settings,
+    }
+
+
+class ScoreCache:
+    """Entries in one directory, one file each: a line of JSON (key and digest), then the scores as JSON."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+
+    def documents(self, key: Key, compute: Callable[[], list[EnsembleScores]]) -> list[EnsembleScores]:
+        """The scores under `key`, computed when they are not there. For one model: `EnsembleScores(SINGLE, scores)`."""
+        return [_to_documents(line) for line in self._serve(key, lambda: [_from_documents(r) for r in compute()])]
+
+    def benchmarks(self, key: Key, compute: Callable[[], list[BenchmarkScores]]) -> list[BenchmarkScores]:
+        """The scores under `key`, computed when they are not there."""
+        return [_to_benchmark(line) for line in self._serve(key, lambda: [_from_benchmark(r) for r in compute()])]
+
+    def _serve(self, key: Key, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        path = self.directory / f"{fingerprint(key)}.json"
+        found = self._read(path, key)
+        if found is not None:
+            return found
+        values = compute()
+        payload = json.dumps(values, separators=(",", ":")).encode("utf-8")  # NaN is written as NaN
+        head = canonical_json({"key": key, "sha256": hashlib.sha256(payload).hexdigest()}).encode("utf-8")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomic(path, head + b"\n" + payload)
+        return values
+
+    def _read(self, path: Path, key: Key) -> list[dict[str, Any]] | None:
+        """The values, or None when the entry is absent, damaged, or stands under another key."""
+        if not path.is_file():
+            return None
+        head, _, payload = path.read_bytes().partition(b"\n")
+        try:
+            stored = json.loads(head)
+        except ValueError:
+            stored = None
+        expected = {"key": json.loads(canonical_json(key)), "sha256": hashlib.sha256(payload).hexdigest()}
+        if stored != expected:
+            _LOG.warning("the cached scores in %s are damaged or another model's: computing them again", path)
+            return None
+        values: list[dict[str, Any]] = json.loads(payload)
+        return values
+
+
+def _from_documents(result: EnsembleScores) -> dict[str, Any]:
+    scores = result.scores
+    return {
+        "average": [list(result.average.members), result.average.kind],
+        "set": scores.set,
+        "mode": scores.mode,
+        "document_ids": list(scores.document_ids),
+        "num_tokens": scores.num_tokens.tolist(),
+        "num_bytes": scores.num_bytes.tolist(),
+        "sum_nll": scores.sum_nll.tolist(),
+        "num_dropped_tokens": scores.num_dropped_tokens,
+    }
+
+
+def _to_documents(line: dict[str, Any]) -> EnsembleScores:
+    members, kind = line["average"]
+    scores = DocumentScores(
+        set=line["set"],
+        mode=line["mode"],
+        document_ids=line["document_ids"],
+        num_tokens=np.array(line["num_tokens"], dtype=np.int64),
+        num_bytes=np.array(line["num_bytes"], dtype=np.int64),
+        sum_nll=np.array(line["sum_nll"], dtype=np.float64),
+        num_dropped_tokens=line["num_dropped_tokens"],
+    )
+    return EnsembleScores(Average(tuple(members), kind), scores)
+
+
+def _from_benchmark(result: BenchmarkScores) -> dict[str, Any]:
+    return {
+        "average": [list(result.average.members), result.average.kind],
+        "task": result.task,
+        "split": result.split,
+        "item_ids": list(result.item_ids),
+        "gold": result.gold.tolist(),
+        "log_likelihoods": [values.tolist() for values in result.log_likelihoods],
+        "lengths": [values.tolist() for values in result.lengths],
+        "num_truncated": result.num_truncated,
+    }
+
+
+def _to_benchmark(line: dict[str, Any]) -> BenchmarkScores:
+    members, kind = line["average"]
+    return BenchmarkScores(
+        task=line["task"],
+        split=line["split"],
+        average=Average(tuple(members), kind),
+        item_ids=line["item_ids"],
+        gold=np.array(line["gold"], dtype=np.int64),
+        log_likelihoods=[np.array(values, dtype=np.float64) for values in line["log_likelihoods"]],
+        lengths=[np.array(values, dtype=np.int64) for values in line["lengths"]],
+        num_truncated=line["num_truncated"],
+    )

@@ -1,0 +1,114 @@
+"""Any Hugging Face folder or hub model, ready to be scored beside the models trained here.
+
+    loaded = load_model("runs/quickstart/train/ab12/model", dtype="bfloat16")
+    loaded = load_model("HuggingFaceTB/SmolLM2-135M")        # a hub name: this downloads
+    score_windows(loaded.model, build_evaluation_set("test", documents, loaded.tokenizer), context_length=1024)
+
+Models of the Llama family run in megadocs' own `Llama`; other families in transformers, from safetensors only and never
+with code from the folder. A model brings its own tokenizer: losses per token of two tokenizers do not compare, bits per
+byte do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megadocs.errors import InputError
+from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
+from megadocs.model.hf_import import FAMILY, import_hf
+from megadocs.store.files import file_sha256, read_json
+from megadocs.text.tokenizer import Tokenizer, load_tokenizer
+
+_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model, its tokenizer and what identifies its numbers.
+
+    Attributes:
+        model: ready to be scored.
+        tokenizer: from the model's folder.
+        source: what was asked for (a path or hub name).
+        weights_sha256: over the configuration and every weight file: two models share it only if they are the same.
+    """
+
+    model: ScoringModel
+    tokenizer: Tokenizer
+    source: str
+    weights_sha256: str
+
+    def identity(self) -> dict[str, str]:
+        """What a cached result of this model is keyed by."""
+        return {"weights": self.weights_sha256, "tokenizer": self.tokenizer.fingerprint, "dtype": self.model.dtype}
+
+
+def load_model(
+    source: str, *, dtype: Dtype = "float32", device: str = "cpu", revision: str | None = None
+) -> LoadedModel:
+    """Load a model and its tokenizer.
+
+    Args:
+        source: a folder with `config.json`, safetensors and `tokenizer.json`, or a hub name (which is downloaded).
+        dtype: compute type.
+        device: `cpu` or `cuda`.
+        revision: hub revision; None: the default branch.
+
+    Raises:
+        InputError: nothing there, no safetensors, or a tokenizer that has more ids than the model.
+    """
+    folder = Path(source) if Path(source).is_dir() else _download(source, revision)
+    config: Any = read_json(folder / "config.json") if (folder / "config.json").is_file() else None
+    if not isinstance(config, dict):
+        raise InputError("no model is here", where=str(folder), remedy="give a Hugging Face folder with config.json")
+    network = import_hf(folder) if config.get("model_type") in FAMILY else _load_other(folder)
+    model = as_scoring_model(network.to(device), dtype=dtype)
+    tokenizer = load_tokenizer(str(folder))
+    if tokenizer.vocab_size > model.vocab_size:
+        raise InputError(
+            f"the tokenizer has {tokenizer.vocab_size} ids, the model {model.vocab_size}",
+            where=str(folder),
+            remedy="put the tokenizer the model was trained with into its folder",
+        )
+    return LoadedModel(model, tokenizer, source, weights_digest(folder))
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over `config.json` and the weight files, by name and content."""
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    parts = [(name, file_sha256(folder / name)) for name in ["config.json", *names]]
+    return hashlib.sha256(json.dumps(parts).encode("utf-8")).hexdigest()
+
+
+def _load_other(folder: Path) -> Any:
+    """A causal language model of another family, through transformers."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(
+            f"cannot load the model: {error}", where=str(folder), remedy="convert it to safetensors"
+        ) from error
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from httpx import HTTPError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError, OSError) as error:
+        raise InputError(
+            f"neither a folder nor a model on the hub: {type(error).__name__}",
+            where=name,
+            remedy="give a Hugging Face folder, or a hub name while online",
+        ) from error

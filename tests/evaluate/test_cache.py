@@ -1,0 +1,121 @@
+"""A cached number is served to the model, tokenizer, data and prompt it was computed from, and to nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from megadocs.evaluate.benchmarks.data import load_benchmark
+from megadocs.evaluate.benchmarks.prompts import PromptEncoder
+from megadocs.evaluate.benchmarks.score import BenchmarkScores
+from megadocs.evaluate.cache import ScoreCache, benchmark_key, documents_key
+from megadocs.evaluate.document_losses import score_windows
+from megadocs.evaluate.ensembles import EnsembleScores
+from megadocs.evaluate.scoring_model import as_scoring_model
+from megadocs.evaluate.target_losses import SINGLE
+from megadocs.recipe import fingerprint
+from megadocs.text.tokenizer import train_tokenizer
+
+A = {"weights": "a" * 64, "tokenizer": "t", "dtype": "float32"}
+B = {**A, "weights": "b" * 64}
+
+
+class Counter:
+    """Computes scores and counts how often."""
+
+    def __init__(self, scores) -> None:
+        self.scores, self.calls = scores, 0
+
+    def __call__(self):
+        self.calls += 1
+        return self.scores
+
+
+@pytest.fixture
+def computed(hf_llama, make_set):
+    data = make_set([20, 30, 9])
+    return data, Counter([EnsembleScores(SINGLE, score_windows(as_scoring_model(hf_llama), data, context_length=16))])
+
+
+def test_a_second_request_is_served_and_equal_to_the_last_bit(tmp_path, computed):
+    data, compute = computed
+    cache, key = ScoreCache(tmp_path / "cache"), documents_key([A], data, "windowed", context_length=16)
+    first, second = cache.documents(key, compute)[0], ScoreCache(tmp_path / "cache").documents(key, compute)[0]
+    assert compute.calls == 1
+    np.testing.assert_array_equal(first.scores.sum_nll, second.scores.sum_nll)
+    np.testing.assert_array_equal(compute.scores[0].scores.sum_nll, second.scores.sum_nll)
+    assert second.scores.num_dropped_tokens == compute.scores[0].scores.num_dropped_tokens > 0
+    assert second.average == SINGLE
+
+
+def test_whatever_differs_is_computed_anew(tmp_path, computed, make_set):
+    data, compute = computed
+    cache = ScoreCache(tmp_path)
+    other = make_set([20, 30, 9], seed=1)
+    keys = [
+        documents_key([A], data, "windowed", context_length=16),
+        documents_key([B], data, "windowed", context_length=16),
+        documents_key([{**A, "tokenizer": "u"}], data, "windowed", context_length=16),
+        documents_key([{**A, "dtype": "bfloat16"}], data, "windowed", context_length=16),
+        documents_key([A, B], data, "windowed", context_length=16),
+        documents_key([B, A], data, "windowed", context_length=16),
+        documents_key([A], other, "windowed", context_length=16),
+        documents_key([A], data, "alone", context_length=16),
+        documents_key([A], data, "windowed", context_length=32),
+    ]
+    for key in keys:
+        cache.documents(key, compute)
+    assert compute.calls == len(keys)
+    assert len({fingerprint(key) for key in keys}) == len(keys)
+
+
+def test_an_entry_under_a_wrong_name_is_never_served(tmp_path, computed, caplog):
+    data, compute = computed
+    cache = ScoreCache(tmp_path)
+    mine, theirs = (documents_key([m], data, "windowed", context_length=16) for m in (A, B))
+    cache.documents(theirs, compute)
+    (tmp_path / f"{fingerprint(theirs)}.json").rename(tmp_path / f"{fingerprint(mine)}.json")
+    cache.documents(mine, compute)
+    assert compute.calls == 2
+    assert "another model's" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda raw: raw[:-3], lambda raw: raw.replace(b"9", b"8"), lambda raw: b"", lambda raw: b"x"]
+)
+def test_a_damaged_entry_is_computed_again_and_replaced(tmp_path, computed, damage):
+    data, compute = computed
+    cache, key = ScoreCache(tmp_path), documents_key([A], data, "windowed", context_length=16)
+    cache.documents(key, compute)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    cache.documents(key, compute)
+    cache.documents(key, compute)
+    assert compute.calls == 2
+
+
+def test_benchmark_scores_and_nan_survive(tmp_path):
+    lines = [np.array([-1.0, np.nan]), np.array([-2.0, -3.0, -0.1])]
+    lengths = [np.array([2, 3]), np.array([1, 1, 1])]
+    scores = BenchmarkScores("piqa", "local", SINGLE, ["x", "y"], np.array([0, 2]), lines, lengths, 1)
+    (tmp_path / "p.jsonl").write_text(json.dumps({"goal": "g", "sol1": "a", "sol2": "b", "label": 0}))
+    data = load_benchmark("piqa", source=str(tmp_path / "p.jsonl"))
+    tokenizer = train_tokenizer(["some text to train on"] * 3, 270)
+    plain, with_bos = (PromptEncoder(tokenizer, add_bos=bos) for bos in (False, True))
+    assert fingerprint(benchmark_key([A], data, plain)) != fingerprint(benchmark_key([A], data, with_bos))
+    cache, compute = ScoreCache(tmp_path / "c"), Counter([scores])
+    for _ in range(2):
+        (back,) = cache.benchmarks(benchmark_key([A], data, plain), compute)
+        np.testing.assert_array_equal(back.log_likelihoods[0], lines[0])
+        assert np.isnan(back.accuracy)
+        assert back.num_truncated == 1
+    assert compute.calls == 1
+
+
+def test_a_sets_digest_sees_content_and_not_order(make_set):
+    data = make_set([20, 30, 9])
+    assert data.digest == data.subset([2, 0, 1]).digest
+    assert data.digest != make_set([20, 30, 9], seed=1).digest
+    assert data.digest != data.subset([0, 1]).digest
