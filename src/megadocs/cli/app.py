@@ -13,6 +13,7 @@ import megadocs
 VERBS = {
     "run": "run",
     "plan": "plan",
+    "search": "search",
     "status": "status",
     "verify": "verify",
     "doctor": "doctor",

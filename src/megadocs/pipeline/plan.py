@@ -56,6 +56,7 @@ class PlanLine:
         seconds: expected time of what is left, on its slots.
         slots: CPU slots it takes.
         is_estimate: counts that depend on unpublished inputs.
+        arm: of train and evaluate steps, else None.
     """
 
     name: str
@@ -68,6 +69,7 @@ class PlanLine:
     seconds: float = 0.0
     slots: int = 1
     is_estimate: bool = False
+    arm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class _Pricer:
         self._workspace = workspace
         self._documents = documents
         self._runs = {run.train.fingerprint: run for run in experiment.runs}
+        self._arms = {step.fingerprint: run.arm.name for run in experiment.runs for step in (run.train, run.evaluate)}
         self._num_slots = num_slots
         self._rates = _measured_rates(workspace.artifacts())
         self._characters_per_token = _CHARACTERS_PER_TOKEN[recipe.tokenizer.kind]
@@ -132,8 +135,9 @@ class _Pricer:
     def line(self, step: Step) -> PlanLine:
         """The step's line."""
         slots = min(step.slots or self._num_slots, self._num_slots)
+        arm = self._arms.get(step.fingerprint)
         if find_artifact(step, self._workspace) is not None:
-            return PlanLine(step.name, step.kind, step.fingerprint, "done", slots=slots)
+            return PlanLine(step.name, step.kind, step.fingerprint, "done", slots=slots, arm=arm)
         lock = self._workspace.root / "locks" / f"{step.kind}-{step.fingerprint}.lock"
         status = "running" if is_locked(lock) else "to do"
         price: dict[str, Any]
@@ -146,7 +150,7 @@ class _Pricer:
                 price = self._evaluation(slots)
             case _:
                 price = {"seconds": _SECONDS_OF_KIND[step.kind]}
-        return PlanLine(step.name, step.kind, step.fingerprint, status, slots=slots, **price)
+        return PlanLine(step.name, step.kind, step.fingerprint, status, slots=slots, arm=arm, **price)
 
     def _generation(self, step: Step) -> dict[str, Any]:
         config = GenerateConfig.model_validate(step.config["generate"])
@@ -172,22 +176,22 @@ class _Pricer:
         epochs = config.train.real_epochs / (1 - fraction) if fraction < 1 else config.train.synthetic_epochs or 1.0
         num_steps = int(epochs * real_windows / config.train.batch_size)
         num_tokens = num_steps * window_tokens
-        flops = num_tokens * _flops_per_token(config)
+        flops = num_tokens * flops_per_token(config)
         rate = self._rates.get("train", _TRAIN_FLOPS_PER_CORE) * slots
         return {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": flops / rate, "is_estimate": True}
 
     def _evaluation(self, slots: int) -> dict[str, Any]:
         scored = [*self._documents.validation, *self._documents.test]
         num_tokens = round(3 * self._tokens(len(document.text) for document in scored))  # windowed, and sliding alone
-        flops = num_tokens * _flops_per_token(self._recipe) / 3  # forward only
+        flops = num_tokens * flops_per_token(self._recipe) / 3  # forward only
         return {"num_tokens": num_tokens, "seconds": 1 + flops / (_TRAIN_FLOPS_PER_CORE * slots), "is_estimate": True}
 
     def _tokens(self, lengths: Iterable[int]) -> float:
         return sum(lengths) / self._characters_per_token
 
 
-def _flops_per_token(recipe: Recipe) -> float:
-    """Forward and backward."""
+def flops_per_token(recipe: Recipe) -> float:
+    """Training FLOPs per token of the recipe's student, forward and backward."""
     context_length = recipe.train.context_length
     shape = resolve_config(recipe.model, vocab_size=expected_vocab_size(recipe), context_length=context_length)
     return shape.flops_per_token(context_length)

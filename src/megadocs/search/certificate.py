@@ -139,11 +139,11 @@ def certify(grid: Grid, seeds: Sequence[int], losses: Losses, *, confidence: flo
 def count_bounds(grid: Grid, start: Point, num_seeds: int) -> tuple[int, int]:
     """Fewest and most runs that a search can take.
 
-    Fewest: the start is the optimum, one neighbour shows the noise and the others are far off. Most: every setting of
-    the grid, each with every seed.
+    Fewest: the start is the optimum, has every seed, one neighbour shows the noise, the others are far off. Most: every
+    setting of the grid with every seed.
     """
     neighbours = grid.neighbours(start)
-    fewest = 1 + len(neighbours) + (min(2, 1 + len(neighbours)) if num_seeds > 1 else 0)
+    fewest = len(neighbours) + num_seeds + int(num_seeds > 1 and bool(neighbours))
     return fewest, grid.num_points * num_seeds
 
 

@@ -1,0 +1,163 @@
+"""`megadocs search`: tune a recipe's arms on its grid; print each certificate, what it cost, and the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from megadocs.cli.arguments import AllowCode, AsJson, Jobs, Overrides, RecipePath, WorkspaceDir, default_workspace
+from megadocs.cli.console import count, duration, print_json, printable, say, show_progress
+from megadocs.errors import IncompleteError
+
+if TYPE_CHECKING:
+    from megadocs.pipeline.search_price import Cost, SearchPrice
+
+_ENDINGS = {
+    "finished": "every arm has ended",
+    "max_runs": "stopped at --max-runs; raise it to go on",
+    "max_hours": "stopped at --max-hours; run the same command again to go on",
+    "interrupted": "stopped; run the same command again to go on",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def search(
+        recipe: RecipePath,
+        overrides: Overrides = None,
+        workspace: WorkspaceDir = None,
+        jobs: Jobs = None,
+        max_runs: Annotated[
+            int | None, typer.Option(min=1, help="Trials over all arms, reused ones included.", show_default=False)
+        ] = None,
+        max_hours: Annotated[
+            float | None, typer.Option(min=0.0, help="Begin no round later than this.", show_default=False)
+        ] = None,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the price and stop.")] = False,
+        allow_code: AllowCode = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Tune the arms of RECIPE on the grid of its section `search`; finished runs are reused, whoever made them.
+
+        megadocs search recipes/quickstart_search.yaml --workspace runs/quickstart_search --max-runs 80
+        """
+        from megadocs.pipeline.search import SEARCH_FILE, run_search
+        from megadocs.pipeline.search_price import price_search
+        from megadocs.recipe import load_recipe
+
+        loaded = load_recipe(recipe, overrides or ())
+        root = workspace or default_workspace(recipe)
+        price = price_search(loaded, root, num_slots=jobs, max_runs=max_runs)
+        for line in price_lines(price):
+            say(line)
+        if dry_run:
+            if as_json:
+                print_json(price.to_json())
+            return
+        outcome = run_search(
+            loaded,
+            root,
+            num_slots=jobs,
+            max_runs=max_runs,
+            max_hours=max_hours,
+            show=show_progress,
+            allow_code=allow_code,
+        )
+        result = outcome.to_json()
+        if as_json:
+            print_json(result | {"price": price.to_json()})
+        else:
+            for line in result_lines(result):
+                typer.echo(line)
+        say(f"{_ENDINGS[outcome.ending]}; {duration(outcome.seconds)}; {root / SEARCH_FILE}")
+        if outcome.interrupted_by is not None:
+            raise typer.Exit(128 + outcome.interrupted_by)
+        if outcome.failures:
+            raise typer.Exit(IncompleteError.exit_code)
+
+
+def price_lines(price: SearchPrice) -> Iterator[str]:
+    """What a search may cost, for people."""
+    for arm, (fewest, num_declared, num_all) in price.arms.items():
+        extended = f", {num_all} with extensions" if num_all > num_declared else ""
+        yield f"search {arm}: a grid of {num_declared} settings{extended}; at least {fewest} runs"
+    yield f"at best  {_cost_text(price.best)}"
+    yield f"at worst {_cost_text(price.worst)} (on {price.num_slots} slots)"
+
+
+def _cost_text(cost: Cost) -> str:
+    return (
+        f"{cost.num_runs} new runs, about {count(cost.num_tokens)} tokens, {cost.flops:.2g} FLOPs, "
+        f"{duration(cost.seconds)}"
+    )
+
+
+def result_lines(result: dict[str, Any]) -> Iterator[str]:
+    """The content of `search.json` for people: certificate, neighbours, cost, failures of each arm."""
+    for arm in result["arms"]:
+        yield from _certificate_lines(arm)
+        yield ""
+    for name, reason in result["left_out"].items():
+        yield f"arm {name} was left out: {reason}"
+
+
+def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
+    certificate, cost = arm["certificate"], arm["cost"]
+    setting = ", ".join(f"{_short(name)} {value:g}" for name, value in certificate["setting"].items())
+    yield f"{arm['arm']}: {_claim(certificate)}"
+    if certificate["loss"] is not None:
+        yield f"  {setting}"
+        seeds = f"mean of {certificate['num_seeds']} seeds" if certificate["num_seeds"] > 1 else "one seed"
+        test = f", test {arm['test']['mean']:.4f}" if arm["test"] else ""
+        yield f"  validation {certificate['loss']:.4f}{test} nats per token ({seeds})"
+    for edge in certificate["edges"]:
+        yield f"  on the edge: {edge}"
+    if certificate["neighbours"]:
+        yield "  neighbour                      validation   margin           verdict"
+    for line in certificate["neighbours"]:
+        yield f"  {_neighbour_text(line)}"
+    if certificate["noise_sd"] is not None:
+        freedom = certificate["noise_freedom"]
+        yield f"  noise between runs: sd {certificate['noise_sd']:.4f} ({freedom} degrees of freedom)"
+    yield (
+        f"  {cost['num_trials']} runs ({cost['num_new']} new) at {cost['num_settings']} settings of a grid of "
+        f"{cost['num_grid_settings']}; {count(cost['num_tokens'])} tokens, {cost['flops']:.2g} FLOPs, "
+        f"{duration(cost['training_seconds'])} of training"
+    )
+    for trial in arm["trials"]:
+        if trial["error"]:
+            at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
+            yield f"  FAILED {at}, seed {trial['seed']}: {printable(trial['error'])}"
+
+
+def _claim(certificate: dict[str, Any]) -> str:
+    """The certificate in one line."""
+    match certificate["kind"]:
+        case "incomplete":
+            return "no certificate: a neighbour was not tried, failed, or is better"
+        case "interior":
+            place = "a local optimum inside the grid"
+        case _:
+            place = "the best of its neighbours, on the edge of the grid"
+    proof = "every neighbour is worse" if certificate["is_separated"] else "some neighbours are not separated from it"
+    return f"{place}; {proof}"
+
+
+def _neighbour_text(line: dict[str, Any]) -> str:
+    name = _short(line["axis"])
+    if line["value"] is None:
+        return f"{name:22} {'-':>7}   none: the edge of the grid"
+    value = f"{line['value']:g}{'+' if line['is_extended'] else ''}"
+    loss = f"{line['loss']:.4f}" if line["loss"] is not None else "-"
+    margin = f"{line['margin']:+.4f}" if line["margin"] is not None else "-"
+    error = f" ± {line['margin_error']:.4f}" if line["margin_error"] is not None else ""
+    pairs = f" (seeds: {line['num_pairs']})" if line["num_pairs"] else ""
+    return f"{name:22} {value:>7}   {loss:>8}   {margin + error:18} {line['verdict']}{pairs}"
+
+
+def _short(dotted: str) -> str:
+    return dotted.rpartition(".")[2]

@@ -1,0 +1,147 @@
+"""From the recipe's section `search` to the grid of each arm, and from a trial to the steps that train and score it.
+
+A trial is an arm's overrides, a point of its grid on top, and a seed: the same train and evaluate steps as any other
+arm's (`steps.py`), with the same fingerprints. So a search reuses every run ever made in the workspace, and `megadocs
+run` with the setting that it found reuses the search's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from megadocs.errors import RecipeError
+from megadocs.pipeline.steps import CorpusFacts, Run, Step, build_experiment
+from megadocs.recipe import Arm, Recipe, SearchConfig, build_arms
+from megadocs.search import Grid, Point, Trial, build_axis
+
+_FRACTION = "mixture.synthetic_fraction"
+_EPOCHS = "train.real_epochs"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSpace:
+    """What is searched for one arm.
+
+    Attributes:
+        arm: with its recipe as it stands.
+        grid: its axes.
+        start: where its walk begins.
+        overrides: the arm's own, dotted key -> value.
+        compute_matched_epochs: see `SearchConfig`.
+    """
+
+    arm: Arm
+    grid: Grid
+    start: Point
+    overrides: Mapping[str, Any]
+    compute_matched_epochs: float | None
+
+    def overrides_at(self, point: Point) -> dict[str, Any]:
+        """Dotted key -> value of a trial: the arm's, then the point's, then the epochs that match the compute."""
+        values: dict[str, Any] = dict(self.overrides) | self.grid.setting(point)
+        if self.compute_matched_epochs is not None:
+            mixture = self.arm.recipe.mixture
+            fraction = Decimal(repr(values[_FRACTION])) if _FRACTION in values else mixture.synthetic_fraction
+            if fraction == 1:
+                raise RecipeError(
+                    "the compute of an arm without real windows cannot be matched by epochs over real documents",
+                    where=f"arms.{self.arm.name}.{_FRACTION}",
+                    remedy="leave the arm out (search.arms) or lower the fraction",
+                )
+            values[_EPOCHS] = self.compute_matched_epochs * float(1 - fraction) / mixture.real_multiple
+        return values
+
+    def label(self, point: Point) -> str:
+        """For people: `stitched real_epochs=8 learning_rate=0.003`."""
+        setting = self.grid.setting(point).items()
+        return " ".join([self.arm.name, *(f"{name.rpartition('.')[2]}={value:g}" for name, value in setting)])
+
+
+def build_spaces(recipe: Recipe) -> list[ArmSpace]:
+    """The searched arms, in the recipe's order.
+
+    Raises:
+        RecipeError: no section `search`, an unknown arm or field, a start that is missing.
+    """
+    config = recipe.search
+    if config is None:
+        raise RecipeError("the recipe has no section `search`", where="search", remedy="add axes; see docs/search.md")
+    if config.compute_matched_epochs is not None and _EPOCHS in config.axes:
+        raise RecipeError(
+            f"compute_matched_epochs sets {_EPOCHS}", where=f"search.axes.{_EPOCHS}", remedy="take the axis out"
+        )
+    arms = {arm.name: arm for arm in build_arms(recipe)}
+    named = [*(config.arms or []), *(name for axis in config.axes.values() for name in axis.arms or [])]
+    for name in named:
+        if name not in arms:
+            raise RecipeError(f"no arm {name!r}", where="search", remedy=f"arms: {', '.join(arms)}")
+    chosen = [arms[name] for name in config.arms] if config.arms else list(arms.values())
+    return [_space(arm, config, recipe.arms.get(arm.name, {})) for arm in chosen]
+
+
+def trial_runs(
+    recipe: Recipe,
+    trials: Iterable[tuple[ArmSpace, Trial]],
+    corpus: Step,
+    facts: CorpusFacts,
+    *,
+    allow_code: bool = False,
+) -> tuple[dict[tuple[str, Trial], Run], tuple[Step, ...]]:
+    """The steps of some trials: (arm name, trial) -> run, and all steps in the order of priority, each once.
+
+    Trials of an arm that the corpus cannot serve are left out.
+    """
+    by_seed: dict[int, dict[str, tuple[ArmSpace, Trial]]] = {}
+    for space, trial in trials:
+        by_seed.setdefault(trial.seed, {})[space.label(trial.point)] = (space, trial)
+    runs: dict[tuple[str, Trial], Run] = {}
+    steps: dict[str, Step] = {}
+    for seed, labelled in by_seed.items():
+        arms = {label: space.overrides_at(trial.point) for label, (space, trial) in labelled.items()}
+        one_seed = recipe.model_copy(update={"arms": arms, "seeds": [seed]})
+        experiment = build_experiment(one_seed, corpus, facts, allow_code=allow_code)
+        for run in experiment.runs:
+            space, trial = labelled[run.arm.name]
+            runs[space.arm.name, trial] = run
+        for step in experiment.steps:
+            steps.setdefault(f"{step.kind}/{step.fingerprint}", step)
+    shared = [step for step in steps.values() if step.kind not in ("train", "evaluate")]
+    return runs, (*shared, *(step for step in steps.values() if step.kind in ("train", "evaluate")))
+
+
+def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmSpace:
+    axes, start = [], {}
+    for name, axis in config.axes.items():
+        own = _value(arm.recipe, name)
+        does_apply = arm.name in axis.arms if axis.arms is not None else name != _FRACTION or bool(own)
+        if not does_apply:
+            continue
+        axes.append(build_axis(name, axis.values, axis.lower, axis.upper))
+        begin = config.start.get(name, own)
+        if begin is None:
+            raise RecipeError(
+                f"where does the walk begin on {name}?", where=f"search.start.{name}", remedy="give a value"
+            )
+        start[name] = float(begin)
+    if not axes:
+        raise RecipeError(f"no axis applies to the arm {arm.name!r}", where="search.axes", remedy="see search.arms")
+    grid = Grid(tuple(axes))
+    return ArmSpace(arm, grid, grid.nearest(start), overrides, config.compute_matched_epochs)
+
+
+def _value(recipe: Recipe, dotted: str) -> float | None:
+    """The recipe's value of a dotted key; `RecipeError` when there is no such field or it holds no number."""
+    value: Any = recipe
+    for key in dotted.split("."):
+        if key not in type(value).model_fields:
+            known = ", ".join(type(value).model_fields)
+            raise RecipeError(f"no field {key!r}", where=f"search.axes.{dotted}", remedy=f"fields: {known}")
+        value = getattr(value, key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise RecipeError("only numbers are searched", where=f"search.axes.{dotted}", remedy="make it an arm instead")
+    return float(value)
