@@ -1,10 +1,19 @@
-"""`megadocs generate run`: write the generations that the ledger lacks."""
+"""`megadocs generate run | status | retry | export | audit`: synthetic text, apart from training."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from megadocs.cli.arguments import AsJson, Jobs, Overrides, RecipePath, WorkspaceDir
+from megadocs.cli.arguments import AsJson, Jobs, Overrides, RecipePath, WorkspaceDir, default_workspace
+from megadocs.cli.console import count, print_json, progress_text, say
+
+if TYPE_CHECKING:
+    from megadocs.recipe import Recipe
+    from megadocs.store.artifact import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -16,18 +25,123 @@ def register(app: typer.Typer) -> None:
     def _group() -> None:
         """Write and inspect synthetic text."""
 
-    @generate.command()
-    def run(
-        recipe: RecipePath,
-        overrides: Overrides = None,
-        workspace: WorkspaceDir = None,
-        jobs: Jobs = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Write the generations of RECIPE that are missing from the workspace's ledger.
+    for command in (run, status, retry, export, audit):
+        generate.command()(command)
 
-        megadocs generate run recipes/quickstart.yaml --workspace runs/quickstart
-        """
-        from megadocs.cli.outcome import run_and_print
 
-        run_and_print(recipe, overrides, workspace, stage="generate", jobs=jobs, as_json=as_json)
+def run(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    workspace: WorkspaceDir = None,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the generations of RECIPE that are missing from the workspace's ledger.
+
+    megadocs generate run recipes/quickstart.yaml --workspace runs/quickstart
+    """
+    from megadocs.cli.outcome import run_and_print
+
+    run_and_print(recipe, overrides, workspace, stage="generate", jobs=jobs, as_json=as_json)
+
+
+def status(
+    recipe: RecipePath, overrides: Overrides = None, workspace: WorkspaceDir = None, as_json: AsJson = False
+) -> None:
+    """Print the books of every task: requested = ok + rejected + failed + skipped + pending.
+
+    megadocs generate status recipes/quickstart.yaml --workspace runs/quickstart
+    """
+    from megadocs.pipeline.generation import iter_books
+
+    books = list(iter_books(*_open(recipe, overrides, workspace)))
+    if as_json:
+        print_json([asdict(entry) for entry in books])
+        return
+    for entry in books:
+        flags = ", ".join(f"{name} {number}" for name, number in entry.flags.items())
+        typer.echo(
+            f"{entry.task}: {entry.requested} requested = {entry.ok} ok + {entry.rejected} rejected + "
+            f"{entry.failed} failed + {entry.skipped} skipped + {entry.pending} pending; "
+            f"{count(entry.new_tokens)} new tokens" + (f"; flags: {flags}" if flags else "")
+        )
+
+
+def retry(
+    recipe: RecipePath, overrides: Overrides = None, workspace: WorkspaceDir = None, as_json: AsJson = False
+) -> None:
+    """Try failed generations again; what was built without them moves to superseded/ and is made anew by the next run.
+
+    megadocs generate retry recipes/quickstart.yaml --workspace runs/quickstart
+    """
+    from megadocs.generate import GenerationProgress
+    from megadocs.pipeline.generation import retry_failed
+    from megadocs.pipeline.runner import Interrupt
+
+    def show(progress: GenerationProgress) -> None:
+        say(progress_text({"done": progress.done, "total": progress.requested, "unit": "generations"}))
+
+    with Interrupt() as interrupt:
+        books = retry_failed(*_open(recipe, overrides, workspace), show, lambda: interrupt.count > 0)
+    if as_json:
+        print_json({task: entry.to_json() for task, entry in books.items()})
+    for task, entry in books.items():
+        say(f"{task}: {entry.ok} ok, {entry.failed} failed, {entry.pending} pending")
+    if not books:
+        say("no generation has failed")
+    if interrupt.count:
+        raise typer.Exit(128 + interrupt.signal)
+    if any(entry.failed for entry in books.values()):
+        raise typer.Exit(3)
+
+
+def export(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    workspace: WorkspaceDir = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Directory; default <workspace>/export.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write every task's generations as Parquet, with their provenance.
+
+    megadocs generate export recipes/quickstart.yaml --workspace runs/quickstart --output texts/
+    """
+    from megadocs.pipeline.generation import export_all
+
+    loaded, opened = _open(recipe, overrides, workspace)
+    directory = output or opened.root / "export"
+    counts = export_all(loaded, opened, directory)
+    if as_json:
+        print_json(counts)
+    for task, entry in counts.items():
+        say(f"{directory / f'{task}.parquet'}: {entry['exported']} of {entry['requested']} generations")
+
+
+def audit(
+    recipe: RecipePath, overrides: Overrides = None, workspace: WorkspaceDir = None, as_json: AsJson = False
+) -> None:
+    """Look for held-out text in the synthetic text, copies of the source, loops, changes of language.
+
+    megadocs generate audit recipes/quickstart.yaml --workspace runs/quickstart
+    """
+    from megadocs.pipeline.generation import audit_all
+
+    loaded, opened = _open(recipe, overrides, workspace)
+    found = audit_all(loaded, opened)
+    if as_json:
+        print_json(found)
+        return
+    for name, overlap in found["overlap"].items():
+        typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in overlap.items()))
+    for task, facts in found["tasks"].items():
+        typer.echo(f"{task}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if key != "openings"))
+    say(f"written to {opened.root / 'audit.json'}")
+
+
+def _open(recipe: Path, overrides: list[str] | None, workspace: Path | None) -> tuple[Recipe, Workspace]:
+    from megadocs.recipe import load_recipe
+    from megadocs.store.artifact import Workspace
+
+    return load_recipe(recipe, overrides or ()), Workspace(workspace or default_workspace(recipe))

@@ -69,7 +69,7 @@ def run_steps(
         listener: called whenever a step's state or progress changes.
     """
     states = {step.fingerprint: StepState(step) for step in steps}
-    with _Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         while True:
             _settle(states, workspace, listener, has_stopped=interrupt.count > 0)
             running = [state for state in states.values() if state.status == "running"]
@@ -161,7 +161,7 @@ def _change(state: StepState, status: Status, listener: Listener) -> None:
     listener(state)
 
 
-class _Interrupt:
+class Interrupt:
     """SIGINT, SIGTERM and SIGHUP: the first asks the running steps to save and stop, the second kills them."""
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ class _Interrupt:
         self.signal = signal.SIGINT
         self._passed_on = 0
 
-    def __enter__(self) -> _Interrupt:
+    def __enter__(self) -> Interrupt:
         self._previous = {number: signal.signal(number, self._count) for number in self._numbers()}
         return self
 

@@ -10,10 +10,10 @@ A *step* is a kind of work, the configuration that decides its result, and the s
 hash of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done
 once, whoever asks for it: another arm, another recipe in the same workspace, another process.
 
-What does not change a result (threads, concurrency, check-pointing) is in `settings` and outside the fingerprint. Neither
-are values that a recipe leaves at their defaults part of it, so that a new field of the recipe leaves finished work
-valid; whoever changes a default raises the step's version. An arm's steps name only the rows that the arm uses, so that
-more generations leave finished runs valid.
+What does not change a result (threads, concurrency, check-pointing) is in `settings` and outside the fingerprint.
+Values that a recipe leaves at their defaults are outside too, so that a new field of the recipe leaves finished work
+valid; whoever changes a default raises the step's version. An arm's steps name only the rows that the arm uses, so
+that more generations leave finished runs valid.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STEP_VERSIONS: Mapping[str, int] = {
     "rows": 1,
     "train": 1,
     "evaluate": 1,
-    "report": 1,
+    "report": 2,
 }
 
 #: Rows of this kind are built from this generation task.

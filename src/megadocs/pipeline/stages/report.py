@@ -11,6 +11,7 @@ import yaml
 from megadocs.analysis import RunFacts, RunScores, analyze_experiment, dump_results, scores_of_run
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.errors import AnalysisError
+from megadocs.generate.audit import audit_generations, write_audit
 from megadocs.pipeline.stages import StageContext
 from megadocs.recipe import AnalysisConfig
 from megadocs.report import (
@@ -54,12 +55,14 @@ def run(context: StageContext) -> None:
     }
     write_bytes_atomic(context.build.path / "results.json", dump_results(results))
     generations = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("generate ")]
+    audit = _audit(corpus, generations)
+    write_audit(audit, context.build.path / "audit.json")
     inputs = ReportInputs(
         results=results,
         description=config["recipe"]["description"],
         curves=[run.curve() for run in runs],
         samples=_samples(corpus, generations),
-        corpus=_corpus_counts(context.inputs["corpus"]),
+        corpus=_corpus_counts(context.inputs["corpus"]) | _leak_facts(audit),
         streams=[account for run in _one_seed(runs) for account in run.streams()],
         generations=[_generation_account(artifact) for artifact in generations],
         steps=[_step_record(role, artifact) for role, artifact in sorted(context.inputs.items())],
@@ -209,6 +212,26 @@ def _corpus_counts(corpus: Artifact) -> dict[str, Any]:
     if report.get("warning"):
         counts["warning"] = report["warning"]
     return counts
+
+
+def _audit(corpus: SplitCorpus, generations: list[Artifact]) -> dict[str, Any]:
+    """The audit of the largest set of generations of each task."""
+    largest: dict[str, Artifact] = {}
+    for artifact in sorted(generations, key=lambda artifact: artifact.record["config"]["num_generations"]):
+        largest[artifact.record["config"]["task"]] = artifact
+    files = {task: artifact.path / "generations.parquet" for task, artifact in largest.items()}
+    return audit_generations(files, corpus.train, {"validation": corpus.validation, "test": corpus.test})
+
+
+def _leak_facts(audit: Mapping[str, Any]) -> dict[str, str]:
+    """Held-out 13-grams that stand in training text: in real documents, and in synthetic text alone."""
+    facts = {}
+    for name, overlap in audit["overlap"].items():
+        share = overlap["ngram_share"]
+        facts[f"{name} {audit['ngram']}-grams in real, in synthetic text only"] = (
+            f"{share['real']:.2%}, {share['synthetic_only']:.2%}"
+        )
+    return facts
 
 
 def _generation_account(artifact: Artifact) -> GenerationAccount:

@@ -1,0 +1,157 @@
+"""The generations of a recipe, outside a run: their books, export, audit, and another try for those that failed.
+
+Nothing here needs a published artifact but the corpus: the ledger is read directly. `retry` is the one that writes. The
+artifacts that were built on the incomplete text are then moved to `<workspace>/superseded/`, so that the next run makes
+them anew; nothing is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megadocs.corpus import SplitCorpus, iter_documents, read_corpus, split_documents
+from megadocs.errors import RecipeError
+from megadocs.generate import (
+    Accounting,
+    GenerationProgress,
+    export_generations,
+    load_index,
+    plan_requests,
+    run_generation,
+)
+from megadocs.generate.audit import audit_generations
+from megadocs.generate.plan import Task
+from megadocs.generate.records import FLAG_BITS, STATUS_CODES
+from megadocs.pipeline.experiment import open_experiment
+from megadocs.pipeline.runner import find_artifact
+from megadocs.recipe import Recipe
+from megadocs.store.artifact import RECORD, Artifact, Workspace
+from megadocs.store.files import write_json_atomic
+
+_TASKS: tuple[Task, ...] = ("rephrase", "thought")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBooks:
+    """What the ledger holds of one task: requested = ok + rejected + failed + skipped + pending."""
+
+    task: str
+    requested: int
+    ok: int
+    rejected: int
+    failed: int
+    skipped: int
+    pending: int
+    new_tokens: int
+    flags: dict[str, int]
+
+
+def tasks_of(recipe: Recipe) -> tuple[Task, ...]:
+    """The tasks that the recipe generates; `RecipeError` when it generates none."""
+    tasks = tuple(task for task in _TASKS if getattr(recipe.generate, task) is not None)
+    if not tasks:
+        raise RecipeError("the recipe generates nothing", where="generate", remedy="add generate.rephrase or .thought")
+    return tasks
+
+
+def open_corpus(recipe: Recipe, workspace: Workspace) -> SplitCorpus:
+    """The published corpus, or the same made afresh in memory."""
+    _, step = open_experiment(recipe, workspace)
+    artifact = find_artifact(step, workspace)
+    if artifact is not None:
+        return read_corpus(artifact.path)
+    return split_documents(iter_documents(recipe.corpus), recipe.corpus)
+
+
+def iter_books(recipe: Recipe, workspace: Workspace) -> Iterator[TaskBooks]:
+    """The books of each task, from the ledger as it is now."""
+    documents = open_corpus(recipe, workspace).train_multiple(1)
+    for task in tasks_of(recipe):
+        requests = plan_requests(recipe.generate, task, documents)
+        index = load_index(workspace.root / "ledger" / task)
+        found = index.find([request.identity for request in requests])
+        head = index.head[found[found >= 0]]
+        by_status = {name: int((head["status"] == code).sum()) for name, code in STATUS_CODES.items()}
+        flags = {name: int(((head["flags"] >> bit) & 1).sum()) for name, bit in FLAG_BITS.items()}
+        yield TaskBooks(
+            task=task,
+            requested=len(requests),
+            pending=int((found < 0).sum()),
+            new_tokens=int(head["new"].sum()),
+            flags={name: count for name, count in flags.items() if count},
+            **by_status,
+        )
+
+
+def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[str, dict[str, Any]]:
+    """Write `<task>.parquet` of every task into a directory; the counts of each."""
+    documents = open_corpus(recipe, workspace).train_multiple(1)
+    directory.mkdir(parents=True, exist_ok=True)
+    return {
+        task: export_generations(
+            plan_requests(recipe.generate, task, documents),
+            workspace.root / "ledger" / task,
+            directory / f"{task}.parquet",
+        )
+        for task in tasks_of(recipe)
+    }
+
+
+def audit_all(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    """Audit what the ledger holds: leaks of held-out text, copies, siblings, languages. Writes `audit.json`."""
+    corpus = open_corpus(recipe, workspace)
+    directory = workspace.root / "export"
+    export_all(recipe, workspace, directory)
+    audit = audit_generations(
+        {task: directory / f"{task}.parquet" for task in tasks_of(recipe)},
+        corpus.train,
+        {"validation": corpus.validation, "test": corpus.test},
+    )
+    write_json_atomic(workspace.root / "audit.json", audit)
+    return audit
+
+
+def retry_failed(
+    recipe: Recipe,
+    workspace: Workspace,
+    report: Callable[[GenerationProgress], None],
+    should_stop: Callable[[], bool],
+) -> dict[str, Accounting]:
+    """Try the failed generations again with fresh seeds; set aside what was built without them.
+
+    Returns:
+        Books of each task that had failures.
+    """
+    documents = open_corpus(recipe, workspace).train_multiple(1)
+    books: dict[str, Accounting] = {}
+    for task in (entry.task for entry in iter_books(recipe, workspace) if entry.failed):
+        books[task] = run_generation(
+            recipe.generate,
+            task,  # type: ignore[arg-type]
+            documents,
+            workspace.root / "ledger" / task,
+            report,
+            should_stop,
+            redo=frozenset({"failed"}),
+        )
+    if books:
+        for artifact in workspace.artifacts("generate"):
+            if artifact.record["config"]["task"] in books and artifact.summary["accounting"]["failed"]:
+                _set_aside(artifact, workspace)
+    return books
+
+
+def _set_aside(artifact: Artifact, workspace: Workspace) -> None:
+    """Move an artifact and everything built on it to `superseded/`."""
+    for other in workspace.artifacts():
+        if artifact.fingerprint in other.record["inputs"].values():
+            _set_aside(other, workspace)
+    if not (artifact.path / RECORD).is_file():  # moved already, by way of another of its users
+        return
+    target = workspace.root / "superseded" / artifact.step
+    target.mkdir(parents=True, exist_ok=True)
+    number = sum(1 for _ in target.glob(f"{artifact.fingerprint}-*"))
+    artifact.path.rename(target / f"{artifact.fingerprint}-{number}")

@@ -1,0 +1,100 @@
+"""Steps of a recipe: pairing, sharing, what a fingerprint sees and what it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from megadocs.errors import RecipeError
+from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
+from megadocs.recipe import load_recipe
+from pipeline.corpora import write_recipe
+
+FACTS = CorpusFacts(num_train_1x=12, max_multiple=2)
+
+
+@pytest.fixture
+def experiment(tmp_path, split_tokenizer):
+    path = write_recipe(tmp_path / "toy.yaml", tmp_path / "texts", split_tokenizer)
+
+    def build(*overrides, digest="d0"):
+        recipe = load_recipe(path, overrides)
+        return build_experiment(recipe, corpus_step(recipe, digest), FACTS)
+
+    return build
+
+
+def trains(experiment):
+    return {(run.arm.name, run.seed): run.train.fingerprint for run in experiment.runs}
+
+
+def test_every_step_once_inputs_before_users(experiment):
+    steps = experiment().steps
+    places = {step.fingerprint: place for place, step in enumerate(steps)}
+    assert len(places) == len(steps)
+    for step in steps:
+        assert all(places[needed.fingerprint] < places[step.fingerprint] for needed in step.inputs.values())
+    assert sorted(step.name for step in steps if step.kind == "generate") == [
+        "generate rephrase G=2",
+        "generate thought G=2",
+    ]
+
+
+def test_arms_that_the_corpus_cannot_serve_are_left_out(experiment):
+    built = experiment()
+    assert built.left_out == {"real_4x": "needs 48 training documents, the corpus has 24"}
+    assert len(built.runs) == 5 * 2
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.log_every_steps=3",
+        "train.checkpoint_minutes=3",
+        "generate.engine.concurrency=2",
+        "generate.limits.max_requests=5",
+        "analysis.num_bootstrap=500",
+        "seeds=[0, 1, 2]",
+        "train.beta1=0.9",
+    ],
+)
+def test_how_the_work_is_done_does_not_change_what_it_is(experiment, override):
+    assert trains(experiment()).items() <= trains(experiment(override)).items()
+
+
+def test_more_generations_leave_the_runs_of_fewer(experiment):
+    fixed = "arms.simple.stream.num_generations=2"
+    before, after = trains(experiment()), trains(experiment("generate.rephrase.num_generations=8", fixed))
+    assert before["simple", 0] == after["simple", 0]
+    assert before["real_only", 0] == after["real_only", 0]
+    assert before["stitched", 0] != after["stitched", 0]
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("train.weight_decay=0.1", {"real_only", "real_2x", "simple", "stitched", "latent_thoughts"}),
+        ("generate.temperature=0.7", {"simple", "stitched", "latent_thoughts"}),
+        ("generate.rephrase.max_new_tokens=61", {"simple", "stitched"}),
+        ("generate.gates.echo=reject", {"simple", "stitched", "latent_thoughts"}),
+        ("tokenizer.vocab_size=301", {"real_only", "real_2x", "simple", "stitched", "latent_thoughts"}),
+    ],
+)
+def test_a_change_reaches_the_runs_it_concerns_and_no_other(experiment, override, changed):
+    before, after = trains(experiment()), trains(experiment(override))
+    assert {arm for arm, seed in before if before[arm, seed] != after[arm, seed]} == changed
+
+
+def test_the_source_content_enters(experiment):
+    assert not set(trains(experiment()).values()) & set(trains(experiment(digest="d1")).values())
+
+
+def test_equal_arms_share_their_run(experiment):
+    built = experiment("arms.twin={stream.ordering: simple, mixture.synthetic_fraction: 0.75}")
+    fingerprints = trains(built)
+    assert fingerprints["twin", 0] == fingerprints["simple", 0]
+    assert len(built.of_kind("train")) == 10
+
+
+def test_a_stream_may_not_ask_for_more_than_is_generated(experiment):
+    with pytest.raises(RecipeError, match="5 generations asked for, 2 are generated"):
+        experiment("arms.simple.stream.num_generations=5")
