@@ -4,7 +4,9 @@
 
 Two designs: real-only runs at 4 sizes x 3 seeds and at 6 sizes x 5 seeds, sizes doubling from 0.2097 (billion tokens),
 law L = 1.926 + 1.137 / x**0.23, standard deviation between seeds 0.005, and an arm at 0.2097 whose true multiplier is
-1.5. Prints, per method and design, the share of intervals that hold the truth (with its standard error), the median
+1.5. A third part simulates whole experiments (6 arms, 2 or 3 seeds, 300 documents) and counts how often the interval of
+a paired difference and of an interpolated multiplier holds the truth, and how often equal arms are called separated.
+Prints, per method and design, the share of intervals that hold the truth (with its standard error), the median
 width, and how often the asymptote is "not identified". `--bootstrap 0` leaves the parametric bootstrap out.
 """
 
@@ -21,8 +23,10 @@ from typing import Any
 import numpy as np
 import scipy
 
+from megadocs.analysis import RunFacts, RunScores, analyze_experiment
 from megadocs.analysis.law_intervals import fit_multiple, law_intervals
 from megadocs.analysis.power_law import EXPONENTS, PowerLaw, fit_power_law
+from megadocs.recipe import AnalysisConfig
 
 TRUE = PowerLaw(coefficient=1.137, exponent=0.23, asymptote=1.926)
 BASE = 0.2097
@@ -115,12 +119,53 @@ def summarise(rows: list[dict]) -> dict[str, dict[str, float]]:
     return table
 
 
+def run_experiments(num_seeds: int, num_experiments: int) -> dict[str, Any]:
+    """Whole experiments: coverage of differences and multipliers, and false verdicts between two equal arms."""
+    rng = np.random.default_rng([7, num_seeds])
+    truth = {"real_only": 6.44, "real_2x": 5.88, "real_4x": 5.06, "simple": 5.63, "stitched": 5.63, "latent": 6.01}
+    real = {"real_only": 1, "real_2x": 2, "real_4x": 4}
+    hits: dict[str, list[bool]] = {"difference": [], "multiple": [], "equal arms separated": []}
+    config = AnalysisConfig(num_bootstrap=500)
+    for _ in range(num_experiments):
+        scores, facts = simulate_experiment(rng, truth, real, num_seeds)
+        block = analyze_experiment(scores, facts, config)["sets"][0]
+        for row in block["differences"]:
+            gap = truth[row["arm"]] - truth["real_only"]
+            hits["difference"].append(row["interval"][0] <= gap <= row["interval"][1])
+        for row in block["data_efficiency"]:
+            multiple = np.exp(np.interp(-truth[row["arm"]], [-6.44, -5.88, -5.06], np.log([1, 2, 4])))
+            hits["multiple"].append(row["lower"]["value"] <= multiple <= row["upper"]["value"])
+        pair = next(row for row in block["pairs"] if {row["arm"], row["reference"]} == {"simple", "stitched"})
+        hits["equal arms separated"].append(pair["verdict"] == "separated")
+    return {name: float(np.mean(values)) for name, values in hits.items()}
+
+
+def simulate_experiment(
+    rng: np.random.Generator, truth: dict[str, float], real: dict[str, int], num_seeds: int
+) -> tuple[list[RunScores], list[RunFacts]]:
+    """Document difficulty, an arm's own easy and hard documents, seed effects shared by the arms, and run noise."""
+    num_documents, scores, facts = 300, [], []
+    tokens = rng.integers(150, 320, num_documents)
+    ids = tuple(f"d{index:03d}" for index in range(num_documents))
+    hard, shared = rng.normal(0, 0.35, num_documents), rng.normal(0, 0.01, num_seeds)
+    for arm, loss in truth.items():
+        own = rng.normal(0, 0.08, num_documents)
+        for seed in range(num_seeds):
+            noise = rng.normal(0, 0.01) + shared[seed] + rng.normal(0, 0.05, num_documents)
+            nll = (loss + hard + own + noise) * tokens
+            scores.append(RunScores(arm, seed, "test", "windowed", ids, tokens, tokens * 4, nll))
+            synthetic = 0 if arm in real else 30_000
+            facts.append(RunFacts(arm, seed, 55, 13_000 * real.get(arm, 1), synthetic_tokens=synthetic))
+    return scores, facts
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", type=int, default=500)
     parser.add_argument(
         "--bootstrap", type=int, default=400, help="resamples of the parametric bootstrap; 0: leave out"
     )
+    parser.add_argument("--experiments", type=int, default=300, help="simulated experiments; 0: leave out")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     report: dict[str, Any] = {
@@ -145,6 +190,10 @@ def main() -> None:
                     f"  median width {row['median_width']:.4g}"
                 )
         print(f"  asymptote not identified in {found['asymptote not identified']:.1%}")
+    for num_seeds in (2, 3) if arguments.experiments else ():
+        found = run_experiments(num_seeds, arguments.experiments)
+        report["designs"][f"experiment, {num_seeds} seeds"] = found
+        print(f"experiment, {num_seeds} seeds: " + ", ".join(f"{name} {value:.1%}" for name, value in found.items()))
     report["seconds"] = round(time.perf_counter() - started, 1)
     print(f"{report['seconds']} s")
     if arguments.output:
