@@ -40,11 +40,11 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
     if not drops:
         return "There is no finished synthetic arm to compare with the baseline yet"
     shown = sorted(drops, key=lambda row: number_of(row["difference"]))[:_MAX_NAMED]
-    parts = [f"{_signed(row['difference'])} {_span(row['interval'])} with {row['arm']}" for row in shown]
+    parts = [f"{_signed(row['difference'])} nats {_span(row['interval'])} with {row['arm']}" for row in shown]
     reason = block["no_data_efficiency"] or "no multiplier can be read off the real-only curve"
     where = _SETS.get(block["set"], block["set"])
     return (
-        f"Synthetic text changed the {where} loss against {results['baseline']} by {_joined(parts)} nats per token; "
+        f"Synthetic text changed the {where} loss per token against {results['baseline']} by {_joined(parts)}; "
         f"what that is worth in real data is not known ({reason})"
     )
 

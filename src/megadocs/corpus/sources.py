@@ -178,8 +178,8 @@ class FieldCheck:
 def missing_field(key: str, name: str, available: Iterable[str], where: str) -> InputError:
     """The error for a field that does not exist, with the nearest one that does."""
     names = [str(candidate)[:80] for candidate in available]
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4) or names[:1]
-    remedy = f"set {key}={nearest[0]}" if nearest else f"set {key} to a field that exists"
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    remedy = f"set {key}={nearest[0]}" if nearest else f"set {key} to the field that holds it"
     listed = ", ".join(names[:12]) or "none"
     return InputError(f"no field {name!r} (there are: {listed})", where=f"{where} ({key})", remedy=remedy)
 
