@@ -162,6 +162,34 @@ def scale(work: str, num_tokens: int) -> dict[str, Any]:
     }
 
 
+def export(work: str, num_tokens: int) -> dict[str, Any]:
+    """Export a stitched stream of random rows; the SHA-256 of its tokens in order, taken from the store."""
+    import hashlib
+
+    from rows_synthetic import build_store
+
+    from megadocs.rows import export_stream, open_rows
+    from megadocs.streams.orderings import OrderingOptions, stitched
+    from megadocs.streams.selection import Wanted, select_rows
+
+    root = Path(work)
+    store = open_rows([build_store(root / "segments", num_tokens)], root / "segments")
+    table = store.table
+    rows = select_rows(table, Wanted(("rephrase", "real")), table.document_ids).rows
+    order = stitched(table, rows, seed=1, epoch=0, options=OrderingOptions())
+    digest = hashlib.sha256()
+    for row in order.tolist():
+        tokens = store.tokens[table.segment[row]][table.start[row] : table.start[row] + table.num_tokens[row]]
+        digest.update(tokens.astype("<i8").tobytes())
+    with Timer() as timer:
+        export_stream(store, order, root / "out", name="stitched", group_documents=True, formats=["megatron", "memmap"])
+    return {
+        **timer.rates(table.total_tokens),
+        "num_sequences": len(table.document_ids),
+        "sha256": digest.hexdigest(),
+    }
+
+
 def make_store(store: str, num_tokens: int) -> dict[str, Any]:
     """The store of the gather benchmark, and its tokens in stream order for the peer."""
     from rows_synthetic import build_store
@@ -181,7 +209,7 @@ def _forget_pages(root: Path) -> None:
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
-    task.__name__: task for task in (tokenise, bare, bare_fast, order, gather, scale, make_store)
+    task.__name__: task for task in (tokenise, bare, bare_fast, order, gather, scale, export, make_store)
 }
 
 if __name__ == "__main__":
