@@ -33,10 +33,16 @@ from megadocs.errors import AnalysisError
 from megadocs.recipe import AnalysisConfig
 from megadocs.seeding import derive_seed
 
-COVERS = {
-    "loss": "documents: the bootstrap over documents, the measured seeds held fixed",
+COVERS_LOSS = "documents: the bootstrap over documents, the measured seeds held fixed"
+COVERS_BOTH = {
+    "loss": COVERS_LOSS,
     "difference": "documents and seeds: bootstrap variance over documents plus variance over seeds, Student's t",
     "data_efficiency": "documents and seeds: document draws with seed noise on the arm and on the real-only curve",
+}
+COVERS_DOCUMENTS = {
+    "loss": COVERS_LOSS,
+    "difference": "documents only: seed noise was not measured",
+    "data_efficiency": "documents only: seed noise was not measured",
 }
 
 #: Up to this many synthetic arms, every pair is compared; past it, each with the best: n * (n - 1) / 2 tests with their
@@ -101,6 +107,7 @@ def analyze_experiment(
     blocks = [build_block(tables, *key) for key in keys]
     validation = next((b for b in blocks if (b.set_name, b.mode) == ("validation", keys[0][1])), blocks[0])
     setting = _Setting(config, facts, arms, curve, groups, _arm_means(validation))
+    sets = [_analyze_block(block, setting, block is blocks[0]) for block in blocks]
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -110,12 +117,12 @@ def analyze_experiment(
         "bootstrap_seed": config.seed,
         "baseline": config.baseline,
         "headline": {"set": keys[0][0], "mode": keys[0][1]},
-        "covers": COVERS,
+        "covers": COVERS_DOCUMENTS if sets[0]["seed_sd"] is None else COVERS_BOTH,
         "arms": [_arm_facts(arm, runs) for arm in arms],
         "runs": _run_rows(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)), blocks),
         "missing": _missing(expected, facts, blocks),
         "more_tokens": _more_tokens(arms, runs, config.baseline),
-        "sets": [_analyze_block(block, setting, block is blocks[0]) for block in blocks],
+        "sets": sets,
         "warnings": warnings + _headline_warning(keys[0], headline),
     }
     plain: dict[str, Any] = json_form(results)

@@ -130,7 +130,8 @@ def paired_difference(
     left, right = [first[seed] for seed in seeds], [second[seed] for seed in seeds]
     per_seed = table.losses[left] - table.losses[right]
     draws = (table.draws[:, left] - table.draws[:, right]).mean(axis=1)
-    mean, document_sd = float(per_seed.mean()), float(np.std(draws, ddof=1))
+    few_units = math.sqrt(table.num_units / max(table.num_units - 1, 1))  # a bootstrap of U units is too narrow by this
+    mean, document_sd = float(per_seed.mean()), float(np.std(draws, ddof=1)) * few_units
     common = (arm, reference, seeds, tuple(float(value) for value in per_seed), mean)
     if not math.isfinite(mean):
         return Difference(
