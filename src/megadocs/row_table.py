@@ -7,7 +7,7 @@ lie. Orderings see these columns and nothing else; they open no file. Shapes: N 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -48,3 +48,16 @@ class RowTable:
     def total_tokens(self) -> int:
         """Tokens of all rows, separators included."""
         return int(self.num_tokens.sum(dtype=np.int64))
+
+    def with_document_column(self, name: str, document_ids: Sequence[str], values: npt.NDArray[np.int64]) -> RowTable:
+        """The same table with a further column that is a property of documents (a similarity rank, say).
+
+        Args:
+            name: of the column in `extra`.
+            document_ids: documents that have a value, in any order.
+            values: int64, one per document; documents without one get one more than the largest.
+        """
+        value_of = dict(zip(document_ids, values.tolist(), strict=True))
+        absent = max(value_of.values(), default=0) + 1
+        by_document = np.array([value_of.get(document, absent) for document in self.document_ids], dtype=np.int64)
+        return replace(self, extra={**self.extra, name: by_document[self.document_index]})

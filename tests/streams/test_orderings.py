@@ -131,3 +131,20 @@ def test_window_order_golden() -> None:
     from megadocs.seeding import derive_seed
 
     assert hash_order(derive_seed(42, "window_order", "real", 0), 8).tolist() == [5, 2, 7, 0, 1, 4, 3, 6]
+
+
+def test_similarity_ranks_of_documents_become_a_column() -> None:
+    from megadocs.text.similarity import similarity_ranks
+
+    texts = {
+        "a": "the senate passed the treaty and the president signed the treaty",
+        "b": "wheat corn and cattle prices fell in the west",
+        "c": "the president signed a treaty that the senate had passed",
+        "d": "cattle and wheat prices rose while corn prices fell",
+    }
+    table, _ = make_table([(name, "real", 0, 4) for name in texts])
+    ranks = similarity_ranks(list(texts), list(texts.values()))
+    words = order(similarity, table.with_document_column("similarity_rank", list(texts), ranks)).split()
+    assert {frozenset(words[:2]), frozenset(words[2:])} == {frozenset("AC"), frozenset("BD")}
+    some = table.with_document_column("similarity_rank", ["d"], np.array([5]))
+    assert order(similarity, some).split()[0] == "D"

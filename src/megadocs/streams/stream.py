@@ -236,6 +236,8 @@ class Stream:
     ) -> None:
         """Copy windows by one slice of a plain array per row they cross: no fancy index, no intermediate copy."""
         tokens, length = self._tokens, self.context_length
+        if tokens and tokens[0].dtype.itemsize == out.dtype.itemsize:
+            out = out.view(tokens[0].dtype)  # same width: a plain copy instead of a conversion
         begins = windows * length
         first = np.searchsorted(layout.ends, begins, side="right")
         left = layout.ends[first] - begins  # tokens of the first row that are still to come
