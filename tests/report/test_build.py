@@ -50,6 +50,11 @@ def page(html: str) -> Page:
     return Page(html)
 
 
+def test_pairs_say_whether_compute_is_matched(html: str) -> None:
+    assert "tokens trained on</th>" in html
+    assert html.count("matched</td>") == 3  # all three synthetic arms of the fixture have the same number of steps
+
+
 def test_same_bytes_when_built_again(html: str) -> None:
     assert build_report(make_inputs()) == html
 

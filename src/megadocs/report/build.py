@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from megadocs.analysis.statement import multiple_text
 from megadocs.report import wording
+from megadocs.report.benchmarks import benchmark_table
 from megadocs.report.figures import (
     MAX_CURVES,
     MAX_ROWS,
@@ -61,7 +62,9 @@ def build_report(inputs: ReportInputs) -> str:
         styles=arm_styles(results),
         efficiency=efficiency_figure(results, headline),
         differences=difference_figure(results, headline),
+        benchmarks=benchmark_table(inputs.benchmarks, [arm["arm"] for arm in results["arms"]]),
         paper=paper_views(results, against_compute=inputs.against_compute),
+        tokens_of={arm["arm"]: arm.get("train_tokens") for arm in results["arms"]},
         setting=_setting_text,
         training=training_figure(results, inputs.curves),
         samples=[_sample_view(sample) for sample in inputs.samples[:_MAX_SAMPLES]],

@@ -134,6 +134,41 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BenchmarkResult:
+    """Accuracy of one run on one benchmark.
+
+    Attributes:
+        arm: the arm.
+        seed: the seed.
+        task: "piqa", "sciq", "arc_easy" ...
+        accuracy: share of items answered right, in [0, 1].
+        num_items: items scored.
+        chance: accuracy of guessing.
+    """
+
+    arm: str
+    seed: int
+    task: str
+    accuracy: float
+    num_items: int
+    chance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCertificate:
+    """What a search of settings may claim.
+
+    Attributes:
+        label: what was searched (an arm, a grid).
+        certificate: `search.Certificate.to_json()`: kind, setting, loss, num_seeds, is_separated, edges, neighbours
+            (axis, value, verdict, loss, margin, margin_error), noise_sd, num_trials, num_failed.
+    """
+
+    label: str
+    certificate: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportInputs:
     """Everything on the page.
 
@@ -145,6 +180,8 @@ class ReportInputs:
         corpus: counts of the corpus step, name -> number or text, printed in this order.
         streams: token accounting per arm and stream.
         generations: accounting per generation task.
+        benchmarks: accuracies per run and task.
+        certificates: one per search.
         steps: artifacts behind the numbers.
         recipe_yaml: the resolved recipe.
         environment: versions and machine, name -> text.
@@ -158,6 +195,8 @@ class ReportInputs:
     corpus: Mapping[str, Any] = field(default_factory=dict)
     streams: Sequence[StreamAccount] = ()
     generations: Sequence[GenerationAccount] = ()
+    benchmarks: Sequence[BenchmarkResult] = ()
+    certificates: Sequence[SearchCertificate] = ()
     steps: Sequence[StepRecord] = ()
     recipe_yaml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
