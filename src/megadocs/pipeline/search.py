@@ -5,8 +5,9 @@
 
 Validation loss (windowed as in training) decides; the test loss is shown only at the settings of a certificate. The
 state of a search is the workspace's published artifacts and nothing else: it begins each time at the start of its walk,
-and what is published costs a look-up. So a killed search goes on where it stopped, two drivers share the work (each artifact has
-its lock), and the trials do not depend on what was interrupted. `search.json` is written for readers after every round.
+and what is published costs a look-up. So a killed search goes on where it stopped, two drivers share the work (each
+artifact has its lock), and the trials do not depend on what was interrupted. `search.json` is written for readers after
+every round.
 """
 
 from __future__ import annotations
@@ -14,18 +15,17 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 
 from megadocs.corpus import source_digest
-from megadocs.errors import DamagedError, InputError, MegadocsError, RecipeError
+from megadocs.errors import DamagedError, InputError, MegadocsError
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
 from megadocs.pipeline.experiment import Show, corpus_facts, no_progress
 from megadocs.pipeline.runner import Outcome, find_artifact, run_steps
 from megadocs.pipeline.search_results import DECIDES, REPORTED, ArmSearch, Ending, SearchOutcome, TrialResult
-from megadocs.pipeline.search_space import ArmSpace, build_spaces, trial_runs
+from megadocs.pipeline.search_space import ArmSpace, TrialSteps, build_spaces, trial_steps
 from megadocs.pipeline.steps import CorpusFacts, Run, Step, corpus_step
 from megadocs.recipe import Recipe
 from megadocs.search import Trial
@@ -106,19 +106,19 @@ class _Driver:
                 wanted = wanted[: max(0, max_runs - sum(len(arm.results) for arm in self._arms))]
                 if not wanted:
                     return self._outcome("max_runs")
-            runs, steps = self._steps_of(wanted, facts)
-            missing = [run for run in runs.values() if not self._is_published(run)]
-            reasons: dict[str, str] = {}
+            pairs = [(arm.space, trial) for arm, trial in wanted]
+            needed = trial_steps(self._recipe, pairs, self._corpus, facts, allow_code=self._allow_code)
+            missing = [run for run in needed.runs.values() if not self._is_published(run)]
+            ended = None
             if missing:
                 if max_hours is not None and time.monotonic() - self._started > max_hours * 3600:
                     return self._outcome("max_hours")
-                ended = self._run_steps(list(steps))
+                ended = self._run_steps(list(needed.steps))
                 if ended.interrupted_by is not None:
-                    self._note(wanted, runs, missing, {}, only_finished=True)
+                    self._note(wanted, needed, ended)
                     return self._outcome("interrupted", ended.interrupted_by)
                 _raise_shared_failure(ended)
-                reasons = {state.step.fingerprint: str((state.error or {}).get("what")) for state in ended.failures}
-            self._note(wanted, runs, missing, reasons)
+            self._note(wanted, needed, ended)
             if missing:
                 self._write("unfinished")  # what a reader finds when this process dies now
 
@@ -140,15 +140,6 @@ class _Driver:
         by_arm = [[(arm, trial) for trial in arm.wanted(self._config.round_size)] for arm in self._arms]
         return [pair for turn in zip_longest(*by_arm) for pair in turn if pair is not None]
 
-    def _steps_of(
-        self, wanted: list[tuple[ArmSearch, Trial]], facts: CorpusFacts
-    ) -> tuple[dict[tuple[str, Trial], Run], tuple[Step, ...]]:
-        pairs = [(arm.space, trial) for arm, trial in wanted]
-        runs, steps = trial_runs(self._recipe, pairs, self._corpus, facts, allow_code=self._allow_code)
-        if len(runs) < len(wanted):
-            raise RecipeError("an axis over real_multiple leaves the corpus", where="search.axes")
-        return runs, steps
-
     def _is_published(self, run: Run) -> bool:
         try:
             return all(find_artifact(step, self._workspace) is not None for step in (run.train, run.evaluate))
@@ -159,24 +150,23 @@ class _Driver:
         with self._show(len(steps)) as listener:
             return run_steps(steps, self._workspace, self._executor, listener)
 
-    def _note(
-        self,
-        wanted: list[tuple[ArmSearch, Trial]],
-        runs: Mapping[tuple[str, Trial], Run],
-        missing: list[Run],
-        reasons: Mapping[str, str],
-        *,
-        only_finished: bool = False,
-    ) -> None:
-        """Take in the results of a round."""
+    def _note(self, wanted: list[tuple[ArmSearch, Trial]], needed: TrialSteps, ended: Outcome | None) -> None:
+        """Take in a round's results; of an interrupted round what it finished. `ended` is None when nothing ran."""
+        states = {state.step.fingerprint: state for state in ended.states} if ended else {}
         for arm, trial in wanted:
-            run = runs[arm.space.arm.name, trial]
-            if self._is_published(run):
-                arm.results[trial] = self._result(arm.space, trial, run, is_new=run in missing)
-            elif not only_finished:
-                why = reasons.get(run.train.fingerprint) or reasons.get(run.evaluate.fingerprint) or "not finished"
-                setting = arm.space.grid.setting(trial.point)
-                arm.results[trial] = TrialResult(trial.seed, setting, run.train.fingerprint, None, error=why)
+            key = (arm.space.arm.name, trial)
+            run = needed.runs.get(key)
+            if run is not None and self._is_published(run):
+                state = states.get(run.train.fingerprint)
+                is_new = state is not None and state.status == "done"
+                arm.results[trial] = self._result(arm.space, trial, run, is_new=is_new)
+            elif ended is None or ended.interrupted_by is None:
+                failed = [states[step.fingerprint].error for step in (run.train, run.evaluate)] if run else []
+                why = next(
+                    (str(error["what"]) for error in failed if error), needed.impossible.get(key, "not finished")
+                )
+                setting, fingerprint = arm.space.grid.setting(trial.point), run.train.fingerprint if run else None
+                arm.results[trial] = TrialResult(trial.seed, setting, fingerprint, None, error=why)
 
     def _result(self, space: ArmSpace, trial: Trial, run: Run, *, is_new: bool) -> TrialResult:
         train, evaluate = find_artifact(run.train, self._workspace), find_artifact(run.evaluate, self._workspace)

@@ -1,22 +1,24 @@
 """What a search will cost before it starts: runs, tokens, FLOPs and hours, at best and at worst.
 
-At best the start is the optimum: its neighbours are tried once, and few runs repeated. At worst the search takes all the
-runs that it may (`max_runs`, else every setting with every seed), each as dear as the dearest corner of the grid. What is
-finished in the workspace costs nothing. Times come from `plan.py`: the workspace's own rates where it has any.
+At best the start is the optimum: its neighbours are tried once, and few runs repeated. At worst the search takes all
+the runs that it may (`max_runs`, else every setting with every seed), each as dear as the grid's dearest corner. What
+is finished in the workspace costs nothing. Times come from `plan.py`: the workspace's own rates where it has any.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from megadocs.pipeline.plan import Plan, build_plan, flops_per_token
-from megadocs.pipeline.search_space import ArmSpace, build_spaces
+from megadocs.pipeline.search_space import ArmSpace, build_spaces, trial_steps
+from megadocs.pipeline.steps import CorpusFacts, corpus_step
 from megadocs.recipe import Recipe, build_arms
-from megadocs.search import Grid, Point, cheapest_points, count_bounds
+from megadocs.search import Grid, Point, Trial, cheapest_points, count_bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def price_search(
     arms: dict[str, dict[str, Any]] = {}
     for space in spaces:
         for point in dict.fromkeys([*cheapest_points(space.grid, space.start), *_corners(space.grid)]):
-            arms[space.label(point)] = space.overrides_at(point)
+            if _is_possible(recipe, space, point):
+                arms[space.label(point)] = space.overrides_at(point)
     priced = recipe.model_copy(update={"arms": arms, "seeds": recipe.seeds[:1]})
     plan = build_plan(priced, root, num_slots)
     costs = _costs(priced, plan)
@@ -79,6 +82,13 @@ def price_search(
         shared_seconds=shared,
         num_slots=plan.num_slots,
     )
+
+
+def _is_possible(recipe: Recipe, space: ArmSpace, point: Point) -> bool:
+    """Whether a run can have this setting, on a corpus that is large enough."""
+    trial = Trial(point, recipe.seeds[0])
+    corpus, facts = corpus_step(recipe, "any"), CorpusFacts(num_train_1x=1, max_multiple=sys.maxsize)
+    return bool(trial_steps(recipe, [(space, trial)], corpus, facts, allow_code=True).runs)
 
 
 def _costs(recipe: Recipe, plan: Plan) -> dict[str, Cost]:

@@ -32,12 +32,13 @@ class TrialResult:
         setting: dotted key -> value.
         loss: on validation, nats per token; None: it failed, see `error`.
         test_loss: on the reported set; shown only at the settings of a certificate.
+        fingerprint: of the train step; None: the setting cannot be trained at all.
         is_new: trained by this call, not found in the workspace.
     """
 
     seed: int
     setting: Mapping[str, float]
-    fingerprint: str
+    fingerprint: str | None
     loss: float | None
     test_loss: float | None = None
     num_tokens: int = 0

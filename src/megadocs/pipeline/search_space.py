@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from megadocs.errors import RecipeError
+from megadocs.errors import RecipeError, UsageError
 from megadocs.pipeline.steps import CorpusFacts, Run, Step, build_experiment
 from megadocs.recipe import Arm, Recipe, SearchConfig, build_arms
 from megadocs.search import Grid, Point, Trial, build_axis
@@ -82,34 +82,58 @@ def build_spaces(recipe: Recipe) -> list[ArmSpace]:
     return [_space(arm, config, recipe.arms.get(arm.name, {})) for arm in chosen]
 
 
-def trial_runs(
+@dataclass(frozen=True, slots=True)
+class TrialSteps:
+    """What some trials need.
+
+    Attributes:
+        runs: (arm name, trial) -> its steps.
+        impossible: (arm name, trial) -> why there can be no such run.
+        steps: all steps in the order of priority, each once.
+    """
+
+    runs: Mapping[tuple[str, Trial], Run]
+    impossible: Mapping[tuple[str, Trial], str]
+    steps: tuple[Step, ...]
+
+
+def trial_steps(
     recipe: Recipe,
     trials: Iterable[tuple[ArmSpace, Trial]],
     corpus: Step,
     facts: CorpusFacts,
     *,
     allow_code: bool = False,
-) -> tuple[dict[tuple[str, Trial], Run], tuple[Step, ...]]:
-    """The steps of some trials: (arm name, trial) -> run, and all steps in the order of priority, each once.
+) -> TrialSteps:
+    """The steps of some trials. A setting that no run can have (3 heads in a width of 16) is its trial's failure.
 
-    Trials of an arm that the corpus cannot serve are left out.
+    Args:
+        recipe: the search's recipe.
+        trials: with the space of their arm.
+        corpus: the corpus step.
+        facts: counts of that corpus.
+        allow_code: load orderings of the form module:attribute.
     """
-    by_seed: dict[int, dict[str, tuple[ArmSpace, Trial]]] = {}
-    for space, trial in trials:
-        by_seed.setdefault(trial.seed, {})[space.label(trial.point)] = (space, trial)
     runs: dict[tuple[str, Trial], Run] = {}
+    impossible: dict[tuple[str, Trial], str] = {}
     steps: dict[str, Step] = {}
-    for seed, labelled in by_seed.items():
-        arms = {label: space.overrides_at(trial.point) for label, (space, trial) in labelled.items()}
-        one_seed = recipe.model_copy(update={"arms": arms, "seeds": [seed]})
-        experiment = build_experiment(one_seed, corpus, facts, allow_code=allow_code)
-        for run in experiment.runs:
-            space, trial = labelled[run.arm.name]
-            runs[space.arm.name, trial] = run
+    for space, trial in trials:
+        arms = {space.label(trial.point): space.overrides_at(trial.point)}
+        alone = recipe.model_copy(update={"arms": arms, "seeds": [trial.seed]})
+        try:
+            experiment = build_experiment(alone, corpus, facts, allow_code=allow_code)
+        except UsageError as error:
+            impossible[space.arm.name, trial] = str(error.what)
+            continue
+        if not experiment.runs:
+            impossible[space.arm.name, trial] = next(iter(experiment.left_out.values()))
+            continue
+        runs[space.arm.name, trial] = experiment.runs[0]
         for step in experiment.steps:
             steps.setdefault(f"{step.kind}/{step.fingerprint}", step)
     shared = [step for step in steps.values() if step.kind not in ("train", "evaluate")]
-    return runs, (*shared, *(step for step in steps.values() if step.kind in ("train", "evaluate")))
+    own = [step for step in steps.values() if step.kind in ("train", "evaluate")]
+    return TrialSteps(runs, impossible, (*shared, *own))
 
 
 def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmSpace:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import DamagedError, StoreError
+from megadocs.errors import DamagedError, LockedError, StoreError
 from megadocs.store.files import file_sha256, fsync_directory, fsync_file, read_json, store_error, write_json_atomic
 from megadocs.store.lock import hold_lock
 
@@ -157,14 +157,15 @@ class Workspace:
             wait_seconds: how long to wait for another process that builds the same artifact.
 
         Raises:
-            LockedError: another process is building it.
+            LockedError: another process is building it, or has published it since the caller looked.
             StoreError: the result could not be written; nothing was published.
         """
         final, partial = self.directory(step, fingerprint), self.partial(step, fingerprint)
         lock = self.root / "locks" / f"{step}-{fingerprint}.lock"
         with hold_lock(lock, purpose=f"{step} {fingerprint}", wait_seconds=wait_seconds):
             if (final / RECORD).is_file():
-                raise StoreError("the artifact was published in the meantime", where=str(final), remedy="use it")
+                # Between the caller's look and our lock: for the runner the same as being locked, it looks again.
+                raise LockedError("another process has just published it", where=str(final), remedy="use it")
             started = time.time()
             try:
                 if partial.exists() and not resumable:

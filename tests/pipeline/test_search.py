@@ -1,0 +1,259 @@
+"""`megadocs search` as a user runs it: certificate, reuse, a kill, failures, budgets, two drivers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from megadocs.errors import RecipeError
+from megadocs.pipeline.search_price import price_search
+from megadocs.pipeline.search_space import build_spaces, trial_steps
+from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
+from megadocs.recipe import load_recipe
+from megadocs.search import Trial
+from pipeline.corpora import write_texts
+
+TOY = {
+    "name": "toy_search",
+    "corpus": {"split": "auto"},
+    "tokenizer": {"kind": "train", "vocab_size": 300},
+    "model": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
+    "train": {"context_length": 64, "batch_size": 4, "real_epochs": 2, "weight_decay": 0.4},
+    "mixture": {"block_windows": 16},
+    "arms": {"real_only": {}},
+    "seeds": [0, 1],
+    "search": {"axes": {"train.real_epochs": {"values": [1, 2, 4]}, "train.learning_rate": {"values": [0.003, 0.01]}}},
+}
+
+
+def write_toy(directory, **sections):
+    source = directory / "texts"
+    if not source.exists():
+        write_texts(source, 30)
+    path = directory / "toy.yaml"
+    path.write_text(
+        yaml.safe_dump({**TOY, **sections, "corpus": {"source": str(source), "split": "auto"}}, sort_keys=False)
+    )
+    return path
+
+
+def command(recipe, workspace, *options):
+    words = ["search", recipe, "--workspace", workspace, "--jobs", 2, *options]
+    return [sys.executable, "-m", "megadocs", *map(str, words)]
+
+
+def search(recipe, workspace, *options):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(recipe, workspace, *options), capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def records(workspace):
+    return {path.parent.name: path.stat().st_mtime_ns for path in workspace.glob("train/*/record.json")}
+
+
+def without_costs(result):
+    """What must not depend on how often a search was interrupted."""
+    arms = [
+        {
+            "certificate": arm["certificate"],
+            "test": arm["test"],
+            "trials": [t | {"is_new": 0, "seconds": 0} for t in arm["trials"]],
+        }
+        for arm in result["arms"]
+    ]
+    return json.loads(json.dumps(arms))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished search: recipe, workspace, result. Not to be changed."""
+    root = tmp_path_factory.mktemp("search")
+    recipe = write_toy(root)
+    done = search(recipe, root / "ws", "--json")
+    assert done.returncode == 0, done.stderr
+    return recipe, root / "ws", json.loads(done.stdout)
+
+
+def test_a_search_ends_with_a_certificate_and_its_cost(finished):
+    _, workspace, result = finished
+    (arm,) = result["arms"]
+    assert result["ending"] == "finished"
+    assert arm["certificate"]["kind"] in ("interior", "edge")
+    best = min((t for t in arm["trials"] if t["seed"] == 0), key=lambda t: t["loss"])
+    assert arm["cost"]["num_trials"] == arm["cost"]["num_new"] == len(records(workspace)) == len(arm["trials"])
+    centre = [t for t in arm["trials"] if t["setting"] == arm["certificate"]["setting"]]
+    assert {t["seed"] for t in centre} == {0, 1}
+    assert arm["test"]["mean"] == pytest.approx(sum(t["test_loss"] for t in centre) / 2)
+    assert best["loss"] <= centre[0]["loss"]
+    on_disk = json.loads((workspace / "search.json").read_text())
+    assert without_costs(on_disk) == without_costs(result)
+
+
+def test_test_losses_are_shown_at_the_certificate_only(finished):
+    _, _, result = finished
+    (arm,) = result["arms"]
+    certificate = arm["certificate"]
+    for trial in arm["trials"]:
+        distance = sum(trial["setting"][name] != value for name, value in certificate["setting"].items())
+        if distance > 1:
+            assert "test_loss" not in trial
+
+
+def test_a_second_search_trains_nothing(finished):
+    recipe, workspace, result = finished
+    before = records(workspace)
+    again = search(recipe, workspace, "--json")
+    assert again.returncode == 0
+    second = json.loads(again.stdout)
+    assert records(workspace) == before
+    assert second["arms"][0]["cost"]["num_new"] == 0
+    assert without_costs(second) == without_costs(result)
+    assert "at best  0 new runs" in again.stderr
+
+
+def test_a_plain_run_reuses_what_the_search_trained(finished):
+    recipe, _, _ = finished
+    loaded = load_recipe(recipe)
+    corpus = corpus_step(loaded, "digest")
+    (space,) = build_spaces(loaded)
+    trial = Trial(space.start, 1)
+    needed = trial_steps(loaded, [(space, trial)], corpus, CorpusFacts(20, 1))
+    arms = {"by_hand": {"train.real_epochs": 2, "train.learning_rate": 0.003}}
+    by_hand = build_experiment(loaded.model_copy(update={"arms": arms, "seeds": [1]}), corpus, CorpusFacts(20, 1))
+    assert by_hand.runs[0].evaluate.fingerprint == needed.runs["real_only", trial].evaluate.fingerprint
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_and_ends_the_same(finished, tmp_path):
+    recipe, _, result = finished
+    workspace = tmp_path / "ws"
+    process = subprocess.Popen(
+        command(recipe, workspace), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while len(records(workspace)) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = records(workspace)
+    assert 2 <= len(kept) < result["arms"][0]["cost"]["num_trials"]
+    time.sleep(1)  # its workers have noticed and let go of their locks
+    kept = records(workspace)
+    resumed = search(recipe, workspace, "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    assert kept.items() <= records(workspace).items(), "a finished trial was run again"
+    assert without_costs(json.loads(resumed.stdout)) == without_costs(result)
+
+
+@pytest.mark.slow
+def test_a_budget_of_runs_ends_in_good_order_and_shows_no_test_loss(finished, tmp_path):
+    recipe, _, _ = finished
+    stopped = search(recipe, tmp_path / "ws", "--max-runs", 3, "--json")
+    assert stopped.returncode == 0, stopped.stderr
+    partial = json.loads(stopped.stdout)
+    assert (partial["ending"], len(records(tmp_path / "ws"))) == ("max_runs", 3)
+    assert partial["arms"][0]["certificate"]["kind"] == "incomplete"
+    assert partial["arms"][0]["test"] is None
+    assert all("test_loss" not in trial for trial in partial["arms"][0]["trials"])
+
+
+@pytest.mark.slow
+def test_trials_that_always_fail_are_listed_and_the_rest_finish(tmp_path):
+    axes = {"model.num_attention_heads": {"values": [2, 3]}, "train.learning_rate": {"values": [0.003, 1e30]}}
+    recipe = write_toy(tmp_path, search={"axes": axes}, seeds=[0])
+    done = search(recipe, tmp_path / "ws", "--json")
+    assert done.returncode == 3, done.stderr
+    (arm,) = json.loads(done.stdout)["arms"]
+    errors = {
+        (trial["setting"]["model.num_attention_heads"], trial["setting"]["train.learning_rate"]): trial["error"]
+        for trial in arm["trials"]
+    }
+    assert errors.pop((2, 0.003)) is None
+    assert "heads" in errors.pop((3, 0.003))  # no model has this setting
+    assert "nan" in errors.pop((2, 1e30))  # the run diverges
+    assert not errors
+    assert arm["certificate"]["kind"] == "incomplete"
+    assert [line["verdict"] for line in arm["certificate"]["neighbours"] if line["value"]] == ["failed", "failed"]
+
+
+@pytest.mark.slow
+def test_two_drivers_share_the_work(finished, tmp_path):
+    recipe, _, result = finished
+    workspace = tmp_path / "ws"
+    drivers = [
+        subprocess.Popen(
+            command(recipe, workspace, "--json"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        for _ in range(2)
+    ]
+    results = [json.loads(driver.communicate(timeout=200)[0]) for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0]
+    assert without_costs(results[0]) == without_costs(results[1]) == without_costs(result)
+    assert len(records(workspace)) == result["arms"][0]["cost"]["num_trials"]
+
+
+def test_the_price_is_exact_in_runs_at_best(tmp_path):
+    recipe = load_recipe(write_toy(tmp_path))
+    price = price_search(recipe, tmp_path / "ws")
+    assert price.arms == {"real_only": (6, 6, 6)}  # centre and 3 neighbours, 2 repeats
+    assert price.best.num_runs == 6
+    assert price.worst.num_runs == 12
+    assert price_search(recipe, tmp_path / "ws", max_runs=5).worst.num_runs == 5
+    assert 0 < price.best.num_tokens < price.worst.num_tokens
+    assert not (tmp_path / "ws").exists()
+
+
+def test_axes_apply_where_they_mean_something(tmp_path):
+    axes = {"mixture.synthetic_fraction": {"values": [0.5, 0.75]}, "train.weight_decay": {"values": [0.1, 0.4]}}
+    arms = {"real_only": {}, "simple": {"stream.ordering": "simple", "mixture.synthetic_fraction": 0.7}}
+    spaces = build_spaces(load_recipe(write_toy(tmp_path, search={"axes": axes}, arms=arms)))
+    assert [[axis.name for axis in space.grid.axes] for space in spaces] == [
+        ["train.weight_decay"],
+        ["mixture.synthetic_fraction", "train.weight_decay"],
+    ]
+    assert spaces[1].grid.setting(spaces[1].start) == {"mixture.synthetic_fraction": 0.75, "train.weight_decay": 0.4}
+
+
+def test_compute_matched_arms_train_on_the_same_windows(tmp_path):
+    axes = {"mixture.synthetic_fraction": {"values": [0.5, 0.75]}, "train.weight_decay": {"values": [0.1, 0.4]}}
+    arms = {
+        "real_only": {},
+        "real_2x": {"mixture.real_multiple": 2},
+        "simple": {"stream.ordering": "simple", "mixture.synthetic_fraction": 0.75},
+    }
+    recipe = write_toy(tmp_path, search={"axes": axes, "compute_matched_epochs": 8}, arms=arms)
+    epochs = [space.overrides_at(space.start)["train.real_epochs"] for space in build_spaces(load_recipe(recipe))]
+    assert epochs == [8, 4, 2]
+
+
+@pytest.mark.parametrize(
+    "section, where",
+    [
+        ({"axes": {"train.learning_rat": {"values": [1]}}}, "search.axes.train.learning_rat"),
+        ({"axes": {"train.dtype": {"values": [1]}}}, "search.axes.train.dtype"),
+        ({"axes": {"train.synthetic_epochs": {"values": [1, 2]}}}, "search.start.train.synthetic_epochs"),
+        ({"axes": {"train.eps": {"values": [1]}}, "arms": ["nobody"]}, "search"),
+        (
+            {"axes": {"train.real_epochs": {"values": [1]}}, "compute_matched_epochs": 4},
+            "search.axes.train.real_epochs",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_named(tmp_path, section, where):
+    with pytest.raises(RecipeError) as caught:
+        build_spaces(load_recipe(write_toy(tmp_path, search=section)))
+    assert caught.value.where == where
+
+
+def test_corpus_may_not_be_searched(tmp_path):
+    with pytest.raises(RecipeError):
+        load_recipe(write_toy(tmp_path, search={"axes": {"corpus.split": {"values": [1]}}}))
