@@ -128,6 +128,8 @@ def _source_runs(source: str) -> frozenset[tuple[str, ...]]:
 def ends_in_loop(text: str) -> bool:
     """Whether the text ends in at least four copies of one piece, together 60 characters or more."""
     tail = text[-_LOOP_WINDOW:]
+    if len(tail) < _LOOP_CHARACTERS:
+        return False
     ending = tail[-_LOOP_ENDING:]
     found = tail.rfind(ending, 0, len(tail) - 1)
     while found >= 0:  # a loop's last characters stand one period earlier, too

@@ -21,6 +21,9 @@ MAX_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 600.0
 #: Sends of one attempt (same seed) before a failure of the request, or of the engine between good replies, is final.
 MAX_SENDS = 6
+#: Sends after which a request fails although no other got through: the last one left may be the one that breaks it.
+#: Sends happen only while the probe finds the engine healthy; with the back-off this takes some eight minutes.
+MAX_SENDS_ALONE = 20
 _TROUBLE_LIMIT = 4
 
 

@@ -13,7 +13,7 @@ from megadocs.generate.concurrency import AdaptiveLimit
 from megadocs.generate.engines import Engine, EngineInfo
 from megadocs.generate.engines.protocol import ENGINE_DOWN, FATAL, PERMANENT, Completion, EngineFailure, Reply
 from megadocs.generate.requests import GenerationRequest
-from megadocs.generate.retry import MAX_SENDS, CircuitBreaker, backoff_seconds, interruptible_sleep
+from megadocs.generate.retry import MAX_SENDS, MAX_SENDS_ALONE, CircuitBreaker, backoff_seconds, interruptible_sleep
 from megadocs.recipe import GenerateConfig
 
 #: After this long with nothing but failures (the engine's own down time not counted) a request fails.
@@ -61,7 +61,7 @@ class Sender:
             EngineError: the key is refused or the server answers as another model; nothing more may be sent.
         """
         completion = self._completion(request, attempt, lane)
-        num_failures = num_counted = 0
+        num_waits = num_failures = num_counted = 0
         first_failure: float | None = None
         open_before = 0.0
         while True:
@@ -80,10 +80,11 @@ class Sender:
             others_got_through = self.num_replies > replies_before and result.kind != "rate_limited"
             num_counted += result.kind not in ENGINE_DOWN or others_got_through
             tried = now - first_failure - (self.breaker.seconds_open - open_before)
-            if num_counted >= MAX_SENDS or tried > RECORD_DEADLINE_SECONDS:
+            num_failures += result.kind != "rate_limited"
+            if num_counted >= MAX_SENDS or num_failures >= MAX_SENDS_ALONE or tried > RECORD_DEADLINE_SECONDS:
                 return result
-            await interruptible_sleep(backoff_seconds(num_failures, result.retry_after_seconds), self.is_stopping)
-            num_failures += 1
+            await interruptible_sleep(backoff_seconds(num_waits, result.retry_after_seconds), self.is_stopping)
+            num_waits += 1
 
     def _completion(self, request: GenerationRequest, attempt: int, lane: int) -> Completion:
         sampling = request.template.sampling

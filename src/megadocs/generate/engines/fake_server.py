@@ -76,10 +76,11 @@ class FakeServer:
         method, path, _ = first.split(" ", 2)
         if self.is_down:
             return False
+        keep = headers.get("connection", "").lower() != "close"
         if method == "GET":
             await _send(writer, 200, self._describe(path))
-            return True
-        return await self._complete(writer, json.loads(data))
+            return keep
+        return await self._complete(writer, json.loads(data)) and keep
 
     def _describe(self, path: str) -> dict[str, Any]:
         if path == "/stats":
