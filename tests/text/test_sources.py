@@ -199,3 +199,9 @@ def test_damaged_gguf_is_an_input_error_or_a_tokenizer(
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(InputError):
         load_tokenizer(str(path))
+
+
+def test_an_empty_sequence_of_normalisers_changes_nothing() -> None:
+    spec = json.loads(TRAINED.to_json())
+    for normalizer, expected in (({"type": "Sequence", "normalizers": []}, True), ({"type": "NFKC"}, False)):
+        assert Tokenizer({**spec, "normalizer": normalizer}, "<|bos|>", "<|eos|>").is_lossless is expected

@@ -35,7 +35,7 @@ class Entry:
 
 
 def read_entries(documents: Iterable[Document]) -> list[Entry]:
-    """One entry per document, about 400 bytes each."""
+    """One entry per document, about 600 bytes each (measured: 122 MB for 200,000)."""
     names: dict[str, str] = {}  # groups and files repeat: keep one string of each
     entries = []
     for position, document in enumerate(documents):

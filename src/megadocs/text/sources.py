@@ -19,8 +19,28 @@ from megadocs.text.tiktoken_file import LLAMA_3_BOS, LLAMA_3_EOS, read_llama_3
 
 _MAX_JSON_BYTES = 256 << 20
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-_KNOWN_EOS = ("<|eos|>", "<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", "[EOS]", "[SEP]", "<|im_end|>")
-_KNOWN_BOS = ("<|bos|>", "<|begin_of_text|>", "<|startoftext|>", "<s>", "<bos>", "[BOS]", "[CLS]")
+_KNOWN_EOS = (
+    "<|eos|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "</s>",
+    "<eos>",
+    "[EOS]",
+    "<｜end▁of▁sentence｜>",
+    "<EOT>",
+    "[SEP]",
+    "<|im_end|>",
+)
+_KNOWN_BOS = (
+    "<|bos|>",
+    "<|begin_of_text|>",
+    "<|startoftext|>",
+    "<s>",
+    "<bos>",
+    "[BOS]",
+    "<｜begin▁of▁sentence｜>",
+    "[CLS]",
+)
 _REMEDY = "give a tokenizer.json, a folder that holds one, a Llama-3 tokenizer.model, a .gguf, or a name on the hub"
 
 

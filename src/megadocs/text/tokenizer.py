@@ -239,7 +239,9 @@ def _is_lossless(spec: TokenizerJson) -> bool:
     pre_tokenizer = spec.get("pre_tokenizer") or {}
     steps = [pre_tokenizer, *(pre_tokenizer.get("pretokenizers") or [])]
     is_byte_level = any(step.get("type") == "ByteLevel" and not step.get("add_prefix_space") for step in steps)
-    return is_byte_level and not spec.get("normalizer") and model_vocabulary(spec).keys() >= {*byte_characters()}
+    normalizer = spec.get("normalizer") or {}
+    is_exact = not normalizer or normalizer.get("normalizers") == []  # DeepSeek's is a sequence of none
+    return is_byte_level and is_exact and model_vocabulary(spec).keys() >= {*byte_characters()}
 
 
 def _canonical(value: Any) -> str:
