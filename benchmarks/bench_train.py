@@ -1,7 +1,8 @@
 """Training speed against Hugging Face's Trainer and a bare loop, interleaved: `bench_train.py [OUT.json] [--rounds 3]`.
 
-Each contestant runs in a process of its own with one thread; rounds go through all contestants in turn, so that a busy neighbour
-hits all alike; medians, spread, and the same by CPU time, which a shared machine disturbs less. The JSON has hardware and versions.
+Each contestant runs in a process of its own with one thread; rounds go through all contestants in turn, so that a
+busy neighbour hits all alike; medians, spread, and the same by CPU time, which a shared machine disturbs less. The
+JSON has hardware and versions.
 """
 
 from __future__ import annotations

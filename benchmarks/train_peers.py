@@ -1,10 +1,11 @@
 """One timed training run of one contestant, in a process of its own: `train_peers.py PEER PRESET VOCAB STEPS`.
 
-Prints a JSON line with tokens per second of wall and of CPU time, the first two steps left out. All contestants train a Llama of
-the same shape on the same random tokens, batch 16 x 256, bfloat16 compute, float32 weights, AdamW, gradient clipping, one thread.
+Prints a JSON line with tokens per second of wall and of CPU time, the first two steps left out. All contestants train
+a Llama of the same shape on the same random tokens, batch 16 x 256, bfloat16 compute, float32 weights, AdamW,
+gradient clipping, one thread.
 
     megadocs       run_training
-    hf-trainer     transformers.Trainer on LlamaForCausalLM, bf16=True (the fastest of sdpa and eager attention is taken by bench_train.py)
+    hf-trainer     transformers.Trainer on LlamaForCausalLM, bf16=True, sdpa or eager attention
     plain-loop     LlamaForCausalLM in a bare loop under autocast, fused AdamW: what a script without a framework does
 """
 
@@ -100,8 +101,8 @@ def run_hf_trainer(preset: str, vocab: int, steps: int, clock: Clock, attention:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, per_device_train_batch_size=BATCH, max_steps=steps, bf16=True, use_cpu=True,
-            learning_rate=3e-3, weight_decay=0.8, max_grad_norm=1.0, optim="adamw_torch_fused", lr_scheduler_type="cosine",
-            save_strategy="no", report_to=[], logging_steps=10, disable_tqdm=True, dataloader_num_workers=0,
+            learning_rate=3e-3, weight_decay=0.8, max_grad_norm=1.0, optim="adamw_torch_fused",
+            lr_scheduler_type="cosine", save_strategy="no", report_to=[], logging_steps=10, disable_tqdm=True, dataloader_num_workers=0,
         )  # fmt: skip
         model = hf_model(preset, vocab, attention)
         Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[Marks()]).train()

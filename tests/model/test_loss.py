@@ -12,8 +12,10 @@ from megadocs.model.loss import linear_cross_entropy, token_losses
 
 @pytest.mark.parametrize("num_positions", [1, 4, 5, 11])
 def test_value_and_gradients_equal_cross_entropy(num_positions, monkeypatch):
-    monkeypatch.setattr(loss_module, "MIN_CHUNK", 4)
+    monkeypatch.setattr(loss_module, "MIN_CHUNK", 3)
     monkeypatch.setattr(loss_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(loss_module, "MIN_BLOCK", 8)
+    monkeypatch.setattr(loss_module, "BLOCK_BYTES", 1)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(num_positions, 6, generator=generator, requires_grad=True)
     head = torch.randn(13, 6, generator=generator, requires_grad=True)
