@@ -15,6 +15,7 @@ from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.recipe import MixtureConfig, ModelConfig, StreamConfig, TrainConfig
 from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
 from megadocs.streams import Mixture, build_mixture, build_streams
+from megadocs.text.similarity import similarity_ranks
 from megadocs.text.tokenizer import load_tokenizer
 
 
@@ -87,14 +88,20 @@ def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCo
     train = TrainConfig.model_validate(config["train"])
     stream = StreamConfig.model_validate(config["stream"])
     mixture = MixtureConfig.model_validate(config["mixture"])
+    real_documents = corpus.train_multiple(mixture.real_multiple)
+    real_ids = [document.id for document in real_documents]
+    table = rows.table
+    if stream.real_order == "similarity":
+        ranks = similarity_ranks(real_ids, [document.text for document in real_documents])
+        table = table.with_document_column("similarity_rank", real_ids, ranks)
     streams = build_streams(
-        rows.table,
+        table,
         rows.tokens,
         stream=stream,
         mixture=mixture,
         context_length=train.context_length,
         seed=config["seed"],
-        real_documents=[document.id for document in corpus.train_multiple(mixture.real_multiple)],
+        real_documents=real_ids,
         synthetic_documents=[document.id for document in corpus.train_multiple(1)],
         allow_code=allow_code,
     )
