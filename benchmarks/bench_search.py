@@ -1,7 +1,8 @@
 """The search on random loss surfaces: how many runs it takes, whether it finds the optimum, what it certifies.
 
     python benchmarks/bench_search.py --out search.json                # 200 surfaces, 6 x 3 x 4 x 3, noise 0 and 1/3
-    python benchmarks/bench_search.py --overhead                       # decisions per second with 1,000 trials recorded
+    python benchmarks/bench_search.py --overhead            # seconds of a decision with 1,000 trials recorded
+    python benchmarks/bench_search.py --driver              # the whole driver over 1,000 trials that take no time
 
 A surface is a random bowl with interactions between the axes, in warped coordinates, drawn again until its grid has a
 single local optimum (no other setting beats all its one-step neighbours). Every other surface has it in the interior of
@@ -16,12 +17,17 @@ import argparse
 import itertools
 import json
 import platform
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+from megadocs.pipeline.search import run_search
+from megadocs.pipeline.steps import Step
+from megadocs.recipe import Recipe
 from megadocs.search import Grid, Trial, build_axis, certify, next_trials
+from megadocs.store.artifact import Workspace
 
 SHAPE = (6, 3, 4, 3)
 
@@ -145,6 +151,71 @@ def measure_overhead() -> dict:
     return {"num_trials": 1000, "seconds_per_decision": (time.perf_counter() - started) / 20}
 
 
+class InstantExecutor:
+    """Publishes an artifact with a made-up loss as soon as a step starts: what is left is the driver's own time."""
+
+    num_slots = 2
+
+    def __init__(self, root: Path) -> None:
+        self._workspace = Workspace(root)
+        self._events: list[tuple[Step, dict]] = []
+        self.publishing_seconds = 0.0
+
+    def start(self, step: Step) -> None:
+        started = time.perf_counter()
+        inputs = {role: needed.fingerprint for role, needed in step.inputs.items()}
+        with self._workspace.build(step.kind, step.fingerprint, config=step.config, inputs=inputs) as build:
+            build.summary.update(self._summary(step))
+        self._events.append((step, {"event": "done", "seconds": 0.0}))
+        self.publishing_seconds += time.perf_counter() - started  # a worker's time, not the driver's
+
+    def events(self, timeout_seconds: float) -> list[tuple[Step, dict]]:
+        events, self._events = self._events, []
+        return events
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def _summary(self, step: Step) -> dict:
+        if step.kind == "evaluate":
+            train = step.inputs["train"].config["train"]
+            offsets = [np.log2(train["weight_decay"]) - 2, np.log2(train["real_epochs"]) - 3, np.log2(train["eps"])]
+            loss = {"nats_per_token": 3.0 + 0.1 * float(np.square(offsets).sum())}
+            return {"losses": {"validation windowed": loss, "test windowed": loss}}
+        counts = {"num_train_1x": 55, "max_multiple": 1}
+        return counts | {"num_tokens": 1, "flops": 1.0, "training_seconds": 1.0, "num_steps": 1}
+
+
+def measure_driver(directory: Path) -> dict:
+    """Seconds a trial of a search over 1,000 trials, and of the same search again."""
+    source = directory / "texts"
+    source.mkdir()
+    (source / "one.txt").write_text("A text.", encoding="utf-8")
+    axes = {"train.weight_decay": 6, "train.real_epochs": 6, "train.eps": 3}
+    data = {
+        "name": "driver",
+        "corpus": {"source": str(source), "split": "auto"},
+        "arms": {f"arm{n}": {"train.beta1": 0.9 - n / 1000} for n in range(72)},
+        "seeds": [0, 1, 2],
+        "search": {"axes": {name: {"values": [2.0**i for i in range(size)]} for name, size in axes.items()}},
+    }
+    recipe, root, seconds = Recipe.model_validate(data), directory / "ws", []
+    for _ in range(2):
+        executor, started = InstantExecutor(root), time.perf_counter()
+        outcome = run_search(recipe, root, executor=executor)
+        seconds.append(time.perf_counter() - started - executor.publishing_seconds)
+    num_trials = sum(len(arm.results) for arm in outcome.arms)
+    return {
+        "num_trials": num_trials,
+        "seconds_per_trial": seconds[0] / num_trials,
+        "seconds_no_op": seconds[1],
+        "kinds": sorted({arm.certificate.kind for arm in outcome.arms}),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--surfaces", type=int, default=200)
@@ -153,10 +224,14 @@ def main() -> None:
     parser.add_argument("--round-size", type=int, default=2)
     parser.add_argument("--max-runs", type=int, default=32)
     parser.add_argument("--overhead", action="store_true")
+    parser.add_argument("--driver", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.overhead:
         results = [measure_overhead()]
+    elif args.driver:
+        with tempfile.TemporaryDirectory() as directory:
+            results = [measure_driver(Path(directory))]
     else:
         cases = [(0.0, "optimum"), (1 / 3, "optimum"), (1 / 3, "grid")]
         results = [measure(args, share, scope) for share, scope in cases]

@@ -55,6 +55,13 @@ def print_plan(
         f"{corpus['num_validation']} validation, {corpus['num_test']} test"
     )
     print_lines(plan)
+    if recipe.search is not None:
+        from megadocs.cli.search import price_lines
+        from megadocs.pipeline.search_price import price_search
+
+        typer.echo("`megadocs search` of this recipe:")
+        for line in price_lines(price_search(recipe, workspace or default_workspace(recipe_path), num_slots=jobs)):
+            typer.echo(line)
 
 
 def print_lines(plan: Plan) -> None:

@@ -45,6 +45,7 @@ def run_search(
     max_hours: float | None = None,
     show: Show = no_progress,
     allow_code: bool = False,
+    executor: Executor | None = None,
 ) -> SearchOutcome:
     """Search every arm of the recipe's section `search`.
 
@@ -56,12 +57,13 @@ def run_search(
         max_hours: no round begins later than this; None: the recipe's.
         show: makes a listener for a number of steps.
         allow_code: load orderings of the form module:attribute.
+        executor: where steps run, closed at the end; None: processes of this machine.
 
     Raises:
         MegadocsError: a step that all trials need (corpus, generation, rows) failed.
     """
     spaces = build_spaces(recipe)
-    executor = LocalExecutor(root, num_slots)
+    executor = executor or LocalExecutor(root, num_slots)
     try:
         return _Driver(recipe, root, spaces, executor, show, allow_code=allow_code).run(max_runs, max_hours)
     finally:
@@ -161,10 +163,9 @@ class _Driver:
                 is_new = state is not None and state.status == "done"
                 arm.results[trial] = self._result(arm.space, trial, run, is_new=is_new)
             elif ended is None or ended.interrupted_by is None:
-                failed = [states[step.fingerprint].error for step in (run.train, run.evaluate)] if run else []
-                why = next(
-                    (str(error["what"]) for error in failed if error), needed.impossible.get(key, "not finished")
-                )
+                own = [states.get(step.fingerprint) for step in (run.train, run.evaluate)] if run else []
+                errors = [str(state.error["what"]) for state in own if state and state.error]
+                why = (errors or [needed.impossible.get(key, "not finished")])[0]
                 setting, fingerprint = arm.space.grid.setting(trial.point), run.train.fingerprint if run else None
                 arm.results[trial] = TrialResult(trial.seed, setting, fingerprint, None, error=why)
 
