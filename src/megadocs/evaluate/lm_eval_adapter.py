@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import lm_eval.models  # noqa: F401  (the harness adds its own models only to a registry that is still empty)
 import numpy as np
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model

@@ -1,0 +1,191 @@
+"""What scoring costs: against a bare forward loop, K members against K single scorings, benchmarks against the harness.
+
+    python benchmarks/bench_eval.py                                     # losses and ensembles, random tiny models
+    python benchmarks/bench_eval.py --model FOLDER --items 100           # and benchmarks, beside lm-evaluation-harness
+    python benchmarks/bench_eval.py --out results.json
+
+The sides of a comparison take turns, and the ratio is the median of the rounds' ratios, in processor seconds of this
+process: wall time on a shared machine says more about the neighbours. One thread, unless OMP_NUM_THREADS says more.
+The targets: 1.1 forward loops for a set, 1.05 K single scorings for an ensemble, 1.0 harness for benchmarks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from megadocs.evaluate.benchmarks.data import load_benchmark
+from megadocs.evaluate.benchmarks.prompts import PromptEncoder
+from megadocs.evaluate.benchmarks.score import score_benchmark
+from megadocs.evaluate.document_losses import score_documents, score_windows
+from megadocs.evaluate.ensembles import score_ensemble_windows
+from megadocs.evaluate.evaluation_set import EvaluationSet
+from megadocs.evaluate.load_model import load_model
+from megadocs.evaluate.scoring_model import Dtype, as_scoring_model
+from megadocs.model.llama import Llama, build_model
+from megadocs.recipe import ModelConfig
+
+VOCAB_SIZE, CONTEXT, BATCH = 2048, 256, 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--windows", type=int, default=256)
+    parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--model", help="Hugging Face folder for the benchmark comparison (needs lm-eval)")
+    parser.add_argument("--items", type=int, default=100)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    record: dict[str, Any] = {"hardware": hardware(), "arguments": {k: str(v) for k, v in vars(arguments).items()}}
+    record["losses"] = [bench_losses(dtype, arguments.windows, arguments.rounds) for dtype in ("float32", "bfloat16")]
+    record["ensemble"] = bench_ensemble(arguments.members, arguments.windows, arguments.rounds)
+    record["memory"] = bench_memory(arguments.members)
+    if arguments.model:
+        record["benchmarks"] = [
+            bench_harness(arguments.model, task, arguments.items) for task in ("piqa", "sciq", "arc_easy")
+        ]
+    text = json.dumps(record, indent=1)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
+
+
+def bench_losses(dtype: Dtype, num_windows: int, rounds: int) -> dict[str, Any]:
+    """A set scored windowed and alone, against the model called on the same windows and nothing else."""
+    model = build_model(ModelConfig(preset="tiny"), VOCAB_SIZE, CONTEXT, 0)
+    model.compute_dtype = getattr(torch, dtype)
+    data = random_set(num_windows)
+    tokens = torch.from_numpy(np.concatenate(data.rows)[: num_windows * CONTEXT].astype(np.int64)).view(-1, CONTEXT)
+    scoring = as_scoring_model(model, dtype=dtype)
+
+    def bare() -> None:
+        with torch.no_grad():
+            for batch in tokens.split(BATCH):
+                model(batch)
+
+    seconds = take_turns(
+        rounds,
+        bare=bare,
+        windowed=lambda: score_windows(scoring, data, context_length=CONTEXT, batch_size=BATCH),
+        alone=lambda: score_documents(scoring, data, context_length=CONTEXT, batch_size=BATCH),
+    )
+    return {"dtype": dtype, "num_windows": num_windows, **compare(seconds, "bare"), "target": 1.1}
+
+
+def bench_ensemble(num_members: int, num_windows: int, rounds: int) -> dict[str, Any]:
+    """K members jointly, every prefix size and both averages, against K single scorings."""
+    members = [as_scoring_model(member, dtype="bfloat16") for member in tiny_members(num_members)]
+    data = random_set(num_windows)
+
+    def singles() -> None:
+        for member in members:
+            score_windows(member, data, context_length=CONTEXT, batch_size=BATCH)
+
+    def joint() -> None:
+        score_ensemble_windows(members, data, context_length=CONTEXT, batch_size=BATCH)
+
+    seconds = take_turns(rounds, singles=singles, joint=joint)
+    return {"num_members": num_members, "dtype": "bfloat16", **compare(seconds, "singles"), "target": 1.05}
+
+
+def bench_memory(num_members: int) -> list[dict[str, Any]]:
+    """Peak memory after scoring sets of growing size: it must not grow with the set (beyond the tokens themselves)."""
+    members = [as_scoring_model(member, dtype="bfloat16") for member in tiny_members(num_members)]
+    peaks = []
+    for num_windows in (64, 256, 1024):
+        score_ensemble_windows(members, random_set(num_windows), context_length=CONTEXT, batch_size=BATCH)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        peaks.append({"num_windows": num_windows, "peak_mib": peak})
+    return peaks
+
+
+def bench_harness(folder: str, task: str, num_items: int) -> dict[str, Any]:
+    """The built-in scorer and lm-evaluation-harness's `hf` model on the same requests, loading left out."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    data = load_benchmark(task, split="validation").head(num_items)
+    loaded = load_model(folder)
+    harness = HFLM(pretrained=folder, device="cpu", dtype="float32", batch_size=16)
+    pairs = [pair for item in data.items for pair in zip(item.contexts, item.continuations, strict=True)]
+    requests = [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i) for i, pair in enumerate(pairs)]
+    seconds = take_turns(
+        1,
+        harness=lambda: harness.loglikelihood(requests, disable_tqdm=True),
+        built_in=lambda: score_benchmark(loaded.model, PromptEncoder(loaded.tokenizer), data),
+        warm_up=False,
+    )
+    return {
+        "task": task,
+        "num_items": num_items,
+        "num_requests": len(pairs),
+        **compare(seconds, "harness"),
+        "target": 1.0,
+    }
+
+
+def random_set(num_windows: int) -> EvaluationSet:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(150, 350, num_windows * CONTEXT // 250 + 8)
+    rows = [rng.integers(0, VOCAB_SIZE, length).astype(np.uint16) for length in lengths]
+    while sum(map(len, rows)) - len(rows[-1]) >= num_windows * CONTEXT:
+        rows.pop()
+    rows[-1] = rows[-1][: len(rows[-1]) - (sum(map(len, rows)) - num_windows * CONTEXT)]
+    if len(rows[-1]) < 2:
+        rows[-2:] = [np.concatenate(rows[-2:])]
+    return EvaluationSet("random", [str(i) for i in range(len(rows))], rows, [4 * len(row) for row in rows])
+
+
+def tiny_members(num_members: int) -> list[Llama]:
+    return [build_model(ModelConfig(preset="tiny"), VOCAB_SIZE, CONTEXT, seed) for seed in range(num_members)]
+
+
+def take_turns(rounds: int, *, warm_up: bool = True, **sides: Callable[[], Any]) -> dict[str, list[float]]:
+    """Processor seconds of each side in each round; the sides alternate within a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for round_number in range(rounds + warm_up):
+        for name, run in sides.items():
+            start = time.process_time()
+            run()
+            if round_number or not warm_up:
+                seconds[name].append(time.process_time() - start)
+    return seconds
+
+
+def compare(seconds: dict[str, list[float]], base: str) -> dict[str, Any]:
+    """Median processor seconds of each side, and the median and range of its rounds' ratios to the base."""
+    result: dict[str, Any] = {"processor_seconds": {n: round(statistics.median(s), 3) for n, s in seconds.items()}}
+    for name, values in seconds.items():
+        if name != base:
+            ratios = [value / other for value, other in zip(values, seconds[base], strict=True)]
+            spread = [round(min(ratios), 3), round(max(ratios), 3)]
+            result[f"{name}_over_{base}"] = {"median": round(statistics.median(ratios), 3), "range": spread}
+    return result
+
+
+def hardware() -> dict[str, Any]:
+    return {
+        "machine": platform.machine(),
+        "num_cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    main()
