@@ -167,3 +167,41 @@ def wait_for(condition, process, seconds=90):
         assert process.poll() is None, "the run ended early"
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_verbs_that_read_a_finished_workspace(finished, tmp_path):
+    recipe, workspace, _ = finished
+    books = json.loads(megadocs("generate", "status", recipe, "--workspace", workspace, "--json").stdout)
+    assert [(entry["task"], entry["ok"], entry["pending"]) for entry in books] == [
+        ("rephrase", 24, 0),
+        ("thought", 24, 0),
+    ]
+    exported = megadocs("generate", "export", recipe, "--workspace", workspace, "--output", tmp_path / "out")
+    assert exported.returncode == 0
+    published = sorted(path.read_bytes() for path in workspace.glob("generate/*/generations.parquet"))
+    assert sorted(path.read_bytes() for path in (tmp_path / "out").glob("*.parquet")) == published
+    audit = json.loads(megadocs("generate", "audit", recipe, "--workspace", workspace, "--json").stdout)
+    assert set(audit["overlap"]) == {"validation", "test"}
+    shown = json.loads(megadocs("streams", "show", recipe, "--workspace", workspace, "--json").stdout)
+    tokens = {(stream["arm"], stream["facts"]["name"]): stream["facts"]["num_tokens"] for stream in shown}
+    assert tokens["simple", "simple"] == tokens["stitched", "stitched"]  # the same rows in another order
+    runs = sorted(workspace.glob("train/*"))[:2]
+    compared = json.loads(megadocs("compare", *runs, "--json").stdout)
+    assert {row["set_name"] for row in compared["sets"]} == {"validation", "test"}
+    assert megadocs("analyze", workspace, "--tables", tmp_path / "tables").returncode == 0
+    assert (tmp_path / "tables" / "losses.csv").is_file()
+
+
+def test_failed_generations_are_counted_retried_and_their_users_set_aside(toy_recipe, tmp_path):
+    workspace = tmp_path / "failing"
+    common = ("stream.max_missing_fraction=1", "seeds=[0]")
+    done = run(toy_recipe, workspace, *common, "generate.engine.options={broken: 0.2}")
+    assert done.returncode == 3, done.stderr
+    failed = sum(summary["accounting"]["failed"] for summary in summaries(workspace, "generate"))
+    assert failed > 0
+    assert f"{failed} generations failed for good" in done.stderr
+    retried = megadocs("generate", "retry", toy_recipe, *common, "--workspace", workspace)
+    assert retried.returncode == 0, retried.stderr
+    assert list(workspace.glob("superseded/generate/*"))
+    assert run(toy_recipe, workspace, *common).returncode == 0
+    assert sum(summary["accounting"]["failed"] for summary in summaries(workspace, "generate")) == 0

@@ -24,6 +24,8 @@ VERBS = {
     "train": "stages",
     "evaluate": "stages",
     "report": "stages",
+    "analyze": "analyze",
+    "compare": "compare",
 }
 
 _HELP = """Data-efficient pre-training: write synthetic variants of scarce documents, order them into megadocs,

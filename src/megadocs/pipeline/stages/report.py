@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from megadocs.analysis import RunFacts, RunScores, analyze_experiment, dump_results, scores_of_run
+from megadocs.analysis import analyze_experiment, dump_results
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
+from megadocs.pipeline.run_records import FinishedRun, record_path
 from megadocs.pipeline.stages import StageContext
 from megadocs.recipe import AnalysisConfig
 from megadocs.report import (
-    Curve,
     Generated,
     GenerationAccount,
     ReportInputs,
     Sample,
     StepRecord,
-    StreamAccount,
     build_report,
 )
 from megadocs.seeding import derive_seed, document_key, mix
 from megadocs.store.artifact import Artifact
-from megadocs.store.files import iter_json_lines, write_bytes_atomic
+from megadocs.store.files import write_bytes_atomic
 
 _NUM_SAMPLES = 6
-_NUM_CURVE_POINTS = 200
 
 
 def run(context: StageContext) -> None:
     """Make the report artifact; missing runs are named in it, never filled in."""
     config = context.config
     corpus = read_corpus(context.inputs["corpus"].path)
-    runs = [_FinishedRun(context, number, entry) for number, entry in enumerate(config["runs"]) if entry["is_there"]]
+    runs = [
+        FinishedRun(
+            entry["arm"], entry["seed"], context.inputs[f"train {number}"], context.inputs[f"evaluate {number}"]
+        )
+        for number, entry in enumerate(config["runs"])
+        if entry["is_there"]
+    ]
     if not runs:
         raise AnalysisError("no run has finished", remedy="see the errors above, mend them and run again")
     results = analyze_experiment(
@@ -72,88 +75,9 @@ def run(context: StageContext) -> None:
     write_bytes_atomic(context.build.path / "report.html", build_report(inputs).encode("utf-8"))
 
 
-class _FinishedRun:
-    """The artifacts of one arm and seed, read into the analysis' terms."""
-
-    def __init__(self, context: StageContext, number: int, entry: Mapping[str, Any]) -> None:
-        self.arm: str = entry["arm"]
-        self.seed: int = entry["seed"]
-        self.train = context.inputs[f"train {number}"]
-        self._evaluate = context.inputs[f"evaluate {number}"]
-
-    def scores(self) -> list[RunScores]:
-        """Per-document scores of every set and mode."""
-        import pyarrow.parquet as pq
-
-        columns = pq.read_table(self._evaluate.path / "scores.parquet").to_pydict()
-        return list(scores_of_run(self.arm, self.seed, columns))
-
-    def facts(self) -> RunFacts:
-        """What the run saw and cost."""
-        summary, config = self.train.summary, self.train.record["config"]
-        streams = {stream["name"]: stream for stream in summary["streams"]}
-        real = streams.pop("real", None)
-        synthetic = next(iter(streams.values()), None)
-        return RunFacts(
-            arm=self.arm,
-            seed=self.seed,
-            real_documents=summary["num_real_documents"],
-            real_tokens=summary["num_real_tokens"],
-            synthetic_tokens=sum(stream["num_tokens"] for stream in streams.values()),
-            train_tokens=summary["num_tokens"],
-            num_steps=summary["num_steps"],
-            real_epochs=real["actual_epochs"] if real else None,
-            planned_real_epochs=real["planned_epochs"] if real else None,
-            synthetic_epochs=synthetic["actual_epochs"] if synthetic else None,
-            planned_synthetic_epochs=synthetic["planned_epochs"] if synthetic else None,
-            seconds=summary["training_seconds"],
-            num_parameters=summary["num_parameters"],
-            final_training_loss=summary["final_training_loss"],
-            record=_record_path(self.train),
-            fingerprint=self.train.fingerprint,
-            settings={
-                "learning_rate": config["train"]["learning_rate"],
-                "weight_decay": config["train"]["weight_decay"],
-                "ordering": config["stream"]["ordering"],
-                "synthetic_fraction": config["mixture"]["synthetic_fraction"],
-            },
-        )
-
-    def curve(self) -> Curve:
-        """Training losses, thinned to what a figure can show."""
-        records = [r for r in iter_json_lines(self.train.path / "metrics.jsonl") if r.get("loss") is not None]
-        records = records[:: max(1, len(records) // _NUM_CURVE_POINTS)]
-        train = self.train.record["config"]["train"]
-        return Curve(
-            self.arm,
-            self.seed,
-            [record["step"] for record in records],
-            [record["loss"] for record in records],
-            tokens_per_step=train["batch_size"] * train["context_length"],
-        )
-
-    def streams(self) -> list[StreamAccount]:
-        """Token accounting."""
-        return [
-            StreamAccount(
-                arm=self.arm,
-                stream=stream["name"],
-                num_rows=stream["num_rows"],
-                num_tokens=stream["num_tokens"],
-                num_windows=stream["num_windows"],
-                num_dropped_tokens=stream["num_dropped_tokens"],
-                num_missing=stream["num_missing"],
-                planned_epochs=stream["planned_epochs"],
-                actual_epochs=stream["actual_epochs"],
-                num_window_reads=stream["num_windows_trained"],
-            )
-            for stream in self.train.summary["streams"]
-        ]
-
-
-def _one_seed(runs: Iterable[_FinishedRun]) -> list[_FinishedRun]:
+def _one_seed(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     """The first finished run of each arm."""
-    first: dict[str, _FinishedRun] = {}
+    first: dict[str, FinishedRun] = {}
     for finished in runs:
         first.setdefault(finished.arm, finished)
     return list(first.values())
@@ -253,12 +177,7 @@ def _generation_account(artifact: Artifact) -> GenerationAccount:
 
 
 def _step_record(role: str, artifact: Artifact) -> StepRecord:
-    return StepRecord(artifact.step, role, artifact.fingerprint, _record_path(artifact), artifact.record["seconds"])
-
-
-def _record_path(artifact: Artifact) -> str:
-    """Relative to the top of the workspace, where the report is read."""
-    return (Path(artifact.step) / artifact.fingerprint / "record.json").as_posix()
+    return StepRecord(artifact.step, role, artifact.fingerprint, record_path(artifact), artifact.record["seconds"])
 
 
 def _environment(artifact: Artifact) -> dict[str, str]:

@@ -1,0 +1,74 @@
+"""`megadocs analyze`: a workspace's results as tables, and the published numbers recomputed by our code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megadocs.cli.arguments import AsJson
+from megadocs.cli.console import print_json, say
+from megadocs.errors import InputError
+
+_Workspace = Annotated[Path | None, typer.Argument(help="A workspace with results.", metavar="DIR", show_default=False)]
+_Tables = Annotated[
+    Path | None, typer.Option("--tables", help="Write every table here as CSV and Parquet.", show_default=False)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def analyze(
+        workspace: _Workspace = None,
+        published: Annotated[bool, typer.Option("--published", help="Recompute the published numbers.")] = False,
+        tables: _Tables = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Print the answer of a workspace's results and write its tables; or check our code on the published numbers.
+
+        megadocs analyze runs/quickstart --tables tables/
+
+        megadocs analyze --published
+        """
+        if published:
+            _print_published(as_json=as_json)
+        elif workspace is None:
+            raise InputError("no workspace given", remedy="give a workspace, or --published")
+        else:
+            _print_results(workspace, tables, as_json=as_json)
+
+
+def _print_published(*, as_json: bool) -> None:
+    from megadocs.analysis.published import check_published
+
+    checks = check_published()
+    if as_json:
+        print_json([asdict(check) for check in checks])
+        return
+    for check in checks:
+        computed = check.computed or "-"
+        typer.echo(f"{check.status:26} {check.name}: published {check.published}, computed {computed}")
+        if check.note:
+            typer.echo(f"{'':26} {check.note}")
+
+
+def _print_results(workspace: Path, tables: Path | None, *, as_json: bool) -> None:
+    from megadocs.report.tables import write_tables
+    from megadocs.store.files import read_json
+
+    path = workspace / "results.json"
+    if not path.is_file():
+        raise InputError("no results there", where=str(path), remedy="run `megadocs run` to its report first")
+    results = read_json(path)
+    if tables is not None:
+        for written in write_tables(results, tables):
+            say(str(written))
+    if as_json:
+        print_json(results)
+        return
+    for sentence in results["answer"]:
+        typer.echo(sentence)

@@ -1,0 +1,43 @@
+"""`megadocs compare`: two runs, document by document."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megadocs.cli.arguments import AsJson
+from megadocs.cli.console import print_json
+
+_Run = Annotated[Path, typer.Argument(help="<workspace>/train/<fingerprint>.", metavar="RUN", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def compare(first: _Run, second: _Run, as_json: AsJson = False) -> None:
+        """Compare two evaluated runs on the same documents: paired differences with intervals, and what was set apart.
+
+        megadocs compare runs/quickstart/train/FINGERPRINT runs/quickstart/train/FINGERPRINT
+        """
+        from megadocs.analysis.compare import compare_runs
+        from megadocs.pipeline.run_records import open_run
+
+        runs = open_run(first), open_run(second)
+        result = compare_runs(runs[0].scores(), runs[1].scores(), (runs[0].facts(), runs[1].facts()))
+        if as_json:
+            print_json(asdict(result))
+            return
+        for row in result.sets:
+            low, high = row.interval
+            typer.echo(
+                f"{row.set_name} ({row.mode}): {row.first:.4f} against {row.second:.4f} {row.unit}, "
+                f"difference {row.difference:+.4f} [{low:+.4f}, {high:+.4f}], {row.num_documents} documents"
+            )
+        for name, (before, after) in {**result.settings, **result.facts}.items():
+            typer.echo(f"{name}: {before} against {after}")
+        for note in result.notes:
+            typer.echo(note)

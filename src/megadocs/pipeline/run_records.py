@@ -1,0 +1,116 @@
+"""A finished run as analysis and report want it: scores, facts, curve and token accounting, from its records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from megadocs.analysis import RunFacts, RunScores, scores_of_run
+from megadocs.errors import InputError
+from megadocs.report import Curve, StreamAccount
+from megadocs.store.artifact import RECORD, Artifact, Workspace
+from megadocs.store.files import iter_json_lines
+
+_NUM_CURVE_POINTS = 200
+_STREAM_SETTINGS = ("ordering", "num_generations", "real_document", "attention_boundary")
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """The artifacts of one arm and seed, read into the analysis' terms."""
+
+    arm: str
+    seed: int
+    train: Artifact
+    evaluate: Artifact
+
+    def scores(self) -> list[RunScores]:
+        """Per-document scores of every set and mode."""
+        import pyarrow.parquet as pq
+
+        columns = pq.read_table(self.evaluate.path / "scores.parquet").to_pydict()
+        return list(scores_of_run(self.arm, self.seed, columns))
+
+    def facts(self) -> RunFacts:
+        """What the run saw and cost."""
+        summary, config = self.train.summary, self.train.record["config"]
+        streams = {stream["name"]: stream for stream in summary["streams"]}
+        real = streams.pop("real", None)
+        synthetic = next(iter(streams.values()), None)
+        return RunFacts(
+            arm=self.arm,
+            seed=self.seed,
+            real_documents=summary["num_real_documents"],
+            real_tokens=summary["num_real_tokens"],
+            synthetic_tokens=sum(stream["num_tokens"] for stream in streams.values()),
+            train_tokens=summary["num_tokens"],
+            num_steps=summary["num_steps"],
+            real_epochs=real["actual_epochs"] if real else None,
+            planned_real_epochs=real["planned_epochs"] if real else None,
+            synthetic_epochs=synthetic["actual_epochs"] if synthetic else None,
+            planned_synthetic_epochs=synthetic["planned_epochs"] if synthetic else None,
+            seconds=summary["training_seconds"],
+            num_parameters=summary["num_parameters"],
+            final_training_loss=summary["final_training_loss"],
+            record=record_path(self.train),
+            fingerprint=self.train.fingerprint,
+            settings={
+                **{name: config["train"][name] for name in ("learning_rate", "weight_decay")},
+                **{name: config["mixture"][name] for name in ("synthetic_fraction", "separate_real_stream")},
+                **{name: config["stream"][name] for name in _STREAM_SETTINGS},
+            },
+        )
+
+    def curve(self) -> Curve:
+        """Training losses, thinned to what a figure can show."""
+        records = [r for r in iter_json_lines(self.train.path / "metrics.jsonl") if r.get("loss") is not None]
+        records = records[:: max(1, len(records) // _NUM_CURVE_POINTS)]
+        train = self.train.record["config"]["train"]
+        return Curve(
+            self.arm,
+            self.seed,
+            [record["step"] for record in records],
+            [record["loss"] for record in records],
+            tokens_per_step=train["batch_size"] * train["context_length"],
+        )
+
+    def streams(self) -> list[StreamAccount]:
+        """Token accounting."""
+        return [
+            StreamAccount(
+                arm=self.arm,
+                stream=stream["name"],
+                num_rows=stream["num_rows"],
+                num_tokens=stream["num_tokens"],
+                num_windows=stream["num_windows"],
+                num_dropped_tokens=stream["num_dropped_tokens"],
+                num_missing=stream["num_missing"],
+                planned_epochs=stream["planned_epochs"],
+                actual_epochs=stream["actual_epochs"],
+                num_window_reads=stream["num_windows_trained"],
+            )
+            for stream in self.train.summary["streams"]
+        ]
+
+
+def record_path(artifact: Artifact) -> str:
+    """Relative to the top of the workspace, where the report is read."""
+    return (Path(artifact.step) / artifact.fingerprint / RECORD).as_posix()
+
+
+def open_run(directory: Path) -> FinishedRun:
+    """The run of a `train/<fingerprint>` or `evaluate/<fingerprint>` directory of a workspace.
+
+    Raises:
+        InputError: no such artifact, or the run was not scored yet.
+    """
+    directory = directory.resolve()
+    workspace, step = Workspace(directory.parent.parent), directory.parent.name
+    known = {artifact.fingerprint: artifact for artifact in workspace.artifacts("train")}
+    for evaluate in workspace.artifacts("evaluate"):
+        train = known.get(evaluate.record["inputs"]["train"])
+        if train is not None and directory.name in (train.fingerprint, evaluate.fingerprint):
+            seed = train.record["config"]["seed"]
+            return FinishedRun(train.fingerprint[:8], seed, train, evaluate)
+    what = "this run has no scores yet" if step == "train" else "no such run"
+    raise InputError(what, where=str(directory), remedy="give <workspace>/train/<fingerprint> of an evaluated run")
