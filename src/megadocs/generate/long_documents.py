@@ -58,7 +58,7 @@ def _token_ends(text: str, num_bytes: int, tokenizer: _Offsets | None) -> list[i
 
 def _paragraph_parts(text: str, ends: list[int], budget: int) -> list[tuple[int, int]]:
     """Consecutive parts of at most `budget` tokens, cut at the last paragraph end that fits, else at a token."""
-    paragraph_ends = [found.end() for found in _PARAGRAPH_END.finditer(text)]
+    paragraph_ends = [found.start() for found in _PARAGRAPH_END.finditer(text)]  # the gap goes to the next part
     parts: list[tuple[int, int]] = []
     start, first_token, next_paragraph = 0, 0, 0
     while first_token < len(ends):

@@ -1,0 +1,48 @@
+"""What a ledger holds of what a recipe asks for, without running anything.
+
+    books = read_accounting(config, "rephrase", documents, ledger_dir)     # `megadocs generate status`
+
+Reads without the lock, so it works while a run is writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from megadocs.documents import Document
+from megadocs.generate.accounting import Accounting
+from megadocs.generate.dispatch import Tally, split_by_record
+from megadocs.generate.ledger import load_index
+from megadocs.generate.plan import Task, iter_requests
+from megadocs.recipe import GenerateConfig
+
+
+def read_accounting(config: GenerateConfig, task: Task, documents: Iterable[Document], ledger_dir: Path) -> Accounting:
+    """The books of a task as they stand on disk; nothing of an invocation is in them."""
+    index = load_index(ledger_dir)
+    tally, requested = Tally(), 0
+    for todo, _, heads in split_by_record(iter_requests(config, task, documents), index, frozenset()):
+        requested += len(todo) + len(heads)
+        tally.add_heads(heads)
+    return tally.accounting(
+        requested,
+        num_sent=0,
+        spent_prompt_tokens=0,
+        spent_new_tokens=0,
+        cost=0.0,
+        seconds=0.0,
+        stopped=None,
+    )
+
+
+def describe_ledger(ledger_dir: Path) -> dict[str, object]:
+    """What is in the folder whatever recipe it came from: records, replaced ones, segments, bytes, damaged ranges."""
+    index = load_index(ledger_dir)
+    return {
+        "num_records": len(index),
+        "num_superseded": index.num_superseded,
+        "num_segments": len(index.paths),
+        "num_bytes": sum(path.stat().st_size for path in index.paths),
+        "damaged": [{"file": item.path, "offset": item.offset, "bytes": item.length} for item in index.damaged],
+    }
