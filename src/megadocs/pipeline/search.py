@@ -91,7 +91,8 @@ class _Driver:
 
     def run(self, max_runs: int | None, max_hours: float | None) -> SearchOutcome:
         """Until certificates, budget or interruption."""
-        max_runs, max_hours = max_runs or self._config.max_runs, max_hours or self._config.max_hours
+        max_runs = self._config.max_runs if max_runs is None else max_runs
+        max_hours = self._config.max_hours if max_hours is None else max_hours
         made = self._run_steps([self._corpus])
         if made.interrupted_by is not None:
             return self._outcome("interrupted", made.interrupted_by)
