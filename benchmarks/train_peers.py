@@ -102,7 +102,7 @@ def run_hf_trainer(preset: str, vocab: int, steps: int, clock: Clock, attention:
         arguments = TrainingArguments(
             output_dir=folder, per_device_train_batch_size=BATCH, max_steps=steps, bf16=True, use_cpu=True,
             learning_rate=3e-3, weight_decay=0.8, max_grad_norm=1.0, optim="adamw_torch_fused",
-            lr_scheduler_type="cosine", save_strategy="no", report_to=[], logging_steps=10, disable_tqdm=True, dataloader_num_workers=0,
+            lr_scheduler_type="cosine", save_strategy="no", report_to=[], logging_steps=10, disable_tqdm=True,
         )  # fmt: skip
         model = hf_model(preset, vocab, attention)
         Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[Marks()]).train()

@@ -23,6 +23,9 @@ from megadocs.errors import InputError
 from megadocs.model.llama import Layer, Llama
 from megadocs.model.rope import rotate
 
+#: Cached positions are looked at in multiples of this.
+ROUND_TO = 64
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -58,12 +61,12 @@ def sample(
     longest = _check(model, prompts, seeds, max_new_tokens)
     decoder = _Decoder(model, num_sequences=len(prompts), length=longest + max_new_tokens)
     padded, padding = _left_pad(prompts, longest, decoder.device)
-    generators = [torch.Generator().manual_seed(seed & (2**63 - 1)) for seed in seeds]
+    uniform_BN = torch.stack([_uniform(seed, max_new_tokens) for seed in seeds])
     logits_BV = decoder.feed(padded, padding)
     new_tokens: list[list[int]] = [[] for _ in prompts]
     finished = [False] * len(prompts)
     for position in range(max_new_tokens):
-        chosen_B = _choose(logits_BV, temperature, generators)
+        chosen_B = _choose(logits_BV, temperature, uniform_BN[:, position])
         for index, token in enumerate(chosen_B.tolist()):
             if finished[index]:
                 continue
@@ -109,30 +112,27 @@ class _Decoder:
         start, stop = self.used, self.used + tokens_BT.shape[1]
         positions_BT = (torch.arange(start, stop, device=self.device)[None] - padding_B[:, None]).clamp_min_(0)
         cos, sin = self.cos[positions_BT].unsqueeze(1), self.sin[positions_BT].unsqueeze(1)
-        mask = self._mask(start, stop, padding_B)
+        mask_BTS = self._mask(start, stop, padding_B)
         x = F.embedding(tokens_BT, self.embedding)
         for index in range(len(self.layers)):
-            x = self._layer(index, x, cos, sin, mask, start, stop)
+            x = self._layer(index, x, cos, sin, mask_BTS, slice(start, stop))
         self.used = stop
         return F.linear(self._normed(x[:, -1], self.norm), self.head).float()
 
-    def _layer(
-        self, index: int, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, start: int, stop: int
-    ) -> Tensor:
+    def _layer(self, index: int, x: Tensor, cos: Tensor, sin: Tensor, mask_BTS: Tensor, new: slice) -> Tensor:
         norm_in, qkv_weight, out_weight, norm_mlp, gate_up, down = self.layers[index]
         batch, length, width, config = x.shape[0], x.shape[1], self.config.head_dim, self.config
-        heads, groups = config.num_attention_heads, config.num_key_value_heads
+        heads, groups, seen = config.num_attention_heads, config.num_key_value_heads, mask_BTS.shape[2]
         qkv = F.linear(self._normed(x, norm_in), qkv_weight).view(batch, length, -1, width).transpose(1, 2)
         rotated = rotate(qkv[:, : heads + groups], cos, sin)
-        self.keys[index, :, :, start:stop] = rotated[:, heads:]
-        self.values[index, :, :, start:stop] = qkv[:, heads + groups :]
-        keys, values = self.keys[index, :, :, :stop], self.values[index, :, :, :stop]
+        self.keys[index, :, :, new] = rotated[:, heads:]
+        self.values[index, :, :, new] = qkv[:, heads + groups :]
+        keys, values = self.keys[index, :, :, :seen], self.values[index, :, :, :seen]
         # Query heads of a group become extra queries of one key and value head: no copy of the cache.
         q = rotated[:, :heads].reshape(batch, groups, heads // groups * length, width)
-        scores = torch.matmul(q * width**-0.5, keys.transpose(-1, -2))
-        if mask is not None:
-            scores = (scores.view(batch, groups, -1, length, stop) + mask[:, None, None]).view_as(scores)
-        out = torch.matmul(torch.softmax(scores, dim=-1), values).view(batch, heads, length, width)
+        scores = torch.matmul(q * width**-0.5, keys.transpose(-1, -2)).view(batch, groups, -1, length, seen)
+        weights = torch.softmax(scores + mask_BTS[:, None, None], dim=-1).view(batch, groups, -1, seen)
+        out = torch.matmul(weights, values).view(batch, heads, length, width)
         x = x + F.linear(out.transpose(1, 2).reshape(batch, length, -1), out_weight)
         gate, up = F.linear(self._normed(x, norm_mlp), gate_up).chunk(2, dim=-1)
         return x + F.linear(F.silu(gate) * up, down)
@@ -140,12 +140,11 @@ class _Decoder:
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.config.rms_norm_eps)
 
-    def _mask(self, start: int, stop: int, padding_B: Tensor) -> Tensor | None:
-        """0 or -inf, (B, T, stop); None for one new token after unpadded prompts."""
-        if stop - start == 1 and not bool(padding_B.any()):
-            return None
+    def _mask(self, start: int, stop: int, padding_B: Tensor) -> Tensor:
+        """0 or -inf, (B, T, S). S is `stop` rounded up: a new shape has kernels made for it, which cost more than it."""
+        visible = min(-(-stop // ROUND_TO) * ROUND_TO, self.keys.shape[3])
         rows = torch.arange(start, stop, device=self.device)[:, None]
-        columns = torch.arange(stop, device=self.device)[None]
+        columns = torch.arange(visible, device=self.device)[None]
         seen_BTS = (columns <= rows)[None] & (columns[None] >= padding_B[:, None, None])
         seen_BTS = seen_BTS | (columns == rows)[None]  # padding sees itself: a row without any key would be NaN
         return torch.zeros(seen_BTS.shape, dtype=self.keys.dtype, device=self.device).masked_fill_(
@@ -157,15 +156,19 @@ def _fused(dtype: torch.dtype, *projections: nn.Linear) -> Tensor:
     return torch.cat([projection.weight for projection in projections]).to(dtype)
 
 
-def _choose(logits_BV: Tensor, temperature: float, generators: list[torch.Generator]) -> Tensor:
-    """One token a sequence by the Gumbel trick: argmax of logits / temperature + noise, exactly softmax sampling."""
+def _uniform(seed: int, count: int) -> Tensor:
+    """`count` numbers in [0, 1), float64, of a sequence's own generator."""
+    generator = torch.Generator().manual_seed(seed & (2**63 - 1))
+    return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def _choose(logits_BV: Tensor, temperature: float, uniform_B: Tensor) -> Tensor:
+    """One token a sequence: where its uniform number falls among the cumulated probabilities (float64)."""
     if temperature == 0:
         return logits_BV.argmax(dim=-1).cpu()
-    logits_BV = logits_BV.cpu()
-    noise_BV = torch.empty_like(logits_BV)
-    for row, generator in zip(noise_BV, generators, strict=True):
-        row.exponential_(generator=generator)
-    return (logits_BV / temperature - noise_BV.log_()).argmax(dim=-1)
+    cumulated_BV = torch.softmax(logits_BV.cpu() / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)
+    thresholds_B1 = uniform_B[:, None] * cumulated_BV[:, -1:]
+    return torch.searchsorted(cumulated_BV, thresholds_B1, right=True).squeeze(1).clamp_max_(logits_BV.shape[1] - 1)
 
 
 def _check(model: Llama, prompts: Sequence[Sequence[int]], seeds: Sequence[int], max_new_tokens: int) -> int:
