@@ -18,6 +18,7 @@ from megadocs.generate import (
     plan_requests,
     run_generation,
 )
+from megadocs.generate.engines.fake import FakeEngine
 from megadocs.recipe import GenerateConfig
 
 Documents = Callable[..., list[Document]]
@@ -139,6 +140,24 @@ def test_another_model_stops_the_run(tmp_path: Path, config: Config, documents: 
     with pytest.raises(EngineError, match="answers as"):
         run(config(options={"transport": "http", "model_after": 10}), documents(20), tmp_path / "l")
     assert len(load_index(tmp_path / "l")) >= 9
+
+
+def test_another_model_in_the_next_run_is_noticed(tmp_path: Path, config: Config, documents: Documents) -> None:
+    old = config(options={"transport": "http"})
+    run(old, documents(3), tmp_path / "l")
+
+    class Renamed(FakeEngine):
+        """Configured as before, served by something else."""
+
+        def __init__(self) -> None:
+            super().__init__(old.engine)
+            self.server.model = "impostor"
+
+    with pytest.raises(EngineError, match="'impostor'; this ledger's records are from 'fake-1'"):
+        run(old, documents(6), tmp_path / "l", engine=Renamed())
+    assert len(load_index(tmp_path / "l")) == 6
+    new = config(options={"transport": "http"}, engine={"revision": "2"})
+    assert run(new, documents(6), tmp_path / "l", engine=None).ok == 12
 
 
 def test_private_text_leaves_the_machine_only_with_consent(

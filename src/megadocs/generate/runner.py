@@ -26,6 +26,7 @@ from megadocs.generate.plan import Task, iter_requests
 from megadocs.generate.records import GenerationRecord, Status
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.sender import Sender, require_consent
+from megadocs.generate.served_model import ServedModel
 from megadocs.generate.speed import SpeedMeter
 from megadocs.recipe import GenerateConfig
 
@@ -100,6 +101,7 @@ class _Run:
         """Count, start, work, sync, close."""
         info = self.engine.info()
         self.sender = Sender(self.engine, self.config, info)
+        self.served = ServedModel(self.ledger.directory, info.identity)
         require_consent(info, self.config, len(self.documents))
         num_todo = 0
         requests = iter_requests(self.config, self.task, self.documents, info)
@@ -171,6 +173,7 @@ class _Run:
                     spent_tokens=spent,
                 )
             reply = result
+            self.served.check(reply.model)
             spent += reply.prompt_tokens + reply.new_tokens
             judgement = judge_reply(reply, request.source, self.config.gates)
             if judgement.verdict != "retry":
