@@ -204,8 +204,8 @@ def test_two_drivers_share_the_work(finished, tmp_path):
 def test_the_price_is_exact_in_runs_at_best(tmp_path):
     recipe = load_recipe(write_toy(tmp_path))
     price = price_search(recipe, tmp_path / "ws")
-    assert price.arms == {"real_only": (6, 6, 6)}  # centre and 3 neighbours, 2 repeats
-    assert price.best.num_runs == 6
+    assert price.arms == {"real_only": (8, 6, 6)}  # centre and 3 neighbours, 4 repeats
+    assert price.best.num_runs == 8
     assert price.worst.num_runs == 12
     assert price_search(recipe, tmp_path / "ws", max_runs=5).worst.num_runs == 5
     assert 0 < price.best.num_tokens < price.worst.num_tokens

@@ -62,7 +62,15 @@ def test_one_seed_separates_nothing():
     assert compare({0: 9.0}, {0: 1.0}, noise, confidence=0.95).verdict == "not separated"
 
 
+def test_few_repeats_that_happen_to_agree_separate_nothing():
+    table = {A: {0: 1.0, 1: 2.0}, B: {0: 1.5, 1: 2.5001}}
+    noise = estimate_noise(table)
+    assert noise.sd < 1e-4
+    compared = compare(table[B], table[A], noise, confidence=0.95)
+    assert (compared.verdict, compared.margin_error) == ("not separated", None)
+
+
 def test_without_noise_any_margin_separates_and_none_does_not():
-    noise = estimate_noise({A: {0: 1.0, 1: 2.0}, B: {0: 1.5, 1: 2.5}})
+    noise = estimate_noise({point: {0: 1.0, 1: 2.0, 2: 0.5} for point in (A, B, C)})
     assert noise.sd == pytest.approx(0, abs=1e-12)
     assert compare({0: 1.5, 1: 2.5}, {0: 1.0, 1: 2.0}, noise, confidence=0.95).verdict == "worse"

@@ -108,18 +108,16 @@ def test_a_budget_that_ends_early_certifies_nothing_untried():
     assert "not tried" in [line.verdict for line in certificate.neighbours]
 
 
-def test_neighbours_within_the_noise_are_not_called_worse():
-    draw = random.Random(3)
-    noise = {}
-
-    def loss(trial):
-        return 1e-4 * bowl((2, 2))(trial) + noise.setdefault(trial, draw.gauss(0, 1.0))
-
-    grid = grid_of(5, 5)
-    losses, _ = walk(grid, (2, 2), loss)
-    certificate = certify(grid, (0, 1, 2), losses)
-    assert not certificate.is_separated
-    assert certificate.noise_sd == pytest.approx(1.0, rel=0.6)
+def test_where_there_is_nothing_but_noise_few_optima_are_called_separated():
+    grid, separated, sds = grid_of(5, 5, 5), 0, []
+    for number in range(60):
+        draw = random.Random(number)
+        losses, _ = walk(grid, (2, 2, 2), lambda trial, draw=draw: draw.gauss(0, 1.0))
+        certificate = certify(grid, (0, 1, 2), losses)
+        separated += certificate.is_separated
+        sds.append(certificate.noise_sd)
+    assert separated <= 6  # one in ten: the best of many lucky ones is compared with its neighbours
+    assert sum(sds) / len(sds) == pytest.approx(1.0, rel=0.2)
 
 
 def test_a_lucky_run_is_repeated_before_it_leads_away():

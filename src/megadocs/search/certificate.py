@@ -18,6 +18,7 @@ import numpy as np
 
 from megadocs.search.grid import Grid, Point, Step
 from megadocs.search.noise import (
+    MIN_FREEDOM,
     Comparison,
     Losses,
     Trial,
@@ -139,11 +140,11 @@ def certify(grid: Grid, seeds: Sequence[int], losses: Losses, *, confidence: flo
 def count_bounds(grid: Grid, start: Point, num_seeds: int) -> tuple[int, int]:
     """Fewest and most runs that a search can take.
 
-    Fewest: the start is the optimum, has every seed, one neighbour shows the noise, the others are far off. Most: every
+    Fewest: the start is the optimum, has every seed, few neighbours show the noise, the others are far off. Most: every
     setting of the grid with every seed.
     """
     neighbours = grid.neighbours(start)
-    fewest = len(neighbours) + num_seeds + int(num_seeds > 1 and bool(neighbours))
+    fewest = num_seeds + len(neighbours) + (min(MIN_FREEDOM, len(neighbours)) if num_seeds > 1 else 0)
     return fewest, grid.num_points * num_seeds
 
 

@@ -113,13 +113,14 @@ def _repeats(
     losses: Losses,
     confidence: float,
 ) -> list[Trial]:
-    """One further seed for the neighbours that are not told apart from the centre, the closest first; at last every
-    seed for the centre, whose loss is what the search reports."""
-    star = [point for point in grid.neighbours(centre) if point in table]
+    """One further seed for the neighbours that are not told apart from the centre: on each axis once, because noise may
+    differ between them, then the closest first. At last every seed for the centre, whose loss the search reports."""
+    star = {step.point: step.axis for step in grid.steps(centre) if step.point is not None and step.point in table}
     noise = estimate_noise(table, [centre, *star])
     compared = {point: compare(table[point], table[centre], noise, confidence=confidence) for point in star}
     open_points = [point for point in star if compared[point].verdict == "not separated"]
-    open_points.sort(key=lambda point: (_margin(compared[point].margin), point))
+    pairs_on_axis = {axis: max(compared[p].num_pairs for p in star if star[p] == axis) for axis in star.values()}
+    open_points.sort(key=lambda point: (min(2, pairs_on_axis[star[point]]), _margin(compared[point].margin), point))
     wanted: list[Trial] = []
     for point in open_points:
         seed = next((seed for seed in seeds if Trial(point, seed) not in losses), None)
