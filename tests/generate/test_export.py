@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from megadocs.documents import Document
-from megadocs.errors import InputError
+from megadocs.errors import EngineError, InputError
 from megadocs.generate import export_generations, iter_requests, plan_requests, run_generation
 from megadocs.generate.ledger import Ledger
 from megadocs.generate.runner import build_record
@@ -76,3 +76,14 @@ def test_siblings_are_judged_in_generation_order(tmp_path: Path, config: Config,
     flags = [row["flags"] for row in pq.read_table(tmp_path / "a.parquet").to_pylist()]
     assert flags == [[], [], ["identical", "sibling"], ["sibling"]]
     assert counts["identical"] == 1
+
+
+def test_a_server_that_ignores_the_seed_is_found(tmp_path: Path, config: Config, documents: Documents) -> None:
+    requests = plan_requests(config(), "rephrase", documents(10))
+    with Ledger(tmp_path / "l") as ledger:
+        for request in requests:
+            ledger.append(replace(build_record(request, "ok"), text=f"the same for {request.document_id}"))
+    with pytest.raises(EngineError, match="all generations of 10 of 10 documents are identical"):
+        export_generations(requests, tmp_path / "l", tmp_path / "a.parquet")
+    assert list(tmp_path.glob("*.parquet*")) == []
+    assert list(tmp_path.glob(".*.tmp")) == []

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import InputError
+from megadocs.errors import EngineError, InputError
 from megadocs.generate.ledger import LedgerIndex, load_index
 from megadocs.generate.records import GenerationRecord, with_flags
 from megadocs.generate.requests import GenerationRequest
@@ -20,6 +20,9 @@ from megadocs.generate.similarity import is_near_copy
 from megadocs.store.files import fsync_directory, fsync_file
 
 _ROWS_PER_GROUP = 4096
+_MIN_DOCUMENTS = 8
+_COUNTS = ["requested", "exported", "ok", "rejected", "failed", "skipped", "pending", "identical", "new_tokens"]
+_COUNTS += ["prompt_tokens", "documents_with_siblings", "documents_without_variety"]
 _REQUESTS_PER_LOOKUP = 4096
 
 
@@ -34,24 +37,40 @@ def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, 
 
     Returns:
         Counts: requested, exported, one per status, pending, identical (equal siblings), tokens.
+
+    Raises:
+        InputError: an iterator that is not in order.
+        EngineError: most documents have the same text in all their generations.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     index = load_index(ledger_dir)
     ordered = sorted(requests, key=_order) if isinstance(requests, list) else _checked_order(requests)
-    counts: dict[str, Any] = {"requested": 0, "exported": 0, "ok": 0, "rejected": 0, "failed": 0}
-    counts |= {"skipped": 0, "pending": 0, "identical": 0, "new_tokens": 0, "prompt_tokens": 0}
+    counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
     schema = pa.schema(_columns(pa))
     temporary = path.with_name(f".{path.name}.tmp")
     with pq.ParquetWriter(temporary, schema, compression="zstd", version="2.6", store_schema=False) as writer:
         rows = _rows(ordered, index, counts)
         while batch := list(itertools.islice(rows, _ROWS_PER_GROUP)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    _require_variety(counts, temporary)
     fsync_file(temporary)
     temporary.replace(path)
     fsync_directory(path.parent)
     return counts
+
+
+def _require_variety(counts: dict[str, Any], temporary: Path) -> None:
+    """G copies of one text are not G generations: a server that ignores the seed is found here."""
+    documents, without = counts["documents_with_siblings"], counts["documents_without_variety"]
+    if documents >= _MIN_DOCUMENTS and 2 * without > documents:
+        temporary.unlink()
+        raise EngineError(
+            f"all generations of {without} of {documents} documents are identical",
+            where="generate.engine",
+            remedy="the server ignores the seed, or the temperature is too low: mend it and set another generate.seed",
+        )
 
 
 def _order(request: GenerationRequest) -> tuple[str, int, int]:
@@ -97,6 +116,9 @@ def _rows(
                 siblings.append(record.text)
             counts["exported"] += 1
             yield _row(parts[0][0], record)
+        if len(siblings) > 1:
+            counts["documents_with_siblings"] += 1
+            counts["documents_without_variety"] += len(set(siblings)) == 1
 
 
 def _joined(parts: list[GenerationRecord | None], counts: dict[str, Any]) -> GenerationRecord | None:
