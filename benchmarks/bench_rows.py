@@ -1,11 +1,13 @@
 """Row benchmarks, side by side with the peers: tokenise and store, order, gather, scale, Megatron export.
 
-    python -m venv PEERS && PEERS/bin/pip install datasets "datatrove[io,processing]" megatron-core torch
-    python benchmarks/bench_rows.py --peers PEERS/bin/python --work DIR --output rows.json
+    python benchmarks/bench_rows.py                                     # everything; peers installed on the first run
+    python benchmarks/bench_rows.py --peers none --sections order gather
+    python benchmarks/bench_rows.py --peers ENV/bin/python --work DIR --rounds 5 --output rows.json
 
+Peers (datasets, datatrove, megatron-core, torch) live in an environment of their own, `build/bench-peers` unless named.
 Contenders run in turn, `--rounds` times, each in a fresh process; medians are compared. On a machine that is not idle
-the CPU-time rates are the ones to read. Without `--peers` only megadocs and bare `tokenizers` run. `--scale` takes the
-store sizes in millions of tokens (4 bytes each on disk, deleted after).
+the CPU-time rates are the ones to read. `--scale` takes the store sizes in millions of tokens (4 bytes each on disk,
+deleted after).
 """
 
 from __future__ import annotations
@@ -21,8 +23,24 @@ from typing import Any
 
 from rows_measure import machine, median
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parent / "build"
+PEERS = ("datasets", "datatrove[io,processing]", "torch")
 SECTIONS = ("tokenise", "order", "gather", "scale", "export")
+
+
+def peers_interpreter(choice: str) -> str | None:
+    """The peers' Python: as named, none, or of an environment that is made when it is missing."""
+    if choice != "auto":
+        return None if choice == "none" else choice
+    environment = BUILD / "bench-peers"
+    python = environment / "bin" / "python"
+    if not python.exists():
+        print(f"installing the peers into {environment} (a few minutes, about 2 GB) ...", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEERS], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-deps", "megatron-core"], check=True)
+    return str(python)
 
 
 def run_task(script: str, task: str, arguments: dict[str, Any], interpreter: str = sys.executable) -> dict[str, Any]:
@@ -72,7 +90,7 @@ def gather(options: argparse.Namespace) -> dict[str, Any]:
                 arguments = {"store": str(store), "context": context, "cold": cold}
                 name = f"gather {context} {'cold' if cold else 'warm'}"
                 runs.setdefault(name, []).append(run_task("rows_own.py", "gather", arguments))
-            for task in ("dataloader", "dataloader_tuned") if options.peers else ():
+            for task in ("dataloader_clm", "dataloader", "dataloader_tuned") if options.peers else ():
                 arguments = {"store": str(store), "context": context, "max_tokens": 100_000 * context // 16}
                 runs.setdefault(f"{task} {context}", []).append(
                     run_task("rows_peers.py", task, arguments, options.peers)
@@ -151,23 +169,25 @@ def print_table(results: dict[str, Any]) -> None:
 def main() -> None:
     """Run the sections asked for and merge them into the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", help="Python of an environment with datasets, datatrove, megatron-core and torch")
-    parser.add_argument("--work", type=Path, required=True, help="directory for temporary files")
-    parser.add_argument("--output", type=Path, help="JSON file; sections not run now keep what they hold")
+    parser.add_argument("--peers", default="auto", help="Python of the peers' environment; auto: install one; none")
+    parser.add_argument("--work", type=Path, default=BUILD / "bench-rows", help="directory for temporary files")
+    parser.add_argument(
+        "--output", type=Path, default=BUILD / "bench-rows.json", help="sections not run now keep what they hold"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=int, nargs="+", default=[10, 100, 1000], help="millions of tokens")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    options.peers = peers_interpreter(options.peers)
     sections = {"tokenise": tokenise, "order": order, "gather": gather, "scale": scale, "export": export}
     results: dict[str, Any] = {}
-    if options.output and options.output.exists():
+    if options.output.exists():
         results = json.loads(options.output.read_text())
     for name in options.sections:
         results[name] = {**sections[name](options), "machine": machine()}
-        if options.output:
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            options.output.write_text(json.dumps(results, indent=1) + "\n")
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
     print_table(results)
 
 

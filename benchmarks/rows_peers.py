@@ -73,6 +73,11 @@ def dataloader(store: str, context: int, max_tokens: int) -> dict[str, Any]:
     return _iterate(_windows(store, context).with_format("torch"), context, max_tokens, None)
 
 
+def dataloader_clm(store: str, context: int, max_tokens: int) -> dict[str, Any]:
+    """The form that the causal-language-modelling examples make by `map`: int64 lists, input_ids, mask and labels."""
+    return _iterate(_windows(store, context, as_lists=True).with_format("torch"), context, max_tokens, None)
+
+
 def dataloader_tuned(store: str, context: int, max_tokens: int) -> dict[str, Any]:
     """The same, tuned: numpy format and a collate function that stacks arrays."""
     import numpy as np
@@ -84,17 +89,23 @@ def dataloader_tuned(store: str, context: int, max_tokens: int) -> dict[str, Any
     return _iterate(_windows(store, context).with_format("numpy"), context, max_tokens, collate)
 
 
-def _windows(store: str, context: int) -> Any:
-    """A saved dataset whose records are windows of fixed length, made once."""
+def _windows(store: str, context: int, *, as_lists: bool = False) -> Any:
+    """A saved dataset whose records are windows, made once: int32 of fixed length, or three columns of int64 lists."""
     import numpy as np
     from datasets import Dataset, Features, List, Value, load_from_disk
 
-    path = Path(store) / f"hf-{context}"
+    path = Path(store) / f"hf-{context}{'-lists' if as_lists else ''}"
     if not path.exists():
         tokens = np.concatenate([np.fromfile(file, "<u4") for file in sorted(Path(store).glob("*/tokens.bin"))])
         windows = tokens[: len(tokens) // context * context].reshape(-1, context)
-        features = Features({"input_ids": List(Value("int32"), length=context)})
-        Dataset.from_dict({"input_ids": list(windows.astype(np.int32))}, features=features).save_to_disk(str(path))
+        if as_lists:
+            windows = windows[: 20_000_000 // context].astype(np.int64)  # a part: three columns of 8 bytes are large
+            mask = list(np.ones_like(windows))
+            records = Dataset.from_dict({"input_ids": list(windows), "attention_mask": mask, "labels": list(windows)})
+        else:
+            features = Features({"input_ids": List(Value("int32"), length=context)})
+            records = Dataset.from_dict({"input_ids": list(windows.astype(np.int32))}, features=features)
+        records.save_to_disk(str(path))
     return load_from_disk(str(path))
 
 
@@ -128,7 +139,7 @@ def megatron(prefix: str) -> dict[str, Any]:
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
-    task.__name__: task for task in (datatrove, datasets_map, dataloader, dataloader_tuned, megatron)
+    task.__name__: task for task in (datatrove, datasets_map, dataloader, dataloader_clm, dataloader_tuned, megatron)
 }
 
 if __name__ == "__main__":
