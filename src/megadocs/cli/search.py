@@ -13,6 +13,7 @@ from megadocs.errors import IncompleteError
 
 if TYPE_CHECKING:
     from megadocs.pipeline.search_price import Cost, SearchPrice
+    from megadocs.pipeline.search_results import SearchOutcome
 
 _ENDINGS = {
     "finished": "every arm has ended",
@@ -67,17 +68,22 @@ def register(app: typer.Typer) -> None:
             show=show_progress,
             allow_code=allow_code,
         )
-        result = outcome.to_json()
-        if as_json:
-            print_json(result | {"price": price.to_json()})
-        else:
-            for line in result_lines(result):
-                typer.echo(line)
+        _print_outcome(outcome, price, as_json=as_json)
         say(f"{_ENDINGS[outcome.ending]}; {duration(outcome.seconds)}; {root / SEARCH_FILE}")
         if outcome.interrupted_by is not None:
             raise typer.Exit(128 + outcome.interrupted_by)
         if outcome.failures:
             raise typer.Exit(IncompleteError.exit_code)
+
+
+def _print_outcome(outcome: SearchOutcome, price: SearchPrice, *, as_json: bool) -> None:
+    """The result on standard output."""
+    result = outcome.to_json()
+    if as_json:
+        print_json(result | {"price": price.to_json()})
+        return
+    for line in result_lines(result):
+        typer.echo(line)
 
 
 def price_lines(price: SearchPrice) -> Iterator[str]:
@@ -120,6 +126,8 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
         yield "  neighbour                      validation   margin           verdict"
     for line in certificate["neighbours"]:
         yield f"  {_neighbour_text(line)}"
+    if any(line["is_extended"] for line in certificate["neighbours"]):
+        yield "  +: beyond the declared values"
     if certificate["noise_sd"] is not None:
         freedom = certificate["noise_freedom"]
         yield f"  noise between runs: sd {certificate['noise_sd']:.4f} ({freedom} degrees of freedom)"
