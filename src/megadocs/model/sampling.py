@@ -141,7 +141,7 @@ class _Decoder:
         return F.rms_norm(x, (x.shape[-1],), weight, self.config.rms_norm_eps)
 
     def _mask(self, start: int, stop: int, padding_B: Tensor) -> Tensor:
-        """0 or -inf, (B, T, S). S is `stop` rounded up: a new shape has kernels made for it, which cost more than it."""
+        """0 or -inf, (B, T, S). S is `stop` rounded up: a new shape has kernels made for it, which costs more."""
         visible = min(-(-stop // ROUND_TO) * ROUND_TO, self.keys.shape[3])
         rows = torch.arange(start, stop, device=self.device)[:, None]
         columns = torch.arange(visible, device=self.device)[None]
