@@ -166,3 +166,25 @@ def test_private_text_leaves_the_machine_only_with_consent(
     remote = config(engine={"kind": "openai", "base_url": "http://192.0.2.1:9/v1", "options": {}})
     with pytest.raises(UsageError, match=r"12 documents would be sent to http://192.0.2.1:9/v1"):
         run(remote, documents(12), tmp_path / "l")
+
+
+def test_strange_documents_go_through_unharmed(tmp_path: Path, config: Config) -> None:
+    texts = [
+        "nul \x00 here",
+        "line\u2028separator\u2029 and\x85",
+        "\ufeffbom",
+        "cr\r\nlf\rcr",
+        "\U0001f600 emoji",
+        "<|im_end|> [/INST]",
+    ]
+    strange = [Document(text, text + " words" * 20) for text in texts] + [
+        Document("", "an empty id is an id"),
+        Document("7", "7"),
+    ]
+    http = config(options={"transport": "http"})
+    books = run(http, strange, tmp_path / "l")
+    assert books.ok == 2 * len(strange)
+    export(http, strange, tmp_path / "l", tmp_path / "e.parquet")
+    exported = {row["document_id"] for row in pq.read_table(tmp_path / "e.parquet").to_pylist()}
+    assert exported == {document.id for document in strange}
+    assert run(http, strange[::-1], tmp_path / "l").num_sent == 0
