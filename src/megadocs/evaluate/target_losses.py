@@ -102,7 +102,7 @@ def position_losses(
     with torch.no_grad():
         heads = [model.open_head() for model in models]
         states = [_states_at(model, tokens_BT, positions) for model in models]
-        step = max(MIN_CHUNK, CHUNK_LOGITS // models[0].vocab_size)
+        step = max(MIN_CHUNK, CHUNK_LOGITS // (models[0].vocab_size * len(models)))
         for start in range(0, len(targets), step):
             chunk = slice(start, start + step)
             logits = _Logits([head(state[chunk]).float() for head, state in zip(heads, states, strict=True)])
@@ -137,10 +137,10 @@ def _states_at(model: ScoringModel, tokens_BT: npt.NDArray[np.int64], positions:
 
 
 class _Logits:
-    """Float32 logits of one chunk of positions, (N, L) per member, and their sums as averages ask for them."""
+    """Float32 logits of one chunk of positions, (N, L) per member, and their means as averages ask for them."""
 
     def __init__(self, members: list[torch.Tensor]) -> None:
-        self._sums: dict[tuple[int, ...], torch.Tensor] = {(k,): logits_NL for k, logits_NL in enumerate(members)}
+        self._means: dict[tuple[int, ...], torch.Tensor] = {(k,): logits_NL for k, logits_NL in enumerate(members)}
 
     def losses(self, averages: Sequence[Average], targets_N: torch.Tensor) -> npt.NDArray[np.float32]:
         """Nats (A, N)."""
@@ -149,11 +149,11 @@ class _Logits:
         for average in averages:
             size = len(average.members)
             if size > 1 and average.kind == "logits":
-                lines.append(F.cross_entropy(self._sum(average.members) / size, targets_N, reduction="none"))
+                lines.append(F.cross_entropy(self._mean(average.members), targets_N, reduction="none"))
                 continue
             for k in average.members:
                 if k not in nll_of_member:
-                    nll_of_member[k] = F.cross_entropy(self._sums[(k,)], targets_N, reduction="none")
+                    nll_of_member[k] = F.cross_entropy(self._means[(k,)], targets_N, reduction="none")
             nll_KN = torch.stack([nll_of_member[k] for k in average.members])
             lines.append(nll_KN[0] if size == 1 else math.log(size) - torch.logsumexp(-nll_KN, dim=0))
         return torch.stack(lines).cpu().numpy()
@@ -163,14 +163,15 @@ class _Logits:
         lines = []
         for average in averages:
             if average.kind == "logits":
-                scores_NL = self._sum(average.members)
+                scores_NL = self._mean(average.members)
             else:
-                scores_NL = torch.stack([torch.softmax(self._sums[(k,)], dim=-1) for k in average.members]).sum(dim=0)
+                scores_NL = torch.stack([torch.softmax(self._means[(k,)], dim=-1) for k in average.members]).sum(dim=0)
             lines.append(scores_NL.argmax(dim=-1) == targets_N)
         return torch.stack(lines).cpu().numpy()
 
-    def _sum(self, members: tuple[int, ...]) -> torch.Tensor:
-        """Sum of the members' logits; sums are kept, so that (0, 1, 2) costs one addition after (0, 1)."""
-        if members not in self._sums:
-            self._sums[members] = self._sum(members[:-1]) + self._sums[members[-1:]]
-        return self._sums[members]
+    def _mean(self, members: tuple[int, ...]) -> torch.Tensor:
+        """Mean of the members' logits; means are kept, so that (0, 1, 2) costs one pass over (0, 1) and 2."""
+        if members not in self._means:
+            before, last = self._mean(members[:-1]), self._means[members[-1:]]
+            self._means[members] = torch.lerp(before, last, 1 / len(members))
+        return self._means[members]
