@@ -1,5 +1,5 @@
 # make demo   the whole method on 55 documents, about a quarter of an hour on two cores
-# make test   the test suite                 make check   format, lint, types, layers, tests
+# make test   the quick suite, end to end     make check   format, lint, types, layers, tests
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-faults check fmt docs clean bench-rows bench-train bench-eval bench-generate
+.PHONY: setup demo test test-slow test-faults check fmt docs clean bench-rows bench-train bench-eval bench-generate
 
 setup: $(STAMP)
 
@@ -24,7 +24,10 @@ demo: setup
 	$(BIN)/megadocs run recipes/quickstart.yaml --workspace runs/quickstart
 
 test: setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not slow and not faults"
+
+test-slow: setup
+	$(BIN)/python -m pytest -n auto -m "slow and not faults"
 
 test-faults: setup
 	$(BIN)/python -m pytest -n auto -m faults
@@ -34,7 +37,7 @@ check: setup
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not slow and not faults"
 
 fmt: setup
 	$(BIN)/ruff format src tests benchmarks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,12 +55,12 @@ def status(
 
     books = list(iter_books(*_open(recipe, overrides, workspace)))
     if as_json:
-        print_json([asdict(entry) for entry in books])
+        print_json([{"task": task, **entry.to_json()} for task, entry in books])
         return
-    for entry in books:
+    for task, entry in books:
         flags = ", ".join(f"{name} {number}" for name, number in entry.flags.items())
         typer.echo(
-            f"{entry.task}: {entry.requested} requested = {entry.ok} ok + {entry.rejected} rejected + "
+            f"{task}: {entry.requested} requested = {entry.ok} ok + {entry.rejected} rejected + "
             f"{entry.failed} failed + {entry.skipped} skipped + {entry.pending} pending; "
             f"{count(entry.new_tokens)} new tokens" + (f"; flags: {flags}" if flags else "")
         )

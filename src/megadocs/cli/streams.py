@@ -1,27 +1,30 @@
-"""`megadocs streams show`: what stands next to what in each arm's streams."""
+"""`megadocs streams show | export`: what stands next to what in each arm's streams, and files for other trainers."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from megadocs.cli.arguments import AllowCode, AsJson, Overrides, RecipePath, WorkspaceDir, default_workspace
-from megadocs.cli.console import print_json, printable
+from megadocs.cli.console import print_json, printable, say
 
 if TYPE_CHECKING:
     from megadocs.pipeline.inspect_streams import ShownStream
+    from megadocs.pipeline.steps import Experiment
+    from megadocs.store.artifact import Workspace
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    streams = typer.Typer(help="Look at token streams.", no_args_is_help=True, rich_markup_mode=None)
+    streams = typer.Typer(help="Look at token streams and export them.", no_args_is_help=True, rich_markup_mode=None)
     app.add_typer(streams, name="streams")
 
     @streams.callback()
     def _group() -> None:
-        """Look at token streams."""
+        """Look at token streams and export them."""
 
     @streams.command()
     def show(
@@ -39,18 +42,11 @@ def register(app: typer.Typer) -> None:
         """
         from dataclasses import asdict
 
-        from megadocs.errors import InputError
-        from megadocs.pipeline.experiment import open_experiment
         from megadocs.pipeline.inspect_streams import iter_streams
-        from megadocs.recipe import load_recipe
-        from megadocs.store.artifact import Workspace
         from megadocs.streams import render_plain
 
-        root = workspace or default_workspace(recipe)
-        experiment, _ = open_experiment(load_recipe(recipe, overrides or ()), Workspace(root), allow_code=allow_code)
-        if experiment is None:
-            raise InputError("the corpus is not there yet", where=str(root), remedy="run `megadocs rows` first")
-        shown = list(iter_streams(experiment, Workspace(root), arm=arm, window=window, allow_code=allow_code))
+        experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
+        shown = list(iter_streams(experiment, opened, arm=arm, window=window, allow_code=allow_code))
         if as_json:
             print_json([asdict(stream) for stream in shown])
             return
@@ -59,6 +55,55 @@ def register(app: typer.Typer) -> None:
                 _print_rich(stream)
             else:
                 typer.echo(f"== {stream.arm}\n{printable(render_plain(stream.facts, stream.pieces))}\n")
+
+    @streams.command()
+    def export(
+        recipe: RecipePath,
+        arm: Annotated[str, typer.Option("--arm", help="The arm whose streams are written.", show_default=False)],
+        output: Annotated[Path, typer.Option("--output", "-o", help="New or empty directory.", show_default=False)],
+        overrides: Overrides = None,
+        workspace: WorkspaceDir = None,
+        formats: Annotated[
+            list[str] | None, typer.Option("--format", help="megatron, memmap or parquet; default all.")
+        ] = None,
+        push: Annotated[
+            str | None, typer.Option("--push", help="Upload each stream to owner/name-<stream> on the hub, private.")
+        ] = None,
+        allow_code: AllowCode = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Write an arm's streams for other trainers: concatenate, then split; plain causal attention.
+
+        megadocs streams export recipes/quickstart.yaml --arm stitched --output out/ --workspace runs/quickstart
+        """
+        from megadocs.pipeline.inspect_streams import export_streams
+        from megadocs.rows.export import FORMATS
+        from megadocs.rows.hub import push_export
+
+        experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
+        written = export_streams(experiment, opened, output, arm=arm, formats=formats or FORMATS, allow_code=allow_code)
+        for name in written:
+            say(f"{output / name.replace(':', '-')}: written")
+            if push is not None:
+                say(push_export(output / name.replace(":", "-"), f"{push}-{name.replace(':', '-')}"))
+        if as_json:
+            print_json(written)
+
+
+def _open(
+    recipe: Path, overrides: list[str] | None, workspace: Path | None, *, allow_code: bool
+) -> tuple[Experiment, Workspace]:
+    """The experiment and its workspace; `InputError` when the corpus is not there yet."""
+    from megadocs.errors import InputError
+    from megadocs.pipeline.experiment import open_experiment
+    from megadocs.recipe import load_recipe
+    from megadocs.store.artifact import Workspace
+
+    opened = Workspace(workspace or default_workspace(recipe))
+    experiment, _ = open_experiment(load_recipe(recipe, overrides or ()), opened, allow_code=allow_code)
+    if experiment is None:
+        raise InputError("the corpus is not there yet", where=str(opened.root), remedy="run `megadocs rows` first")
+    return experiment, opened
 
 
 def _print_rich(stream: ShownStream) -> None:

@@ -8,7 +8,6 @@ them anew; nothing is deleted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ from megadocs.generate import (
     Accounting,
     GenerationProgress,
     export_generations,
-    load_index,
     plan_requests,
     run_generation,
 )
 from megadocs.generate.audit import audit_generations
 from megadocs.generate.plan import Task
-from megadocs.generate.records import FLAG_BITS, STATUS_CODES
+from megadocs.generate.status import read_accounting
 from megadocs.pipeline.experiment import open_experiment
 from megadocs.pipeline.runner import find_artifact
 from megadocs.recipe import Recipe
@@ -32,21 +30,6 @@ from megadocs.store.artifact import RECORD, Artifact, Workspace
 from megadocs.store.files import write_json_atomic
 
 _TASKS: tuple[Task, ...] = ("rephrase", "thought")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskBooks:
-    """What the ledger holds of one task: requested = ok + rejected + failed + skipped + pending."""
-
-    task: str
-    requested: int
-    ok: int
-    rejected: int
-    failed: int
-    skipped: int
-    pending: int
-    new_tokens: int
-    flags: dict[str, int]
 
 
 def tasks_of(recipe: Recipe) -> tuple[Task, ...]:
@@ -66,24 +49,11 @@ def open_corpus(recipe: Recipe, workspace: Workspace) -> SplitCorpus:
     return split_documents(iter_documents(recipe.corpus), recipe.corpus)
 
 
-def iter_books(recipe: Recipe, workspace: Workspace) -> Iterator[TaskBooks]:
+def iter_books(recipe: Recipe, workspace: Workspace) -> Iterator[tuple[Task, Accounting]]:
     """The books of each task, from the ledger as it is now."""
     documents = open_corpus(recipe, workspace).train_multiple(1)
     for task in tasks_of(recipe):
-        requests = plan_requests(recipe.generate, task, documents)
-        index = load_index(workspace.root / "ledger" / task)
-        found = index.find([request.identity for request in requests])
-        head = index.head[found[found >= 0]]
-        by_status = {name: int((head["status"] == code).sum()) for name, code in STATUS_CODES.items()}
-        flags = {name: int(((head["flags"] >> bit) & 1).sum()) for name, bit in FLAG_BITS.items()}
-        yield TaskBooks(
-            task=task,
-            requested=len(requests),
-            pending=int((found < 0).sum()),
-            new_tokens=int(head["new"].sum()),
-            flags={name: count for name, count in flags.items() if count},
-            **by_status,
-        )
+        yield task, read_accounting(recipe.generate, task, documents, workspace.root / "ledger" / task)
 
 
 def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[str, dict[str, Any]]:
@@ -127,10 +97,10 @@ def retry_failed(
     """
     documents = open_corpus(recipe, workspace).train_multiple(1)
     books: dict[str, Accounting] = {}
-    for task in (entry.task for entry in iter_books(recipe, workspace) if entry.failed):
+    for task in [task for task, entry in iter_books(recipe, workspace) if entry.failed]:
         books[task] = run_generation(
             recipe.generate,
-            task,  # type: ignore[arg-type]
+            task,
             documents,
             workspace.root / "ledger" / task,
             report,
