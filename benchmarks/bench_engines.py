@@ -104,29 +104,39 @@ class AttachedEngine(OpenAIEngine):
 
 
 def measure(concurrency: int, rounds: int, num_documents: int, new_tokens: int, folder: Path) -> dict[str, Any]:
-    speeds: dict[str, list[float]] = {"megadocs": [], "minimal": []}
+    """Alternate both sides `rounds` times (after one round that is thrown away) and compare totals and rounds."""
+    tokens: dict[str, list[int]] = {"megadocs": [], "minimal": []}
+    seconds: dict[str, list[float]] = {"megadocs": [], "minimal": []}
     server = Server(build_config(concurrency, new_tokens, 0).engine)
     try:
-        for number in range(rounds):
+        for number in range(rounds + 1):
             for side in ("megadocs", "minimal") if number % 2 else ("minimal", "megadocs"):
                 config = build_config(concurrency, new_tokens, seed=number)
                 texts = [TEXT.format(number=1800 + 100 * number + place) for place in range(num_documents)]
                 documents = [Document(f"d{place}", text) for place, text in enumerate(texts)]
                 began = time.monotonic()
                 if side == "minimal":
-                    tokens = asyncio.run(minimal(server.address, make_bodies(config, documents), concurrency))
+                    count = asyncio.run(minimal(server.address, make_bodies(config, documents), concurrency))
                 else:
                     engine = AttachedEngine(config.engine, server.address)
                     ledger = folder / f"{concurrency}-{number}"
-                    tokens = run_generation(
+                    count = run_generation(
                         config, "rephrase", documents, ledger, lambda _: None, lambda: False, engine=engine
                     ).spent_new_tokens
-                speeds[side].append(tokens / (time.monotonic() - began))
+                if number:
+                    tokens[side].append(count)
+                    seconds[side].append(time.monotonic() - began)
     finally:
         server.close()
-    medians = {side: statistics.median(values) for side, values in speeds.items()}
-    ratios = [ours / theirs for ours, theirs in zip(speeds["megadocs"], speeds["minimal"], strict=True)]
-    return {"tokens_per_second": medians, "ratio": statistics.median(ratios), "ratios": ratios}
+    speeds = {side: sum(tokens[side]) / sum(seconds[side]) for side in tokens}
+    rates = {side: [t / s for t, s in zip(tokens[side], seconds[side], strict=True)] for side in tokens}
+    ratios = [ours / theirs for ours, theirs in zip(rates["megadocs"], rates["minimal"], strict=True)]
+    return {
+        "tokens_per_second": speeds,
+        "ratio_of_totals": speeds["megadocs"] / speeds["minimal"],
+        "median_ratio": statistics.median(ratios),
+        "ratios": ratios,
+    }
 
 
 def main() -> None:
@@ -142,7 +152,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for concurrency in arguments.concurrency:
             settings = (arguments.rounds, arguments.documents, arguments.new_tokens, Path(name))
-            report[f"concurrency_{concurrency}"] = measure(concurrency, *settings)
+            report[f"concurrency_{concurrency}"] = result = measure(concurrency, *settings)
+            print(concurrency, result, file=sys.stderr, flush=True)
     print(json.dumps(report, indent=1))
 
 
