@@ -118,7 +118,7 @@ def compared(data: BenchmarkData, harness: dict[str, Any], built_in: dict[str, A
         "largest_difference_nats": max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True)),
         "acc": {name: float((line == gold).mean()) for name, line in choices.items()},
         "acc_norm": {name: float((line == gold).mean()) for name, line in by_length.items()},
-        "seconds": {"harness": harness["seconds"], "built_in": built_in["seconds"]},
+        "seconds_with_loading": {"harness": harness["seconds"], "built_in": built_in["seconds"]},
         "different_choices": [
             {"item": int(i), "ours": ours[i].tolist(), "theirs": theirs[i].tolist(), "lengths": lengths[i].tolist()}
             for i in differing
