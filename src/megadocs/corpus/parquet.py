@@ -40,7 +40,7 @@ def iter_parquet(file: SourceFile, config: CorpusConfig, intake: Intake) -> Iter
                         yield record_of(values, config, file)
                     except RejectedRecordError as error:
                         intake.reject(error.reason, f"{file.name}:{position}")
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # damaged column names are not UTF-8
         message = (str(error).strip().splitlines() or ["no message"])[0]
         raise InputError(
             f"unreadable Parquet file: {message}", where=str(file.path), remedy="fetch or write the file again"

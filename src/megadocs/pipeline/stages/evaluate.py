@@ -26,7 +26,8 @@ def run(context: StageContext) -> None:
     scores = []
     for name, documents in _sets(context, config).items():
         data = build_evaluation_set(name, documents, tokenizer)
-        scores.append(score_windows(model, data, context_length=context_length, batch_size=config.batch_size))
+        if sum(len(row) for row in data.rows) >= context_length:  # a smaller set fills no window: alone only
+            scores.append(score_windows(model, data, context_length=context_length, batch_size=config.batch_size))
         scores.append(
             score_documents(
                 model,
@@ -40,7 +41,7 @@ def run(context: StageContext) -> None:
     write_scores(context.build.path / "scores.parquet", scores)
     context.build.summary["losses"] = {
         f"{part.set} {part.mode}": {
-            "nats_per_token": float(part.sum_nll.sum() / part.num_tokens.sum()),
+            "nats_per_token": part.nats_per_token,
             "num_tokens": int(part.num_tokens.sum()),
             "num_dropped_tokens": part.num_dropped_tokens,
             "num_documents": len(part.document_ids),
