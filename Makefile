@@ -8,7 +8,8 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow test-faults check fmt docs clean bench-rows bench-train bench-eval bench-generate
+.PHONY: setup demo test test-slow test-faults check fmt docs clean loss-identity bench-rows bench-train bench-eval \
+	bench-generate bench-search bench-report bench-coverage
 
 setup: $(STAMP)
 
@@ -46,8 +47,12 @@ fmt: setup
 docs: setup
 	$(BIN)/python docs/build_reference.py
 
-bench-rows bench-train bench-eval bench-generate: bench-%: setup
+bench-rows bench-train bench-eval bench-generate bench-search bench-report bench-coverage: bench-%: setup
 	$(BIN)/python benchmarks/bench_$*.py
+
+# Compare the loss curves of two commits: make loss-identity BEFORE=HEAD~1 AFTER=HEAD
+loss-identity: setup
+	$(BIN)/python benchmarks/loss_identity.py $(BEFORE) $(AFTER)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

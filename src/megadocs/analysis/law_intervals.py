@@ -85,7 +85,7 @@ def law_intervals(fit: LawFit, confidence: float) -> LawIntervals | None:
 
 
 def multiple_by_law(loss: float, base_loss: float, asymptote: float, exponent: float) -> float:
-    """Data efficiency ((base - C) / (loss - C)) ** (1 / B): A cancels (paper_facts section 9). Infinite past C."""
+    """Data efficiency ((base - C) / (loss - C)) ** (1 / B): A cancels (docs/facts.md, section 9). Infinite past C."""
     if base_loss <= asymptote:
         raise AnalysisError("the baseline's loss is at or below the asymptote", remedy="fit the law to these runs")
     if loss <= asymptote:

@@ -3,7 +3,7 @@
 For a given exponent B the law is linear in C and A, and the bounded optimum has a closed form. What is left is a search
 in one dimension, done on a grid over all exponents and refined: no starting values, no local optimum, no failure to
 converge. Every observation (each seed of each x) counts once; x is tokens, parameters, members or generations, and C is
-the asymptote (paper_facts section 9).
+the asymptote (docs/facts.md, section 9).
 
 `law_intervals.py` gives the intervals; `fit_power_law` the point estimate with residuals and the leave-one-out check.
 Shapes: N observations, E exponents.

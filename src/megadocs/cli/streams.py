@@ -26,68 +26,71 @@ def register(app: typer.Typer) -> None:
     def _group() -> None:
         """Look at token streams and export them."""
 
-    @streams.command()
-    def show(
-        recipe: RecipePath,
-        overrides: Overrides = None,
-        workspace: WorkspaceDir = None,
-        arm: Annotated[str | None, typer.Option("--arm", help="Only this arm.", show_default=False)] = None,
-        window: Annotated[int, typer.Option("--window", min=0, help="Which window to print.")] = 0,
-        allow_code: AllowCode = False,
-        as_json: AsJson = False,
-    ) -> None:
-        """Print tokens, rows, windows and sharing statistics of each stream of RECIPE, and a sample window.
+    for command in (show, export):
+        streams.command()(command)
 
-        megadocs streams show recipes/quickstart.yaml --workspace runs/quickstart --arm stitched
-        """
-        from dataclasses import asdict
 
-        from megadocs.pipeline.inspect_streams import iter_streams
-        from megadocs.streams import render_plain
+def show(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    workspace: WorkspaceDir = None,
+    arm: Annotated[str | None, typer.Option("--arm", help="Only this arm.", show_default=False)] = None,
+    window: Annotated[int, typer.Option("--window", min=0, help="Which window to print.")] = 0,
+    allow_code: AllowCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print tokens, rows, windows and sharing statistics of each stream of RECIPE, and a sample window.
 
-        experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
-        shown = list(iter_streams(experiment, opened, arm=arm, window=window, allow_code=allow_code))
-        if as_json:
-            print_json([asdict(stream) for stream in shown])
-            return
-        for stream in shown:
-            if sys.stdout.isatty():
-                _print_rich(stream)
-            else:
-                typer.echo(f"== {stream.arm}\n{printable(render_plain(stream.facts, stream.pieces))}\n")
+    megadocs streams show recipes/quickstart.yaml --workspace runs/quickstart --arm stitched
+    """
+    from dataclasses import asdict
 
-    @streams.command()
-    def export(
-        recipe: RecipePath,
-        arm: Annotated[str, typer.Option("--arm", help="The arm whose streams are written.", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="New or empty directory.", show_default=False)],
-        overrides: Overrides = None,
-        workspace: WorkspaceDir = None,
-        formats: Annotated[
-            list[str] | None, typer.Option("--format", help="megatron, memmap or parquet; default all.")
-        ] = None,
-        push: Annotated[
-            str | None, typer.Option("--push", help="Upload each stream to owner/name-<stream> on the hub, private.")
-        ] = None,
-        allow_code: AllowCode = False,
-        as_json: AsJson = False,
-    ) -> None:
-        """Write an arm's streams for other trainers: concatenate, then split; plain causal attention.
+    from megadocs.pipeline.inspect_streams import iter_streams
+    from megadocs.streams import render_plain
 
-        megadocs streams export recipes/quickstart.yaml --arm stitched --output out/ --workspace runs/quickstart
-        """
-        from megadocs.pipeline.inspect_streams import export_streams
-        from megadocs.rows.export import FORMATS
-        from megadocs.rows.hub import push_export
+    experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
+    shown = list(iter_streams(experiment, opened, arm=arm, window=window, allow_code=allow_code))
+    if as_json:
+        print_json([asdict(stream) for stream in shown])
+        return
+    for stream in shown:
+        if sys.stdout.isatty():
+            _print_rich(stream)
+        else:
+            typer.echo(f"== {stream.arm}\n{printable(render_plain(stream.facts, stream.pieces))}\n")
 
-        experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
-        written = export_streams(experiment, opened, output, arm=arm, formats=formats or FORMATS, allow_code=allow_code)
-        for name in written:
-            say(f"{output / name.replace(':', '-')}: written")
-            if push is not None:
-                say(push_export(output / name.replace(":", "-"), f"{push}-{name.replace(':', '-')}"))
-        if as_json:
-            print_json(written)
+
+def export(
+    recipe: RecipePath,
+    arm: Annotated[str, typer.Option("--arm", help="The arm whose streams are written.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New or empty directory.", show_default=False)],
+    overrides: Overrides = None,
+    workspace: WorkspaceDir = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="megatron, memmap or parquet; default all.")
+    ] = None,
+    push: Annotated[
+        str | None, typer.Option("--push", help="Upload each stream to owner/name-<stream> on the hub, private.")
+    ] = None,
+    allow_code: AllowCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write an arm's streams for other trainers: concatenate, then split; plain causal attention.
+
+    megadocs streams export recipes/quickstart.yaml --arm stitched --output out/ --workspace runs/quickstart
+    """
+    from megadocs.pipeline.inspect_streams import export_streams
+    from megadocs.rows.export import FORMATS
+    from megadocs.rows.hub import push_export
+
+    experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
+    written = export_streams(experiment, opened, output, arm=arm, formats=formats or FORMATS, allow_code=allow_code)
+    for name in written:
+        say(f"{output / name.replace(':', '-')}: written")
+        if push is not None:
+            say(push_export(output / name.replace(":", "-"), f"{push}-{name.replace(':', '-')}"))
+    if as_json:
+        print_json(written)
 
 
 def _open(

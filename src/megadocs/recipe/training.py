@@ -68,7 +68,9 @@ class TrainConfig(Section):
     checkpoint_minutes: float = Field(10, gt=0, description="Time between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
     log_every_steps: int = Field(10, ge=1, description="Steps between records in metrics.jsonl.")
-    parallel: Literal["ddp", "fsdp"] = Field("ddp", description="Under torchrun: replicate the model, or shard it (FSDP2).")
+    parallel: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="Under torchrun: replicate the model, or shard it (FSDP2)."
+    )
     rank_timeout_seconds: float = Field(60, gt=0, description="A rank that does not answer for so long ends the run.")
     trackers: list[Literal["wandb", "trackio", "tensorboard"]] = Field(
         default_factory=list, description="Optional sinks."
