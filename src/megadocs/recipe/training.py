@@ -61,7 +61,6 @@ class TrainConfig(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
     compile: bool = Field(False, description="torch.compile the model.")
-    deterministic: bool = Field(False, description="CUDA: deterministic kernels, for bitwise resume.")
     evaluate_every_steps: int | None = Field(
         None, ge=1, description="Validation loss during the run; none: at the end only."
     )
@@ -86,9 +85,6 @@ class EvaluateConfig(Section):
     )
     sets: dict[str, str] = Field(
         default_factory=dict, description="Extra named sets: name -> source, read like corpus.source."
-    )
-    benchmarks: list[str] = Field(
-        default_factory=list, description="piqa, sciq, arc_easy, arc_challenge, hellaswag, winogrande."
     )
 
 

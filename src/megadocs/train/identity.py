@@ -21,7 +21,6 @@ _OPERATIONAL = {
     "micro_batch_size",
     "device",
     "compile",
-    "deterministic",
     "evaluate_every_steps",
     "checkpoint_minutes",
     "keep_checkpoints",
