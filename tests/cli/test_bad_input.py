@@ -123,6 +123,17 @@ def test_no_workspace(tmp_path):
         assert "absent" in result.stderr
 
 
+@pytest.mark.parametrize(("place", "code"), [("a file", 2), ("/proc/nowhere", 1)])
+def test_workspace_that_cannot_be_one(tmp_path, place, code):
+    recipe = tmp_path / "bad.yaml"
+    recipe.write_text(RECIPE.replace("SOURCE", str(write_lines(tmp_path / "a.jsonl", 40))))
+    workspace = write_lines(tmp_path / "file", 1) if place == "a file" else place
+    result = megadocs("run", recipe, "--workspace", workspace, "--jobs", 1)
+    assert result.returncode == code, result.stderr
+    assert str(workspace) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_help_answers_at_once():
     megadocs("--help")
     seconds = []

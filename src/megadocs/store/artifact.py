@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import DamagedError, LockedError, StoreError
+from megadocs.errors import DamagedError, InputError, LockedError, StoreError
 from megadocs.store.files import file_sha256, fsync_directory, fsync_file, read_json, store_error, write_json_atomic
 from megadocs.store.lock import hold_lock
 
@@ -87,10 +87,15 @@ class Workspace:
 
     Args:
         root: created on the first build.
+
+    Raises:
+        InputError: the path is there and is no directory.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError("the workspace is not a directory", where=str(root), remedy="name another --workspace")
 
     def directory(self, step: str, fingerprint: str) -> Path:
         """Where the artifact is or will be."""

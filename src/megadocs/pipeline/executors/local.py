@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from megadocs.pipeline.steps import STEP_VERSIONS, Step
+from megadocs.store.files import store_error
 
 _STOP_GRACE_SECONDS = 30.0
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -124,7 +125,10 @@ class _Worker:
     def __init__(self, workspace: Path, num_threads: int, number: int, environment: dict[str, str]) -> None:
         self.num_threads = num_threads
         logs = workspace / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store_error("cannot make the directory", logs, error) from error
         self.log_path = logs / f"worker-{os.getpid()}-{number}.log"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
