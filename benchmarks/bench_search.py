@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from megadocs.pipeline.search import run_search
-from megadocs.pipeline.steps import Step
+from megadocs.pipeline.step import Step
 from megadocs.recipe import Recipe
 from megadocs.search import Grid, Trial, build_axis, certify, next_trials
 from megadocs.store.artifact import Workspace

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from megadocs.pipeline.runner import run_steps
-from megadocs.pipeline.steps import Step
+from megadocs.pipeline.step import Step
 from megadocs.store.artifact import Workspace
 
 

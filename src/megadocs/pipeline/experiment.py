@@ -21,7 +21,8 @@ from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
 from megadocs.pipeline.runner import Listener, Outcome, find_artifact, run_steps
-from megadocs.pipeline.steps import CorpusFacts, Experiment, Step, build_experiment, corpus_step
+from megadocs.pipeline.step import Step
+from megadocs.pipeline.steps import CorpusFacts, Experiment, build_experiment, corpus_step
 from megadocs.recipe import Recipe
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import write_bytes_atomic

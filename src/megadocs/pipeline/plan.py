@@ -20,11 +20,11 @@ from megadocs.generate import load_index, plan_requests
 from megadocs.model import resolve_config
 from megadocs.pipeline.runner import find_artifact
 from megadocs.pipeline.stages.generate import with_num_generations
+from megadocs.pipeline.step import Step
 from megadocs.pipeline.steps import (
     CorpusFacts,
     Experiment,
     Run,
-    Step,
     build_experiment,
     corpus_step,
     expected_vocab_size,

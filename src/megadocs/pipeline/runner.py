@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from megadocs.errors import DamagedError
 from megadocs.pipeline.executors import Executor
-from megadocs.pipeline.steps import Step
+from megadocs.pipeline.step import Step
 from megadocs.store.artifact import Artifact, Workspace
 
 Status = Literal["waiting", "running", "reused", "done", "failed", "blocked", "stopped"]

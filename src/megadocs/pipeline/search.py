@@ -26,7 +26,8 @@ from megadocs.pipeline.experiment import Show, corpus_facts, no_progress
 from megadocs.pipeline.runner import Outcome, find_artifact, run_steps
 from megadocs.pipeline.search_results import DECIDES, REPORTED, ArmSearch, Ending, SearchOutcome, TrialResult
 from megadocs.pipeline.search_space import ArmSpace, TrialSteps, build_spaces, trial_steps
-from megadocs.pipeline.steps import CorpusFacts, Run, Step, corpus_step
+from megadocs.pipeline.step import Step
+from megadocs.pipeline.steps import CorpusFacts, Run, corpus_step
 from megadocs.recipe import Recipe
 from megadocs.search import Trial
 from megadocs.store.artifact import Workspace

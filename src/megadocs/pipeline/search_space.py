@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from megadocs.errors import RecipeError, UsageError
-from megadocs.pipeline.steps import CorpusFacts, Run, Step, build_experiment
+from megadocs.pipeline.step import Step
+from megadocs.pipeline.steps import CorpusFacts, Run, build_experiment
 from megadocs.recipe import Arm, Recipe, SearchConfig, build_arms
 from megadocs.search import Grid, Point, Trial, build_axis
 

@@ -19,73 +19,18 @@ that more generations leave finished runs valid.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
 
-from megadocs.errors import RecipeError
-from megadocs.generate import engine_info
-from megadocs.generate.plan import Task, build_templates
 from megadocs.model import resolve_config
-from megadocs.recipe import Arm, Recipe, build_arms, fingerprint
-from megadocs.recipe.generation import GenerateConfig
-from megadocs.recipe.streams import StreamConfig
-from megadocs.streams import ORDERING_NAMES, find_ordering, required_kinds, synthetic_parts
-
-#: Raised by hand when a step's output would change for the same configuration and inputs.
-STEP_VERSIONS: Mapping[str, int] = {
-    "corpus": 1,
-    "tokenizer": 1,
-    "generate": 1,
-    "rows": 1,
-    "train": 1,
-    "evaluate": 1,
-    "report": 2,
-}
-
-#: Rows of this kind are built from this generation task.
-TASK_OF_KIND: Mapping[str, Task] = {
-    "rephrase": "rephrase",
-    "latent_thoughts": "thought",
-    "thoughts_appended": "thought",
-}
+from megadocs.pipeline.row_steps import arm_rows, with_generations
+from megadocs.pipeline.step import Step, all_fields, chosen_fields
+from megadocs.recipe import Arm, Recipe, build_arms
 
 #: Fields of `train` that decide how a run is carried out, not what it computes.
 _OPERATIONAL_TRAIN_FIELDS = {"checkpoint_minutes", "keep_checkpoints", "log_every_steps", "trackers"}
 
 #: Below this size one thread per run and runs side by side beat one run on all cores (measured: lab/LOG.md).
 _SIDE_BY_SIDE_PARAMETERS = 8_000_000
-
-
-@dataclass(frozen=True)
-class Step:
-    """One unit of work.
-
-    Attributes:
-        kind: key of `STEP_VERSIONS` and of the stage that carries it out.
-        name: what people call it; not part of its identity.
-        config: JSON value that, with the inputs, decides the result; complete, for the record.
-        identity: the part of `config` that enters the fingerprint.
-        inputs: role -> the step whose artifact is needed.
-        settings: JSON value that decides only how the work is done.
-        slots: CPU slots it takes; None takes them all.
-        exclusive: steps with the same word never run at the same time.
-    """
-
-    kind: str
-    name: str
-    config: Mapping[str, Any]
-    identity: Mapping[str, Any]
-    inputs: Mapping[str, Step] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    slots: int | None = 1
-    exclusive: str | None = None
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of kind, version, identity and the inputs' fingerprints."""
-        inputs = {role: step.fingerprint for role, step in self.inputs.items()}
-        return fingerprint([self.kind, STEP_VERSIONS[self.kind], self.identity, inputs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +76,8 @@ class Experiment:
 
 def corpus_step(recipe: Recipe, source_digest: str) -> Step:
     """Read, cut and split the real documents. The digest stands for the source's content."""
-    config = {"corpus": _plain(recipe.corpus), "source_sha256": source_digest}
-    return Step("corpus", "corpus", config, config | {"corpus": _chosen(recipe.corpus)})
+    config = {"corpus": all_fields(recipe.corpus), "source_sha256": source_digest}
+    return Step("corpus", "corpus", config, config | {"corpus": chosen_fields(recipe.corpus)})
 
 
 def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_code: bool = False) -> Experiment:
@@ -163,91 +108,8 @@ def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_
 def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
     """Train or load the student's tokenizer: one for all arms."""
     inputs = {"corpus": corpus} if recipe.tokenizer.kind == "train" else {}
-    config = {"tokenizer": _plain(recipe.tokenizer)}
-    return Step("tokenizer", "tokenizer", config, {"tokenizer": _chosen(recipe.tokenizer)}, inputs)
-
-
-def generate_step(config: GenerateConfig, task: Task, num_generations: int, corpus: Step) -> Step:
-    """Write G generations of one task for every 1x training document. Steps of one task share its ledger."""
-    engine = config.engine
-    local = engine.kind == "llamacpp"
-    identity = {
-        "task": task,
-        "num_generations": num_generations,
-        "requests": [template.digest for template in build_templates(config, task, engine_info(engine))],
-        "gates": _chosen(config.gates),
-        "long_documents": config.long_documents,
-        "context_tokens": engine.context_tokens,
-        "split_tokenizer": config.split_tokenizer,
-        "max_attempts": config.max_attempts,
-    }
-    return Step(
-        "generate",
-        f"generate {task} G={num_generations}",
-        identity | {"generate": _plain(config)},
-        identity,
-        {"corpus": corpus},
-        slots=engine.num_servers * engine.num_threads if local and engine.num_threads else None if local else 1,
-        exclusive="engine" if engine.kind == "vllm" else f"ledger {task}",
-    )
-
-
-def real_rows_step(corpus: Step, tokenizer: Step) -> Step:
-    """Tokenise every training document, once."""
-    return Step("rows", "rows real", {"kind": "real"}, {"kind": "real"}, {"corpus": corpus, "tokenizer": tokenizer})
-
-
-def synthetic_rows_step(kind: str, num_generations: int, recipe: Recipe, corpus: Step, tokenizer: Step) -> Step:
-    """Tokenise the rows of one kind: the first G rephrases, or the documents stretched by G thoughts."""
-    generations = generate_step(recipe.generate, TASK_OF_KIND[kind], num_generations, corpus)
-    config: dict[str, Any] = {"kind": kind, "num_generations": num_generations}
-    if kind != "rephrase":
-        config |= {"think_open": recipe.stream.think_open, "think_close": recipe.stream.think_close}
-    inputs = {"corpus": corpus, "tokenizer": tokenizer, "generations": generations}
-    return Step("rows", f"rows {kind} G={num_generations}", config, config, inputs)
-
-
-def arm_rows(recipe: Recipe, corpus: Step, tokenizer: Step, *, allow_code: bool) -> dict[str, Step]:
-    """The rows that one arm reads: role -> step."""
-    steps: dict[str, Step] = {}
-    if "real" in required_kinds(recipe.stream, recipe.mixture, allow_code=allow_code):
-        steps["rows real"] = real_rows_step(corpus, tokenizer)
-    for part in synthetic_parts(recipe.stream, recipe.mixture):
-        kinds = find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code).kinds
-        for kind in kinds:
-            if kind == "real":
-                continue
-            if kind not in TASK_OF_KIND:
-                raise RecipeError(
-                    f"rows of the kind {kind!r} cannot be made from a recipe yet",
-                    where="stream.ordering",
-                    remedy=f"choose an ordering over {', '.join(TASK_OF_KIND)}",
-                )
-            wanted = part.num_generations
-            if kind != "rephrase":
-                wanted = part.num_thoughts or (None if "rephrase" in kinds else part.num_generations)
-            num_generations = _checked_generations(recipe, TASK_OF_KIND[kind], wanted)
-            role = f"rows {kind} {num_generations}"
-            steps[role] = synthetic_rows_step(kind, num_generations, recipe, corpus, tokenizer)
-    return steps
-
-
-def _checked_generations(recipe: Recipe, task: Task, wanted: int | None) -> int:
-    """The G of one task that a stream uses: its own, or as many as are generated."""
-    section = recipe.generate.rephrase if task == "rephrase" else recipe.generate.thought
-    if section is None:
-        raise RecipeError(
-            f"the ordering {recipe.stream.ordering!r} needs the task {task!r}, which the recipe does not generate",
-            where=f"generate.{task}",
-            remedy=f"add a section generate.{task}",
-        )
-    if wanted is not None and wanted > section.num_generations:
-        raise RecipeError(
-            f"{wanted} generations asked for, {section.num_generations} are generated",
-            where="stream.num_generations",
-            remedy=f"raise generate.{task}.num_generations to {wanted}; only the missing ones are written",
-        )
-    return wanted or section.num_generations
+    config = {"tokenizer": all_fields(recipe.tokenizer)}
+    return Step("tokenizer", "tokenizer", config, {"tokenizer": chosen_fields(recipe.tokenizer)}, inputs)
 
 
 def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step, *, allow_code: bool) -> Run:
@@ -255,15 +117,15 @@ def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step, *, allow_code: bool
     recipe = arm.recipe
     inputs = arm_rows(recipe, corpus, tokenizer, allow_code=allow_code)
     inputs |= {"corpus": corpus, "tokenizer": tokenizer}
-    stream = _with_generations(recipe)
+    stream = with_generations(recipe)
     sections = {"stream": stream, "mixture": recipe.mixture, "model": recipe.model, "train": recipe.train}
-    identity = {name: _chosen(section) for name, section in sections.items()}
+    identity = {name: chosen_fields(section) for name, section in sections.items()}
     for name in _OPERATIONAL_TRAIN_FIELDS:
         identity["train"].pop(name, None)
     train = Step(
         "train",
         f"train {arm.name} seed {seed}",
-        {name: _plain(section) for name, section in sections.items()} | {"seed": seed},
+        {name: all_fields(section) for name, section in sections.items()} | {"seed": seed},
         identity | {"seed": seed},
         inputs,
         settings={"allow_code": allow_code},
@@ -273,8 +135,8 @@ def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step, *, allow_code: bool
     evaluate = Step(
         "evaluate",
         f"evaluate {arm.name} seed {seed}",
-        {"evaluate": _plain(recipe.evaluate), "context_length": context_length},
-        {"evaluate": _chosen(recipe.evaluate), "context_length": context_length},
+        {"evaluate": all_fields(recipe.evaluate), "context_length": context_length},
+        {"evaluate": chosen_fields(recipe.evaluate), "context_length": context_length},
         {"train": train, "corpus": corpus, "tokenizer": tokenizer},
         slots=train.slots,
     )
@@ -314,27 +176,3 @@ def _in_priority(corpus: Step, tokenizer: Step, runs: tuple[Run, ...]) -> tuple[
         add(run.train)
         add(run.evaluate)
     return tuple(ordered.values())
-
-
-def _with_generations(recipe: Recipe) -> StreamConfig:
-    """The stream with its G written out: G = 2 of 4 generated is the same run as G = 2 of 2."""
-    stream = recipe.stream
-    if not synthetic_parts(stream, recipe.mixture) or stream.ordering not in ORDERING_NAMES:
-        return stream
-    kinds = find_ordering(stream.ordering, real_document=stream.real_document).kinds
-    task = TASK_OF_KIND.get(kinds[0])
-    if task is None:
-        return stream
-    return stream.model_copy(update={"num_generations": _checked_generations(recipe, task, stream.num_generations)})
-
-
-def _chosen(section: Any) -> dict[str, Any]:
-    """What a recipe section sets away from its defaults, as JSON values."""
-    chosen: dict[str, Any] = section.model_dump(mode="json", exclude_defaults=True)
-    return chosen
-
-
-def _plain(section: Any) -> dict[str, Any]:
-    """A recipe section as JSON values."""
-    plain: dict[str, Any] = section.model_dump(mode="json")
-    return plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from megadocs.pipeline.steps import Step
+from megadocs.pipeline.step import Step
 
 
 class Executor(Protocol):

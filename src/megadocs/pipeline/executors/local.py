@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from megadocs.pipeline.steps import STEP_VERSIONS, Step
+from megadocs.pipeline.step import STEP_VERSIONS, Step
 from megadocs.store.files import store_error
 
 _STOP_GRACE_SECONDS = 30.0
