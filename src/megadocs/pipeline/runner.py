@@ -26,7 +26,15 @@ _LOCKED_RETRY_SECONDS = 1.0
 
 @dataclass(slots=True)
 class StepState:
-    """Where one step stands. `error` holds what, where, remedy and exit_code of a failure."""
+    """Where one step stands.
+
+    Attributes:
+        seconds: of the work itself, once it is done.
+        error: what, where, remedy and exit_code of a failure.
+        not_before: when a step that another process works on is looked at again; 0: it was never locked.
+        held_seconds: for which it has held its slots, all attempts together.
+        cpu_seconds: that its worker has used, where the executor tells.
+    """
 
     step: Step
     status: Status = "waiting"
@@ -34,6 +42,9 @@ class StepState:
     seconds: float = 0.0
     error: dict[str, Any] | None = None
     not_before: float = 0.0
+    started: float = 0.0
+    held_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,97 +79,154 @@ def run_steps(
         executor: where steps run.
         listener: called whenever a step's state or progress changes.
     """
-    states = {step.fingerprint: StepState(step) for step in steps}
     with Interrupt() as interrupt:
-        while True:
-            _settle(states, workspace, listener, has_stopped=interrupt.count > 0)
-            running = [state for state in states.values() if state.status == "running"]
-            waiting = [state for state in states.values() if state.status == "waiting"]
-            if not running and not waiting:
-                break
-            if not interrupt.count:
-                _start_ready(states, executor, listener)
-            for step, event in executor.events(_POLL_SECONDS):
-                _note(states[step.fingerprint], event, listener)
-            interrupt.pass_on(executor)
-    return Outcome(tuple(states.values()), interrupt.signal if interrupt.count else None)
+        scheduler = Scheduler(workspace, executor, interrupt)
+        scheduler.add(steps, listener)
+        while scheduler.has_open_steps:
+            scheduler.advance()
+    return Outcome(tuple(scheduler.states.values()), interrupt.signal if interrupt.count else None)
+
+
+class Scheduler:
+    """Steps in the order in which they came; more may come while some run.
+
+    Args:
+        workspace: where artifacts are found.
+        executor: where steps run.
+        interrupt: once it has counted a signal, nothing more is started.
+
+    Attributes:
+        states: fingerprint -> state of every step that came.
+    """
+
+    def __init__(self, workspace: Workspace, executor: Executor, interrupt: Interrupt) -> None:
+        self.states: dict[str, StepState] = {}
+        self._open: dict[str, StepState] = {}
+        self._listeners: dict[str, Listener] = {}
+        self._workspace = workspace
+        self._executor = executor
+        self._interrupt = interrupt
+
+    @property
+    def has_open_steps(self) -> bool:
+        """Whether some step waits or runs."""
+        return bool(self._open)
+
+    def add(self, steps: Sequence[Step], listener: Listener = lambda state: None) -> None:
+        """Take in steps, each after its inputs. One that is known stays as it is, unless it ended without a result."""
+        for step in steps:
+            known = self.states.get(step.fingerprint)
+            if known is None or known.status in ("failed", "blocked", "stopped"):
+                state = StepState(step)
+                self.states[step.fingerprint] = self._open[step.fingerprint] = state
+                self._listeners[step.fingerprint] = listener
+
+    def drop_waiting(self) -> None:
+        """Let go of the steps that have not begun."""
+        for state in self._open.values():
+            if state.status == "waiting":
+                self._change(state, "stopped")
+        self._close_ended()
+
+    def advance(self) -> None:
+        """Start what is ready, wait a moment for events, take them in."""
+        self._settle()
+        self._close_ended()
+        if not self._open:
+            return
+        if not self._interrupt.count:
+            self._start_ready()
+        for step, event in self._executor.events(_POLL_SECONDS):
+            self._note(self.states[step.fingerprint], event)
+        self._close_ended()
+        self._interrupt.pass_on(self._executor)
+
+    def _settle(self) -> None:
+        """Mark what is published as reused, what cannot be reached as blocked, and everything unstarted after a stop."""
+        for state in self._open.values():
+            if state.status != "waiting" or state.not_before > time.monotonic():
+                continue
+            inputs = [self.states.get(needed.fingerprint) for needed in state.step.inputs.values()]
+            if any(needed is not None and needed.status in ("failed", "blocked") for needed in inputs):
+                self._change(state, "blocked")
+            elif self._interrupt.count:
+                self._change(state, "stopped")
+            else:
+                try:
+                    if find_artifact(state.step, self._workspace) is not None:
+                        self._change(state, "reused")
+                except DamagedError as error:
+                    state.error = error.to_json()
+                    self._change(state, "failed")
+
+    def _start_ready(self) -> None:
+        """Start waiting steps in order while slots are free."""
+        num_slots = self._executor.num_slots
+        running = [state.step for state in self._open.values() if state.status == "running"]
+        free = num_slots - sum(slots_of(step, num_slots) for step in running)
+        taken = {step.exclusive for step in running if step.exclusive}
+        for state in self._open.values():
+            step = state.step
+            if free <= 0:
+                return
+            if state.status != "waiting" or state.not_before > time.monotonic() or step.exclusive in taken:
+                continue
+            if not all(self._is_there(needed) for needed in step.inputs.values()):
+                continue
+            slots = slots_of(step, num_slots)
+            if slots > free:
+                return  # do not let small steps starve a large one
+            self._executor.start(step)
+            free -= slots
+            if step.exclusive:
+                taken.add(step.exclusive)
+            state.started = time.monotonic()
+            self._change(state, "running")
+
+    def _is_there(self, step: Step) -> bool:
+        state = self.states.get(step.fingerprint)
+        return state is None or state.status in ("done", "reused")
+
+    def _note(self, state: StepState, event: dict[str, Any]) -> None:
+        """Take in one event of a running step."""
+        if event["event"] != "progress":
+            state.held_seconds += time.monotonic() - state.started
+            state.cpu_seconds += event.get("cpu_seconds", 0.0)
+        match event["event"]:
+            case "progress":
+                state.progress = event
+                self._listeners[state.step.fingerprint](state)
+            case "done":
+                state.seconds = event["seconds"]
+                self._change(state, "done")
+            case "locked":
+                state.not_before = time.monotonic() + _LOCKED_RETRY_SECONDS
+                state.progress = {"note": event["what"]}
+                self._change(state, "waiting")
+            case "stopped":
+                self._change(state, "stopped")
+            case _:
+                state.error = event
+                self._change(state, "failed")
+
+    def _change(self, state: StepState, status: Status) -> None:
+        state.status = status
+        self._listeners[state.step.fingerprint](state)
+
+    def _close_ended(self) -> None:
+        ended = [key for key, state in self._open.items() if state.status not in ("waiting", "running")]
+        for key in ended:
+            del self._open[key]
+
+
+def slots_of(step: Step, num_slots: int) -> int:
+    """Slots that a step takes of so many."""
+    return min(step.slots or num_slots, num_slots)
 
 
 def find_artifact(step: Step, workspace: Workspace) -> Artifact | None:
     """The step's published artifact, or None; `DamagedError` when its files do not match the record."""
     return workspace.find(step.kind, step.fingerprint)
-
-
-def _settle(states: dict[str, StepState], workspace: Workspace, listener: Listener, *, has_stopped: bool) -> None:
-    """Mark what is published as reused, what cannot be reached as blocked, and everything unstarted after a stop."""
-    for state in states.values():
-        if state.status != "waiting" or state.not_before > time.monotonic():
-            continue
-        inputs = [states[needed.fingerprint] for needed in state.step.inputs.values() if needed.fingerprint in states]
-        if any(needed.status in ("failed", "blocked") for needed in inputs):
-            _change(state, "blocked", listener)
-        elif has_stopped:
-            _change(state, "stopped", listener)
-        else:
-            try:
-                if find_artifact(state.step, workspace) is not None:
-                    _change(state, "reused", listener)
-            except DamagedError as error:
-                state.error = error.to_json()
-                _change(state, "failed", listener)
-
-
-def _start_ready(states: dict[str, StepState], executor: Executor, listener: Listener) -> None:
-    """Start waiting steps in order while slots are free."""
-    running = [state.step for state in states.values() if state.status == "running"]
-    free = executor.num_slots - sum(min(step.slots or executor.num_slots, executor.num_slots) for step in running)
-    taken = {step.exclusive for step in running if step.exclusive}
-    for state in states.values():
-        step = state.step
-        if free <= 0:
-            return
-        if state.status != "waiting" or state.not_before > time.monotonic() or step.exclusive in taken:
-            continue
-        if not all(_is_there(states, needed) for needed in step.inputs.values()):
-            continue
-        slots = min(step.slots or executor.num_slots, executor.num_slots)
-        if slots > free:
-            return  # do not let small steps starve a large one
-        executor.start(step)
-        free -= slots
-        if step.exclusive:
-            taken.add(step.exclusive)
-        _change(state, "running", listener)
-
-
-def _is_there(states: dict[str, StepState], step: Step) -> bool:
-    state = states.get(step.fingerprint)
-    return state is None or state.status in ("done", "reused")
-
-
-def _note(state: StepState, event: dict[str, Any], listener: Listener) -> None:
-    """Take in one event of a running step."""
-    match event["event"]:
-        case "progress":
-            state.progress = event
-            listener(state)
-        case "done":
-            state.seconds = event["seconds"]
-            _change(state, "done", listener)
-        case "locked":
-            state.not_before = time.monotonic() + _LOCKED_RETRY_SECONDS
-            state.progress = {"note": event["what"]}
-            _change(state, "waiting", listener)
-        case "stopped":
-            _change(state, "stopped", listener)
-        case _:
-            state.error = event
-            _change(state, "failed", listener)
-
-
-def _change(state: StepState, status: Status, listener: Listener) -> None:
-    state.status = status
-    listener(state)
 
 
 class Interrupt:

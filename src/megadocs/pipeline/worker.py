@@ -3,7 +3,7 @@
 Started as `python -m megadocs.pipeline.worker WORKSPACE`. It reads one job per line (JSON) from standard input and
 answers with events, one per line:
 
-    {"event": "progress", ...}   {"event": "done", "seconds": ...}   {"event": "locked"}
+    {"event": "progress", ...}   {"event": "done", "seconds": ..., "cpu_seconds": ...}   {"event": "locked"}
     {"event": "stopped"}         {"event": "failed", "what": ..., "where": ..., "remedy": ..., "exit_code": ...}
 
 A worker outlives its steps so that torch is imported once. Whatever a library prints goes to the log, not into the
@@ -42,8 +42,12 @@ def main() -> int:
         protocol.write(json.dumps(event) + "\n")
         protocol.flush()
 
+    cpu_before = 0.0
     for line in sys.stdin:
-        emit(_serve(json.loads(line), workspace, emit, stop))
+        ended = _serve(json.loads(line), workspace, emit, stop)
+        cpu_now = time.process_time()  # the first job's includes the start of this process
+        emit(ended | {"cpu_seconds": cpu_now - cpu_before})
+        cpu_before = cpu_now
     return 0
 
 
