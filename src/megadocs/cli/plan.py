@@ -54,6 +54,8 @@ def print_plan(
         f"{recipe.name}: {corpus['num_train_1x']} training documents (1x; up to {corpus['max_multiple']}x), "
         f"{corpus['num_validation']} validation, {corpus['num_test']} test"
     )
+    if corpus["is_assumed"]:
+        typer.echo("the source is not here: sizes are those of the recipe's sections corpus.split and plan")
     print_lines(plan)
     if recipe.search is not None:
         from megadocs.cli.search import price_lines

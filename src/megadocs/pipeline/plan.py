@@ -15,20 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from megadocs.corpus import SplitCorpus, iter_documents, read_corpus, source_digest, split_documents
 from megadocs.generate import load_index, plan_requests
+from megadocs.generate.plan import Task
 from megadocs.model import resolve_config
+from megadocs.pipeline.corpus_sizes import CorpusSizes, measure_corpus
 from megadocs.pipeline.runner import find_artifact
 from megadocs.pipeline.stages.generate import with_num_generations
 from megadocs.pipeline.step import Step
-from megadocs.pipeline.steps import (
-    CorpusFacts,
-    Experiment,
-    Run,
-    build_experiment,
-    corpus_step,
-    expected_vocab_size,
-)
+from megadocs.pipeline.steps import Experiment, Run, build_experiment, expected_vocab_size
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.lock import is_locked
@@ -38,10 +32,10 @@ _NEW_TOKENS_PER_SECOND = {"llamacpp": 55.0, "fake": 20_000.0}
 _SERVER_TOKENS_PER_SECOND = 1000.0
 #: Share of the length limit that replies use (measured on the quickstart: 0.85 of 160 and 96 tokens).
 _REPLY_FRACTION = 0.85
+#: A corpus with more documents and an empty ledger is counted without cutting each document (164,000 take minutes).
+_MAX_LISTED_DOCUMENTS = 20_000
 #: Training rate of one core in bfloat16, model FLOPs per second.
 _TRAIN_FLOPS_PER_CORE = 1.2e11
-#: English characters per token of a 2,048-vocabulary BPE trained on the documents, and of a large vocabulary.
-_CHARACTERS_PER_TOKEN = {"train": 3.9, "load": 4.5}
 _SECONDS_OF_KIND = {"corpus": 1.0, "tokenizer": 2.0, "rows": 1.0, "report": 5.0}
 
 
@@ -81,7 +75,7 @@ class Plan:
         num_slots: steps side by side.
         seconds: expected wall time of what is left.
         left_out: arm -> why the corpus cannot serve it.
-        corpus: document counts.
+        corpus: document counts, and whether they are the recipe's word (`is_assumed`).
     """
 
     lines: tuple[PlanLine, ...]
@@ -99,43 +93,32 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None) -> Plan
     """Price a recipe in a workspace; `MegadocsError` for what would fail at the start anyway."""
     workspace = Workspace(root)
     slots = num_slots or len(os.sched_getaffinity(0))
-    corpus = corpus_step(recipe, source_digest(recipe.corpus))
-    artifact = find_artifact(corpus, workspace)
-    documents = (
-        read_corpus(artifact.path) if artifact else split_documents(iter_documents(recipe.corpus), recipe.corpus)
-    )
-    facts = CorpusFacts(documents.num_train_1x, documents.max_multiple)
-    experiment = build_experiment(recipe, corpus, facts)
-    pricer = _Pricer(recipe, workspace, documents, experiment, slots)
+    sizes = measure_corpus(recipe, workspace)
+    experiment = build_experiment(recipe, sizes.step, sizes.facts)
+    pricer = _Pricer(recipe, workspace, sizes, experiment, slots)
     lines = tuple(pricer.line(step) for step in experiment.steps)
-    counts = {
-        "num_train_1x": documents.num_train_1x,
-        "max_multiple": documents.max_multiple,
-        "num_validation": len(documents.validation),
-        "num_test": len(documents.test),
-    }
-    return Plan(lines, slots, _wall_seconds(lines, slots), experiment.left_out, counts)
+    return Plan(lines, slots, _wall_seconds(lines, slots), experiment.left_out, sizes.to_json())
 
 
 class _Pricer:
     """Prices steps one by one."""
 
     def __init__(
-        self, recipe: Recipe, workspace: Workspace, documents: SplitCorpus, experiment: Experiment, num_slots: int
+        self, recipe: Recipe, workspace: Workspace, sizes: CorpusSizes, experiment: Experiment, num_slots: int
     ) -> None:
         self._recipe = recipe
         self._workspace = workspace
-        self._documents = documents
-        self._runs = {run.train.fingerprint: run for run in experiment.runs}
-        self._arms = {step.fingerprint: run.arm.name for run in experiment.runs for step in (run.train, run.evaluate)}
+        self._sizes = sizes
+        self._runs = {step.fingerprint: run for run in experiment.runs for step in (run.train, run.evaluate)}
         self._num_slots = num_slots
         self._rates = _measured_rates(workspace.artifacts())
-        self._characters_per_token = _CHARACTERS_PER_TOKEN[recipe.tokenizer.kind]
+        self._num_rephrases = 0
 
     def line(self, step: Step) -> PlanLine:
         """The step's line."""
         slots = min(step.slots or self._num_slots, self._num_slots)
-        arm = self._arms.get(step.fingerprint)
+        run = self._runs.get(step.fingerprint)
+        arm = run.arm.name if run else None
         if find_artifact(step, self._workspace) is not None:
             return PlanLine(step.name, step.kind, step.fingerprint, "done", slots=slots, arm=arm)
         lock = self._workspace.root / "locks" / f"{step.kind}-{step.fingerprint}.lock"
@@ -147,47 +130,76 @@ class _Pricer:
             case "train":
                 price = self._training(self._runs[step.fingerprint], slots)
             case "evaluate":
-                price = self._evaluation(slots)
+                price = self._evaluation(self._runs[step.fingerprint], slots)
             case _:
                 price = {"seconds": _SECONDS_OF_KIND[step.kind]}
         return PlanLine(step.name, step.kind, step.fingerprint, status, slots=slots, arm=arm, **price)
 
     def _generation(self, step: Step) -> dict[str, Any]:
         config = GenerateConfig.model_validate(step.config["generate"])
-        task, ledger = step.config["task"], self._workspace.root / "ledger" / step.config["task"]
-        documents = self._documents.train_multiple(1)
-        config = with_num_generations(config, task, step.config["num_generations"])
-        requests = [request for request in plan_requests(config, task, documents) if not request.skip]
-        found = load_index(ledger).find([request.identity for request in requests])
-        pending = int((found < 0).sum())
+        task, num_generations = step.config["task"], step.config["num_generations"]
+        pending = self._pending(with_num_generations(config, task, num_generations), task)
+        if task == "rephrase":  # they nest: what a line above writes is there for this one
+            pending, self._num_rephrases = max(0, pending - self._num_rephrases), max(pending, self._num_rephrases)
+        num_tokens = round(pending * _reply_tokens(self._recipe, task))
+        server = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
+        server = self._recipe.plan.new_tokens_per_second or server
+        rate = self._rates.get("generate", server * config.engine.num_servers)
+        return {"num_requests": pending, "num_tokens": num_tokens, "seconds": num_tokens / rate, "is_estimate": True}
+
+    def _pending(self, config: GenerateConfig, task: Task) -> int:
+        """Requests that the ledger does not answer; one by one where it answers any."""
         section = config.rephrase if task == "rephrase" else config.thought
         assert section is not None
-        num_tokens = round(pending * section.max_new_tokens * _REPLY_FRACTION)
-        default = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
-        rate = self._rates.get("generate", default * config.engine.num_servers)
-        return {"num_requests": pending, "num_tokens": num_tokens, "seconds": num_tokens / rate, "is_estimate": True}
+        index, documents = load_index(self._workspace.root / "ledger" / task), self._sizes.documents
+        if documents is None or (not len(index) and self._sizes.facts.num_train_1x > _MAX_LISTED_DOCUMENTS):
+            return self._sizes.facts.num_train_1x * section.num_generations
+        requests = [request for request in plan_requests(config, task, documents.train_multiple(1)) if not request.skip]
+        return int((index.find([request.identity for request in requests]) < 0).sum())
 
     def _training(self, run: Run, slots: int) -> dict[str, Any]:
         config = run.arm.recipe
-        window_tokens = config.train.batch_size * config.train.context_length
-        fraction = float(config.mixture.synthetic_fraction)
-        real = self._documents.train_multiple(config.mixture.real_multiple)
-        real_windows = int(self._tokens(len(d.text) for d in real) / config.train.context_length)
-        epochs = config.train.real_epochs / (1 - fraction) if fraction < 1 else config.train.synthetic_epochs or 1.0
-        num_steps = int(epochs * real_windows / config.train.batch_size)
-        num_tokens = num_steps * window_tokens
-        flops = num_tokens * flops_per_token(config)
-        rate = self._rates.get("train", _TRAIN_FLOPS_PER_CORE) * slots
-        return {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": flops / rate, "is_estimate": True}
+        context_length, batch_size = config.train.context_length, config.train.batch_size
+        if config.mixture.separate_real_stream and config.mixture.synthetic_fraction < 1:
+            windows = int(self._sizes.train_tokens(config.mixture.real_multiple) / context_length)
+            epochs = config.train.real_epochs / (1 - float(config.mixture.synthetic_fraction))
+        else:
+            windows = int(self._synthetic_tokens(run) / context_length)
+            epochs = config.train.synthetic_epochs or 1.0
+        num_steps = int(epochs * windows / batch_size)
+        num_tokens = num_steps * batch_size * context_length
+        seconds = num_tokens * flops_per_token(config) / (self._train_rate() * slots)
+        return {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds, "is_estimate": True}
 
-    def _evaluation(self, slots: int) -> dict[str, Any]:
-        scored = [*self._documents.validation, *self._documents.test]
-        num_tokens = round(3 * self._tokens(len(document.text) for document in scored))  # windowed, and sliding alone
-        flops = num_tokens * flops_per_token(self._recipe) / 3  # forward only
-        return {"num_tokens": num_tokens, "seconds": 1 + flops / (_TRAIN_FLOPS_PER_CORE * slots), "is_estimate": True}
+    def _synthetic_tokens(self, run: Run) -> float:
+        """Tokens of an arm's synthetic rows and of the real documents among them, once."""
+        tokens = self._sizes.train_tokens(1)
+        for step in run.train.inputs.values():
+            generations = step.inputs.get("generations")
+            if generations is not None:
+                per_document = step.config["num_generations"] * _reply_tokens(self._recipe, generations.config["task"])
+                tokens += self._sizes.facts.num_train_1x * per_document
+        return tokens
 
-    def _tokens(self, lengths: Iterable[int]) -> float:
-        return sum(lengths) / self._characters_per_token
+    def _evaluation(self, run: Run, slots: int) -> dict[str, Any]:
+        num_tokens = round(3 * self._sizes.held_out_tokens)  # windowed, and sliding alone
+        flops = num_tokens * flops_per_token(run.arm.recipe) / 3  # forward only
+        seconds = 1 + flops / (self._train_rate() * slots)
+        return {"num_tokens": num_tokens, "seconds": seconds, "is_estimate": True}
+
+    def _train_rate(self) -> float:
+        """Model FLOP/s of one slot."""
+        return self._rates.get("train", self._recipe.plan.train_flops_per_second or _TRAIN_FLOPS_PER_CORE)
+
+
+def _reply_tokens(recipe: Recipe, task: Task) -> float:
+    """Expected new tokens of one generation."""
+    if task == "rephrase":
+        mean, section = recipe.plan.mean_rephrase_tokens, recipe.generate.rephrase
+    else:
+        mean, section = recipe.plan.mean_thought_tokens, recipe.generate.thought
+    assert section is not None
+    return mean or section.max_new_tokens * _REPLY_FRACTION
 
 
 def flops_per_token(recipe: Recipe) -> float:

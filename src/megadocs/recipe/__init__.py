@@ -18,6 +18,7 @@ from megadocs.recipe.generation import (
     ThoughtConfig,
 )
 from megadocs.recipe.load import Arm, build_arms, load_recipe
+from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
 from megadocs.recipe.search import AxisConfig, SearchConfig
 from megadocs.recipe.streams import ExtraStream, MixtureConfig, PublishedConfig, PublishedDataset, StreamConfig
@@ -39,6 +40,7 @@ __all__ = [
     "MixtureConfig",
     "ModelConfig",
     "PiecesConfig",
+    "PlanConfig",
     "PublishedConfig",
     "PublishedDataset",
     "Recipe",

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from megadocs.recipe.base import Section
 from megadocs.recipe.data import CorpusConfig, TokenizerConfig, TrainedTokenizer
 from megadocs.recipe.generation import GenerateConfig
+from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.search import SearchConfig
 from megadocs.recipe.streams import MixtureConfig, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, EvaluateConfig, ModelConfig, TrainConfig
@@ -33,6 +34,7 @@ class Recipe(Section):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="What is scored.")
     analysis: AnalysisConfig = Field(default_factory=AnalysisConfig, description="Statistics.")
     search: SearchConfig | None = Field(None, description="Tuning of the arms; for `megadocs search`.")
+    plan: PlanConfig = Field(default_factory=PlanConfig, description="What `megadocs plan` may assume.")
     arms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="name -> dotted overrides of stream, mixture, model and train."
     )
