@@ -9,17 +9,23 @@ from megadocs.search.certificate import (
     count_bounds,
 )
 from megadocs.search.grid import Axis, Grid, Point, build_axis
-from megadocs.search.noise import Losses, Trial
+from megadocs.search.noise import STOPPED, Losses, Trial
+from megadocs.search.rounds import LocalWalk, Sampler, Walk, Walks
 from megadocs.search.walk import next_trials
 
 __all__ = [
+    "STOPPED",
     "Axis",
     "Certificate",
     "Grid",
+    "LocalWalk",
     "Losses",
     "NeighbourLine",
     "Point",
+    "Sampler",
     "Trial",
+    "Walk",
+    "Walks",
     "all_points",
     "build_axis",
     "certify",

@@ -21,18 +21,22 @@ from megadocs.search.grid import Point
 #: to agree would make every margin look large. Measured on a 0.3M model: sd 0.0012 from one, 0.195 from six.
 MIN_FREEDOM = 3
 
-Verdict = Literal["worse", "better", "not separated", "failed", "not tried"]
+#: The loss of a trial that was stopped as hopeless: worse than any that ended.
+STOPPED = math.inf
+
+Verdict = Literal["worse", "better", "not separated", "stopped", "failed", "not tried"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training run: a setting and a seed."""
+    """One training run: a setting and a seed. `to_end`: again, and this time it may not be stopped as hopeless."""
 
     point: Point
     seed: int
+    to_end: bool = False
 
 
-#: The validation loss of each finished trial (nats per token); None: it failed.
+#: The validation loss of each trial that has ended (nats per token); None: it failed; STOPPED: it was stopped.
 Losses = Mapping[Trial, float | None]
 
 

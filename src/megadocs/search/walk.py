@@ -19,6 +19,7 @@ import numpy as np
 
 from megadocs.search.grid import Grid, Point
 from megadocs.search.noise import (
+    STOPPED,
     Losses,
     Noise,
     Trial,
@@ -40,6 +41,7 @@ def next_trials(
     *,
     confidence: float = 0.95,
     round_size: int = 2,
+    trust_stopped: bool = False,
 ) -> list[Trial]:
     """What to run next, all at once; empty when nothing more is to be learnt.
 
@@ -50,6 +52,7 @@ def next_trials(
         losses: every trial that has ended; failed ones hold None.
         confidence: level of "worse".
         round_size: at most so many trials.
+        trust_stopped: take a neighbour that was stopped as hopeless for worse; else it is run to its end.
     """
     table = losses_by_point(losses)
     if not table:
@@ -65,12 +68,36 @@ def next_trials(
         promise = _predicted(untried, centre, means)
         ordered = sorted(untried, key=lambda point: (promise[point], point))
         return [Trial(point, seeds[0]) for point in ordered[:round_size]]
+    stopped = [] if trust_stopped else _stopped_neighbours(grid, centre, seeds[0], losses)
+    if stopped:
+        return stopped[:round_size]
     return _repeats(grid, centre, table, seeds, losses, confidence)[:round_size]
 
 
 def best_point(means: Mapping[Point, float]) -> Point:
     """The setting with the lowest mean; the first of equals."""
     return min(means, key=lambda point: (means[point], point))
+
+
+def expected_losses(trials: Sequence[Trial], losses: Losses) -> dict[Trial, float]:
+    """Losses that trials may be expected to have, from a parabola along each axis; nothing while none has finished."""
+    table = losses_by_point(losses)
+    if not table or not trials:
+        return {}
+    noise = estimate_noise(table)
+    means = adjusted_means(table, noise)
+    centre = best_point(means)
+    level = _predicted([trial.point for trial in trials], centre, means)
+    return {
+        trial: means.get(trial.point, means[centre] + level[trial.point]) + noise.seed_effects.get(trial.seed, 0.0)
+        for trial in trials
+    }
+
+
+def _stopped_neighbours(grid: Grid, centre: Point, seed: int, losses: Losses) -> list[Trial]:
+    """Neighbours that were stopped as hopeless and not run to their end since."""
+    again = [Trial(point, seed, to_end=True) for point in grid.neighbours(centre)]
+    return [trial for trial in again if losses.get(Trial(trial.point, seed)) == STOPPED and trial not in losses]
 
 
 def _first_trials(grid: Grid, start: Point, seed: int, losses: Losses) -> list[Trial]:
