@@ -18,10 +18,12 @@ hidden states of one batch whatever the set's size.
 
 from __future__ import annotations
 
+import io
 import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from megadocs.errors import InputError
@@ -30,9 +32,11 @@ from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.scores import DocumentScores
 from megadocs.evaluate.scoring_model import ScoringModel
 from megadocs.evaluate.target_losses import Average
+from megadocs.store.files import write_bytes_atomic
 
 Subsets = Literal["prefixes", "all"]
 _MAX_MEMBERS_ALL = 8
+_ENSEMBLE_COLUMNS = ("set", "mode", "average", "members", "document_id", "num_tokens", "num_bytes", "sum_nll")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +136,40 @@ def losses_by_size(results: Sequence[EnsembleScores]) -> list[SizeLoss]:
         )
         for (kind, size), losses in sorted(groups.items())
     ]
+
+
+def write_ensemble_scores(path: str | Path, results: Sequence[EnsembleScores]) -> None:
+    """Write every average's documents into one Parquet file: the columns of `write_scores`, `average` and `members`.
+
+    Sorted by set, mode, average, members and document: the bytes depend on the content only.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ordered = sorted(results, key=lambda r: (r.scores.set, r.scores.mode, r.average.kind, r.average.members))
+    columns: dict[str, list[object]] = {name: [] for name in _ENSEMBLE_COLUMNS}
+    for result in ordered:
+        scores = result.scores
+        lines = sorted(
+            zip(
+                scores.document_ids,
+                scores.num_tokens.tolist(),
+                scores.num_bytes.tolist(),
+                scores.sum_nll.tolist(),
+                strict=True,
+            )
+        )
+        same = (scores.set, scores.mode, result.average.kind, list(result.average.members))
+        for values in ((*same, *line) for line in lines):
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(value)
+    types = {
+        "num_tokens": pa.int64(),
+        "num_bytes": pa.int64(),
+        "sum_nll": pa.float64(),
+        "members": pa.list_(pa.int32()),
+    }
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in _ENSEMBLE_COLUMNS])
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=schema), buffer, compression="zstd")
+    write_bytes_atomic(path, buffer.getvalue())

@@ -54,23 +54,48 @@ class PositionLosses:
         return math.fsum(self.sum_nll[later]) / num_tokens if num_tokens else None
 
 
+class PositionTotals:
+    """Adds target losses up by ranges of positions, batch by batch, for each of A averages.
+
+    Args:
+        num_averages: A.
+        edges: first positions of the ranges, ascending from 0; None: 0, 1, 2, 4, 8, ... 2^30.
+    """
+
+    def __init__(self, num_averages: int, edges: Sequence[int] | None = None) -> None:
+        self._bounds = np.array([0, *(2**i for i in range(31))] if edges is None else edges, dtype=np.int64)
+        if len(self._bounds) == 0 or self._bounds[0] != 0 or (np.diff(self._bounds) <= 0).any():
+            raise InputError(f"edges {self._bounds.tolist()}", remedy="ranges start at 0 and ascend")
+        self._is_open = edges is None
+        self._num_tokens = np.zeros(len(self._bounds), dtype=np.int64)
+        self._sum_nll = np.zeros((num_averages, len(self._bounds)))
+
+    def add(self, batch: TargetLosses) -> None:
+        """Take in one batch."""
+        place = np.searchsorted(self._bounds, batch.position, side="right") - 1
+        self._num_tokens += np.bincount(place, minlength=len(self._bounds))
+        for total, nll in zip(self._sum_nll, batch.nll, strict=False):
+            total += np.bincount(place, weights=nll, minlength=len(self._bounds))
+
+    def curves(self) -> list[PositionLosses]:
+        """One curve per average; ranges of our own making end where the targets do."""
+        used = len(self._bounds)
+        if self._is_open and self._num_tokens.any():
+            used = int(np.flatnonzero(self._num_tokens)[-1]) + 1
+        return [PositionLosses(self._bounds[:used], self._num_tokens[:used], total[:used]) for total in self._sum_nll]
+
+
 def loss_by_position(batches: Iterable[TargetLosses], edges: Sequence[int] | None = None) -> PositionLosses:
-    """Add the first average's target losses up by ranges of positions.
+    """The first average's loss by ranges of positions (see `PositionTotals`).
 
     Args:
         batches: from `iter_alone_losses` or `iter_window_losses`.
         edges: first positions of the ranges, ascending from 0; None: 0, 1, 2, 4, 8, ... 2^30.
     """
-    bounds = np.array([0, *(2**i for i in range(31))] if edges is None else edges, dtype=np.int64)
-    if len(bounds) == 0 or bounds[0] != 0 or (np.diff(bounds) <= 0).any():
-        raise InputError(f"edges {bounds.tolist()}", remedy="ranges start at 0 and ascend")
-    num_tokens, sum_nll = np.zeros(len(bounds), dtype=np.int64), np.zeros(len(bounds))
+    totals = PositionTotals(1, edges)
     for batch in batches:
-        place = np.searchsorted(bounds, batch.position, side="right") - 1
-        num_tokens += np.bincount(place, minlength=len(bounds))
-        sum_nll += np.bincount(place, weights=batch.nll[0], minlength=len(bounds))
-    used = int(np.flatnonzero(num_tokens)[-1]) + 1 if edges is None and num_tokens.any() else len(bounds)
-    return PositionLosses(bounds[:used], num_tokens[:used], sum_nll[:used])
+        totals.add(batch)
+    return totals.curves()[0]
 
 
 def iter_past(batches: Iterable[TargetLosses], position: int) -> Iterator[TargetLosses]:

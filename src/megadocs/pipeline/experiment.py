@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from megadocs.corpus import source_digest
 from megadocs.errors import InputError, MegadocsError
+from megadocs.pipeline.evaluation_steps import Scored
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
 from megadocs.pipeline.runner import Listener, Outcome, find_artifact, run_steps
@@ -27,14 +28,17 @@ from megadocs.recipe import Recipe
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import write_bytes_atomic
 
-#: A stage on its own: the kinds of steps that it comprises.
+_TRAINED = ("corpus", "tokenizer", "generate", "rows", "train")
+_SCORES = ("evaluate", "ensemble", "extra_set", "benchmark")
+
+#: A stage on its own: the kinds of steps that it comprises (and whatever these need: a student's rows its teacher).
 STAGES: dict[str, tuple[str, ...]] = {
     "corpus": ("corpus",),
     "generate": ("corpus", "generate"),
     "rows": ("corpus", "tokenizer", "generate", "rows"),
     "train": ("corpus", "tokenizer", "generate", "rows", "train"),
-    "evaluate": ("corpus", "tokenizer", "generate", "rows", "train", "evaluate"),
-    "report": ("corpus", "tokenizer", "generate", "rows", "train", "evaluate", "report"),
+    "evaluate": (*_TRAINED, *_SCORES),
+    "report": (*_TRAINED, *_SCORES, "report"),
 }
 
 #: Makes a listener for a number of steps.
@@ -128,7 +132,7 @@ def run_experiment(
             )
         resolved = json.dumps(recipe.model_dump(mode="json"), indent=1, ensure_ascii=False)  # the arms' order stays
         write_bytes_atomic(root / RECIPE_FILE, resolved.encode("utf-8"))
-        steps = [step for step in experiment.steps if step.kind in STAGES[stage]]
+        steps = steps_of_stage(experiment, stage)
         outcomes.append(_run(steps, workspace, executor, show))
         report = None
         if stage == "report" and outcomes[-1].interrupted_by is None:
@@ -140,6 +144,21 @@ def run_experiment(
         return ExperimentOutcome(experiment, tuple(outcomes), report)
     finally:
         executor.close()
+
+
+def steps_of_stage(experiment: Experiment, stage: str) -> list[Step]:
+    """The experiment's steps of a stage's kinds and everything that they need, in order of priority."""
+    wanted: set[str] = set()
+
+    def add(step: Step) -> None:
+        wanted.add(step.fingerprint)
+        for needed in step.inputs.values():
+            add(needed)
+
+    for step in experiment.steps:
+        if step.kind in STAGES[stage]:
+            add(step)
+    return [step for step in experiment.steps if step.fingerprint in wanted]
 
 
 def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, outcome: Outcome | None) -> Step:
@@ -159,8 +178,10 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, ou
                 f"generate {step.config['task']} {step.config['num_generations']}": step
                 for rows in run.train.inputs.values()
                 if rows.kind == "rows"
-                for step in _of_kind(rows.inputs.values(), "generate")
+                for step in rows.inputs.values()
+                if step.kind in ("generate", "sample")
             }
+            inputs |= _published(scored_roles(str(number), run.scored), workspace)
         why = None if is_there else reasons.get(run.train.fingerprint) or reasons.get(run.evaluate.fingerprint)
         runs.append({"arm": run.arm.name, "seed": run.seed, "is_there": is_there, "why_missing": why})
     config = {
@@ -169,6 +190,11 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, ou
         "runs": runs,
         "left_out": dict(experiment.left_out),
     }
+    if experiment.ensembles:
+        for ensemble in experiment.ensembles:
+            roles = {f"ensemble {ensemble.name}": ensemble.losses, **scored_roles(ensemble.name, ensemble.scored)}
+            inputs |= _published(roles, workspace)
+        config["ensembles"] = [{"name": e.name, "arm": e.arm, "seeds": list(e.seeds)} for e in experiment.ensembles]
     return Step("report", "report", config, config, inputs)
 
 
@@ -196,8 +222,14 @@ def raise_failure(outcome: ExperimentOutcome) -> None:
     raise error
 
 
-def _of_kind(steps: Iterable[Step], kind: str) -> list[Step]:
-    return [step for step in steps if step.kind == kind]
+def scored_roles(owner: str, scored: Scored) -> dict[str, Step]:
+    """Roles of a model's sets and benchmarks among the report's inputs; `owner` is a run's number or an ensemble."""
+    sets = {f"set {owner} {name}": step for name, step in scored.sets.items()}
+    return sets | {f"benchmark {owner} {task}": step for task, step in scored.benchmarks.items()}
+
+
+def _published(roles: Mapping[str, Step], workspace: Workspace) -> dict[str, Step]:
+    return {role: step for role, step in roles.items() if find_artifact(step, workspace) is not None}
 
 
 def _run(steps: list[Step], workspace: Workspace, executor: Executor, show: Show) -> Outcome:

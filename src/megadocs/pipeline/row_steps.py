@@ -8,6 +8,7 @@ from typing import Any
 from megadocs.errors import RecipeError
 from megadocs.generate import engine_info
 from megadocs.generate.plan import Task, build_templates
+from megadocs.pipeline.distillation_steps import sample_section, sample_step
 from megadocs.pipeline.step import Step, all_fields, chosen_fields
 from megadocs.recipe import Recipe
 from megadocs.recipe.generation import GenerateConfig
@@ -62,8 +63,30 @@ def synthetic_rows_step(kind: str, num_generations: int, recipe: Recipe, corpus:
     return Step("rows", f"rows {kind} G={num_generations}", config, config, inputs)
 
 
-def arm_rows(recipe: Recipe, corpus: Step, tokenizer: Step, *, allow_code: bool) -> dict[str, Step]:
-    """The rows that one arm reads: role -> step."""
+def sampled_rows_step(recipe: Recipe, wanted: int | None, teachers: tuple[Step, ...], tokenizer: Step) -> Step:
+    """Tokenise the first so many samples of the teachers (None: all that are drawn)."""
+    available = sample_section(recipe).num_samples
+    if wanted is not None and wanted > available:
+        raise RecipeError(
+            f"{wanted} samples asked for, {available} are drawn",
+            where="stream.num_generations",
+            remedy=f"raise generate.sample.num_samples to {wanted}; only the missing ones are drawn",
+        )
+    samples = sample_step(recipe, wanted or available, teachers, tokenizer)
+    config = {"kind": "self_distilled", "num_generations": wanted or available}
+    inputs = {"tokenizer": tokenizer, "generations": samples}
+    return Step("rows", f"rows self_distilled N={wanted or available}", config, config, inputs)
+
+
+def needs_samples(recipe: Recipe, *, allow_code: bool) -> bool:
+    """Whether an arm reads samples of a teacher."""
+    return "self_distilled" in required_kinds(recipe.stream, recipe.mixture, allow_code=allow_code)
+
+
+def arm_rows(
+    recipe: Recipe, corpus: Step, tokenizer: Step, teachers: tuple[Step, ...] = (), *, allow_code: bool
+) -> dict[str, Step]:
+    """The rows that one arm reads: role -> step. `teachers` are the train steps whose samples it may read."""
     steps: dict[str, Step] = {}
     if "real" in required_kinds(recipe.stream, recipe.mixture, allow_code=allow_code):
         steps["rows real"] = real_rows_step(corpus, tokenizer)
@@ -71,6 +94,10 @@ def arm_rows(recipe: Recipe, corpus: Step, tokenizer: Step, *, allow_code: bool)
         kinds = find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code).kinds
         for kind in kinds:
             if kind == "real":
+                continue
+            if kind == "self_distilled":
+                step = sampled_rows_step(recipe, part.num_generations, teachers, tokenizer)
+                steps[f"rows self_distilled {step.config['num_generations']}"] = step
                 continue
             if kind not in TASK_OF_KIND:
                 raise RecipeError(

@@ -120,9 +120,11 @@ def trial_steps(
     steps: dict[str, Step] = {}
     for space, trial in trials:
         arms = {space.label(trial.point): space.overrides_at(trial.point)}
-        alone = recipe.model_copy(update={"arms": arms, "seeds": [trial.seed]})
+        losses_only = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": [], "benchmark_data": {}})
+        own = {"arms": arms, "seeds": [trial.seed], "ensembles": {}, "evaluate": losses_only}
+        alone = recipe.model_copy(update=own)
         try:
-            experiment = build_experiment(alone, corpus, facts, allow_code=allow_code)
+            experiment = build_experiment(alone, corpus, facts, allow_code=allow_code, whole=recipe)
         except UsageError as error:
             impossible[space.arm.name, trial] = str(error.what)
             continue
@@ -133,8 +135,8 @@ def trial_steps(
         for step in experiment.steps:
             steps.setdefault(f"{step.kind}/{step.fingerprint}", step)
     shared = [step for step in steps.values() if step.kind not in ("train", "evaluate")]
-    own = [step for step in steps.values() if step.kind in ("train", "evaluate")]
-    return TrialSteps(runs, impossible, (*shared, *own))
+    own_steps = [step for step in steps.values() if step.kind in ("train", "evaluate")]
+    return TrialSteps(runs, impossible, (*shared, *own_steps))
 
 
 def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmSpace:

@@ -20,7 +20,11 @@ STEP_VERSIONS: Mapping[str, int] = {
     "generate": 1,
     "rows": 1,
     "train": 1,
+    "sample": 1,
     "evaluate": 1,
+    "extra_set": 1,
+    "benchmark": 1,
+    "ensemble": 1,
     "report": 2,
 }
 

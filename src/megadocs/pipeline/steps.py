@@ -5,6 +5,9 @@
     corpus -> generate -> rows -> train -> evaluate -> report
      real      LLM text   tokens   runs     per-doc     fits, CIs, HTML
      split     ledger     once     arms     losses
+                             ^        |
+                             |        +--> benchmark, extra_set, ensemble    (evaluation_steps.py)
+                             +-- sample <-+  a teacher's text                (distillation_steps.py)
 
 A *step* is a kind of work, the configuration that decides its result, and the steps it needs. Its fingerprint is the
 hash of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done
@@ -18,11 +21,15 @@ that more generations leave finished runs valid.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from megadocs.errors import RecipeError
 from megadocs.model import resolve_config
-from megadocs.pipeline.row_steps import arm_rows, with_generations
+from megadocs.pipeline.distillation_steps import sample_section
+from megadocs.pipeline.evaluation_steps import Ensemble, Scored, Scoring, check_arm, loss_fields, member_seeds
+from megadocs.pipeline.published_steps import published_corpus_fields
+from megadocs.pipeline.row_steps import arm_rows, needs_samples, with_generations
 from megadocs.pipeline.step import Step, all_fields, chosen_fields
 from megadocs.recipe import Arm, Recipe, build_arms
 
@@ -43,12 +50,13 @@ class CorpusFacts:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One arm with one seed: the steps that train and score it."""
+    """One arm with one seed: the steps that train it, score its losses, and score it on benchmarks and further sets."""
 
     arm: Arm
     seed: int
     train: Step
     evaluate: Step
+    scored: Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,8 @@ class Experiment:
         steps: every step in the order of priority, each once, inputs before users; the report is not among them.
         corpus: the corpus step.
         tokenizer: the student's tokenizer.
+        ensembles: in the recipe's order.
+        members: runs that are trained only as members of an ensemble or as a teacher, and not evaluated on their own.
     """
 
     runs: tuple[Run, ...]
@@ -68,6 +78,8 @@ class Experiment:
     steps: tuple[Step, ...]
     corpus: Step
     tokenizer: Step
+    ensembles: tuple[Ensemble, ...] = ()
+    members: tuple[Run, ...] = ()
 
     def of_kind(self, kind: str) -> list[Step]:
         """The steps of one kind in order of priority."""
@@ -80,7 +92,9 @@ def corpus_step(recipe: Recipe, source_digest: str) -> Step:
     return Step("corpus", "corpus", config, config | {"corpus": chosen_fields(recipe.corpus)})
 
 
-def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_code: bool = False) -> Experiment:
+def build_experiment(
+    recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_code: bool = False, whole: Recipe | None = None
+) -> Experiment:
     """All steps of the recipe over a corpus, arms that it cannot serve left out.
 
     Args:
@@ -88,10 +102,33 @@ def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_
         corpus: the corpus step.
         facts: counts of that corpus.
         allow_code: load orderings of the form module:attribute.
+        whole: where a search tries one arm on its own, the recipe with all arms and seeds: teachers are named in it.
 
     Raises:
-        RecipeError: an arm asks for rows that the recipe does not make, or for an ordering there is not.
+        RecipeError: an arm asks for rows that the recipe does not make, for an ordering there is not, or an ensemble
+            or teacher for an arm there is not.
+        InputError: the data of a benchmark or set is absent.
     """
+    arms, left_out = _arms_served(recipe, facts)
+    tokenizer = tokenizer_step(recipe, corpus)
+    maker = _RunMaker(corpus, tokenizer, Scoring.open(recipe, corpus, tokenizer), allow_code)
+    if any(needs_samples(arm.recipe, allow_code=allow_code) for arm in arms):
+        maker.train_teachers(whole or recipe, facts)
+    runs = tuple(maker.run(arm, seed) for seed in recipe.seeds for arm in arms)
+    ensembles = []
+    for name, config in recipe.ensembles.items():
+        check_arm(config, f"ensembles.{name}", [arm.name for arm in arms], left_out)
+        arm = next(arm for arm in arms if arm.name == config.arm)
+        members = [maker.run(arm, seed).train for seed in member_seeds(config, recipe)]
+        ensembles.append(maker.scoring.ensemble(name, members, arm.recipe.train.context_length))
+    own = {run.train.fingerprint for run in runs}
+    others = tuple(run for fingerprint, run in maker.made.items() if fingerprint not in own)
+    steps = _in_priority(corpus, tokenizer, runs, ensembles)
+    return Experiment(runs, left_out, steps, corpus, tokenizer, tuple(ensembles), others)
+
+
+def _arms_served(recipe: Recipe, facts: CorpusFacts) -> tuple[list[Arm], dict[str, str]]:
+    """The arms that the corpus has documents for, and why it cannot serve the others."""
     arms, left_out = [], {}
     for arm in build_arms(recipe):
         multiple = arm.recipe.mixture.real_multiple
@@ -100,9 +137,7 @@ def build_experiment(recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_
             left_out[arm.name] = f"needs {need} training documents, the corpus has {have}"
         else:
             arms.append(arm)
-    tokenizer = tokenizer_step(recipe, corpus)
-    runs = tuple(_run(arm, seed, corpus, tokenizer, allow_code=allow_code) for seed in recipe.seeds for arm in arms)
-    return Experiment(runs, left_out, _in_priority(corpus, tokenizer, runs), corpus, tokenizer)
+    return arms, left_out
 
 
 def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
@@ -112,35 +147,63 @@ def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
     return Step("tokenizer", "tokenizer", config, {"tokenizer": chosen_fields(recipe.tokenizer)}, inputs)
 
 
-def _run(arm: Arm, seed: int, corpus: Step, tokenizer: Step, *, allow_code: bool) -> Run:
-    """The steps that train and score one arm with one seed."""
-    recipe = arm.recipe
-    inputs = arm_rows(recipe, corpus, tokenizer, allow_code=allow_code)
-    inputs |= {"corpus": corpus, "tokenizer": tokenizer}
-    stream = with_generations(recipe)
-    sections = {"stream": stream, "mixture": recipe.mixture, "model": recipe.model, "train": recipe.train}
-    identity = {name: chosen_fields(section) for name, section in sections.items()}
-    for name in _OPERATIONAL_TRAIN_FIELDS:
-        identity["train"].pop(name, None)
-    train = Step(
-        "train",
-        f"train {arm.name} seed {seed}",
-        {name: all_fields(section) for name, section in sections.items()} | {"seed": seed},
-        identity | {"seed": seed},
-        inputs,
-        settings={"allow_code": allow_code},
-        slots=1 if _fits_one_thread(recipe) else None,
-    )
-    context_length = recipe.train.context_length
-    evaluate = Step(
-        "evaluate",
-        f"evaluate {arm.name} seed {seed}",
-        {"evaluate": all_fields(recipe.evaluate), "context_length": context_length},
-        {"evaluate": chosen_fields(recipe.evaluate), "context_length": context_length},
-        {"train": train, "corpus": corpus, "tokenizer": tokenizer},
-        slots=train.slots,
-    )
-    return Run(arm, seed, train, evaluate)
+class _RunMaker:
+    """Makes the steps of runs; remembers those it made, and the teachers whose samples they may use."""
+
+    def __init__(self, corpus: Step, tokenizer: Step, scoring: Scoring, allow_code: bool) -> None:
+        self._corpus, self._tokenizer, self._allow_code = corpus, tokenizer, allow_code
+        self.scoring = scoring
+        self.made: dict[str, Run] = {}
+        self._teachers: tuple[Step, ...] = ()
+
+    def train_teachers(self, recipe: Recipe, facts: CorpusFacts) -> None:
+        """Make the runs that `generate.sample` samples from; a teacher cannot be taught by itself."""
+        config = sample_section(recipe).teacher
+        arms, left_out = _arms_served(recipe, facts)
+        check_arm(config, "generate.sample.teacher", [arm.name for arm in arms], left_out)
+        arm = next(arm for arm in arms if arm.name == config.arm)
+        if needs_samples(arm.recipe, allow_code=self._allow_code):
+            raise RecipeError(
+                f"the teacher {arm.name!r} trains on its own samples",
+                where="generate.sample.teacher.arm",
+                remedy="name an arm without the ordering self_distilled",
+            )
+        self._teachers = tuple(self.run(arm, seed).train for seed in member_seeds(config, recipe))
+
+    def run(self, arm: Arm, seed: int) -> Run:
+        """The steps of one arm with one seed."""
+        train = self._train(arm, seed)
+        context_length = arm.recipe.train.context_length
+        config = arm.recipe.evaluate
+        evaluate = Step(
+            "evaluate",
+            f"evaluate {arm.name} seed {seed}",
+            {"evaluate": loss_fields(all_fields(config)), "context_length": context_length},
+            {"evaluate": loss_fields(chosen_fields(config)), "context_length": context_length},
+            {"train": train, "corpus": self._corpus, "tokenizer": self._tokenizer},
+            slots=train.slots,
+        )
+        scored = self.scoring.of(f"{arm.name} seed {seed}", [train], context_length)
+        return self.made.setdefault(train.fingerprint, Run(arm, seed, train, evaluate, scored))
+
+    def _train(self, arm: Arm, seed: int) -> Step:
+        recipe = arm.recipe
+        inputs = arm_rows(recipe, self._corpus, self._tokenizer, self._teachers, allow_code=self._allow_code)
+        inputs |= {"corpus": self._corpus, "tokenizer": self._tokenizer}
+        stream = with_generations(recipe)
+        sections = {"stream": stream, "mixture": recipe.mixture, "model": recipe.model, "train": recipe.train}
+        identity = {name: chosen_fields(section) for name, section in sections.items()}
+        for name in _OPERATIONAL_TRAIN_FIELDS:
+            identity["train"].pop(name, None)
+        return Step(
+            "train",
+            f"train {arm.name} seed {seed}",
+            {name: all_fields(section) for name, section in sections.items()} | {"seed": seed},
+            identity | {"seed": seed},
+            inputs,
+            settings={"allow_code": self._allow_code},
+            slots=1 if _fits_one_thread(recipe) else None,
+        )
 
 
 def _fits_one_thread(recipe: Recipe) -> bool:
@@ -157,7 +220,9 @@ def expected_vocab_size(recipe: Recipe) -> int:
     return recipe.tokenizer.vocab_size if recipe.tokenizer.kind == "train" else 128_256
 
 
-def _in_priority(corpus: Step, tokenizer: Step, runs: tuple[Run, ...]) -> tuple[Step, ...]:
+def _in_priority(
+    corpus: Step, tokenizer: Step, runs: tuple[Run, ...], ensembles: Sequence[Ensemble]
+) -> tuple[Step, ...]:
     """Generation first (it takes longest), then the runs in order, each step after its inputs and once."""
     ordered: dict[str, Step] = {}
 
@@ -168,11 +233,17 @@ def _in_priority(corpus: Step, tokenizer: Step, runs: tuple[Run, ...]) -> tuple[
 
     add(corpus)
     add(tokenizer)
-    for run in runs:
-        for step in run.train.inputs.values():
-            if "generations" in step.inputs:
+    rows = [step for run in runs for step in run.train.inputs.values() if "generations" in step.inputs]
+    for kind in ("generate", "sample"):
+        for step in rows:
+            if step.inputs["generations"].kind == kind:
                 add(step.inputs["generations"])
     for run in runs:
         add(run.train)
         add(run.evaluate)
+    for ensemble in ensembles:
+        add(ensemble.losses)
+    for scored in (*(run.scored for run in runs), *(ensemble.scored for ensemble in ensembles)):
+        for step in scored.steps:
+            add(step)
     return tuple(ordered.values())

@@ -8,6 +8,8 @@ from megadocs.recipe.data import (
     TokenizerConfig,
     TrainedTokenizer,
 )
+from megadocs.recipe.distillation import SampleConfig, TeacherConfig
+from megadocs.recipe.evaluation import EnsembleConfig, EvaluateConfig, EvaluationSetConfig, MembersConfig
 from megadocs.recipe.fingerprint import canonical_json, fingerprint
 from megadocs.recipe.generation import (
     EngineConfig,
@@ -22,7 +24,7 @@ from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
 from megadocs.recipe.search import AxisConfig, SearchConfig
 from megadocs.recipe.streams import ExtraStream, MixtureConfig, PublishedConfig, PublishedDataset, StreamConfig
-from megadocs.recipe.training import AnalysisConfig, EvaluateConfig, ModelConfig, TrainConfig
+from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
 
 __all__ = [
     "NAME_PATTERN",
@@ -31,12 +33,15 @@ __all__ = [
     "AxisConfig",
     "CorpusConfig",
     "EngineConfig",
+    "EnsembleConfig",
     "EvaluateConfig",
+    "EvaluationSetConfig",
     "ExtraStream",
     "GatesConfig",
     "GenerateConfig",
     "LimitsConfig",
     "LoadedTokenizer",
+    "MembersConfig",
     "MixtureConfig",
     "ModelConfig",
     "PiecesConfig",
@@ -45,9 +50,11 @@ __all__ = [
     "PublishedDataset",
     "Recipe",
     "RephraseConfig",
+    "SampleConfig",
     "SearchConfig",
     "SplitCounts",
     "StreamConfig",
+    "TeacherConfig",
     "ThoughtConfig",
     "TokenizerConfig",
     "TrainConfig",

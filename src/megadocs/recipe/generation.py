@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from megadocs.recipe.base import Section
+from megadocs.recipe.distillation import SampleConfig
 
 
 class EngineConfig(Section):
@@ -97,6 +98,7 @@ class GenerateConfig(Section):
     engine: EngineConfig = Field(default_factory=EngineConfig, description="Who writes.")
     rephrase: RephraseConfig | None = Field(None, description="Rephrases; none: not written.")
     thought: ThoughtConfig | None = Field(None, description="Latent thoughts; none: not written.")
+    sample: SampleConfig | None = Field(None, description="Samples from models trained here; none: not drawn.")
     temperature: float = Field(1.0, ge=0, le=5, description="Sampling temperature; the paper's is 1.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus mass; 1 is off.")
     language: str = Field("same", description="`same` as the document (default), or a language's English name.")

@@ -9,11 +9,12 @@ from pydantic import Field, field_validator
 
 from megadocs.recipe.base import Section
 from megadocs.recipe.data import CorpusConfig, TokenizerConfig, TrainedTokenizer
+from megadocs.recipe.evaluation import EnsembleConfig, EvaluateConfig
 from megadocs.recipe.generation import GenerateConfig
 from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.search import SearchConfig
 from megadocs.recipe.streams import MixtureConfig, StreamConfig
-from megadocs.recipe.training import AnalysisConfig, EvaluateConfig, ModelConfig, TrainConfig
+from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
 
 #: What an arm, recipe or ensemble may be called (it appears in tables and file names).
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,80}")
@@ -38,6 +39,9 @@ class Recipe(Section):
     arms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="name -> dotted overrides of stream, mixture, model and train."
     )
+    ensembles: dict[str, EnsembleConfig] = Field(
+        default_factory=dict, description="name -> members; scored like a run on every set and benchmark."
+    )
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="Seeds; they pair across arms.")
 
     @field_validator("name")
@@ -56,6 +60,14 @@ class Recipe(Section):
             for key in overrides:
                 if key.split(".")[0] not in ("stream", "mixture", "model", "train"):
                     raise ValueError(f"arm {name!r} may not override {key!r}: only stream, mixture, model and train")
+        return value
+
+    @field_validator("ensembles")
+    @classmethod
+    def _ensemble_names(cls, value: dict[str, EnsembleConfig]) -> dict[str, EnsembleConfig]:
+        for name in value:
+            if not NAME_PATTERN.fullmatch(name):
+                raise ValueError(f"ensemble name {name!r}: use 1-80 letters, digits, '.', '_' or '-'")
         return value
 
     @field_validator("seeds")

@@ -76,18 +76,6 @@ class TrainConfig(Section):
     )
 
 
-class EvaluateConfig(Section):
-    """Which sets are scored and how."""
-
-    batch_size: int = Field(32, ge=1, description="Windows per forward pass.")
-    stride: int | None = Field(
-        None, ge=1, description="Per-document scoring past the context: new tokens per slide; none: half."
-    )
-    sets: dict[str, str] = Field(
-        default_factory=dict, description="Extra named sets: name -> source, read like corpus.source."
-    )
-
-
 class AnalysisConfig(Section):
     """Statistics of the report."""
 

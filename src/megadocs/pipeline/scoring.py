@@ -1,0 +1,160 @@
+"""Scoring in stages: one model or several averaged, on sets of documents.
+
+    scorer = Scorer.open(context, context.inputs_of_kind("train"))
+    scorer.losses(scorer.data("test", documents))       # windowed, then alone, under every average
+
+A single model is scored under one average (itself), K members under both averages of every size 1..K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from megadocs.documents import Document
+from megadocs.evaluate.document_losses import TargetLosses, collect_scores, iter_alone_losses, iter_window_losses
+from megadocs.evaluate.ensembles import EnsembleScores, Subsets, build_averages, losses_by_size
+from megadocs.evaluate.evaluation_set import EvaluationSet, build_evaluation_set
+from megadocs.evaluate.positions import PositionTotals, iter_past
+from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
+from megadocs.evaluate.target_losses import SINGLE, Average
+from megadocs.model import import_hf
+from megadocs.pipeline.stages import StageContext
+from megadocs.store.artifact import Artifact
+from megadocs.text.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Members, how they are averaged, and how sets are cut into windows.
+
+    Attributes:
+        members: K models of one tokenizer.
+        averages: what is reported of them.
+        tokenizer: theirs.
+        context_length: tokens of a window.
+        stride: new tokens per slide of a document past the context; None: half of it.
+        batch_size: windows per forward pass.
+    """
+
+    members: Sequence[ScoringModel]
+    averages: Sequence[Average]
+    tokenizer: Tokenizer
+    context_length: int
+    stride: int | None = None
+    batch_size: int = 32
+
+    @classmethod
+    def open(cls, context: StageContext, trained: Sequence[Artifact]) -> Scorer:
+        """Load the models of train artifacts as the step's configuration says."""
+        config = context.config
+        evaluate = config.get("evaluate", {})
+        return cls(
+            [load_trained(artifact) for artifact in trained],
+            averages_of(len(trained), config.get("subsets", "prefixes")),
+            load_tokenizer(str(context.inputs["tokenizer"].path)),
+            config["context_length"],
+            evaluate.get("stride"),
+            evaluate.get("batch_size", 32),
+        )
+
+    def data(self, name: str, documents: Sequence[Document]) -> EvaluationSet:
+        """Documents as an evaluation set of the members' tokenizer."""
+        return build_evaluation_set(name, list(documents), self.tokenizer)
+
+    def losses(self, data: EvaluationSet) -> list[EnsembleScores]:
+        """Windowed (where the set fills a window), then alone; one entry per average."""
+        data = data.ordered()
+        scores = []
+        if data.num_tokens >= self.context_length:
+            batches = iter_window_losses(
+                self.members, self.averages, data, context_length=self.context_length, batch_size=self.batch_size
+            )
+            dropped = data.num_tokens % self.context_length
+            scores += collect_scores(data, "windowed", batches, len(self.averages), num_dropped_tokens=dropped)
+        has_start = self._start_id is not None
+        scores += collect_scores(data, "alone", self._alone(data), len(self.averages), has_start=has_start)
+        return [EnsembleScores(self.averages[i % len(self.averages)], part) for i, part in enumerate(scores)]
+
+    def losses_past(self, data: EvaluationSet, position: int) -> list[EnsembleScores]:
+        """Alone, the targets at `position` of their document and after it; none where no document is so long."""
+        data = data.ordered()
+        long = [i for i, row in enumerate(data.rows) if len(row) > position]
+        if not long:
+            return []
+        data = data.subset(long, f"{data.name}_past_{position}")
+        batches = iter_past(self._alone(data), position)
+        has_start = self._start_id is not None
+        scores = collect_scores(data, "alone", batches, len(self.averages), has_start=has_start)
+        return [EnsembleScores(*pair) for pair in zip(self.averages, scores, strict=True)]
+
+    def positions(self, data: EvaluationSet) -> list[dict[str, Any]]:
+        """The loss by position of each average, alone: ranges that double. JSON-ready."""
+        totals = PositionTotals(len(self.averages))
+        for batch in self._alone(data.ordered()):
+            totals.add(batch)
+        return [
+            {
+                "average": average.kind,
+                "members": list(average.members),
+                "ranges": [
+                    {"from": low, "to": high, "num_tokens": count, "nats_per_token": mean}
+                    for (low, high, mean), count in zip(curve.rows(), curve.num_tokens.tolist(), strict=True)
+                ],
+            }
+            for average, curve in zip(self.averages, totals.curves(), strict=True)
+        ]
+
+    @property
+    def _start_id(self) -> int | None:
+        """What stands before a document whose rows bring no BOS."""
+        return self.tokenizer.eos_id if self.tokenizer.separators_per_row == 1 else None
+
+    def _alone(self, data: EvaluationSet) -> Iterator[TargetLosses]:
+        return iter_alone_losses(
+            self.members,
+            self.averages,
+            data,
+            context_length=self.context_length,
+            stride=self.stride,
+            batch_size=self.batch_size,
+            start_id=self._start_id,
+        )
+
+
+def averages_of(num_members: int, subsets: Subsets = "prefixes") -> list[Average]:
+    """A model on its own, or both averages of every size."""
+    return [SINGLE] if num_members == 1 else build_averages(num_members, subsets)
+
+
+def load_trained(artifact: Artifact) -> ScoringModel:
+    """The model of a train artifact, in the compute type it was trained in."""
+    return as_scoring_model(import_hf(artifact.path / "model"), dtype=artifact.record["config"]["train"]["dtype"])
+
+
+def loss_summary(results: Sequence[EnsembleScores]) -> dict[str, Any]:
+    """`<set> <mode>` -> counts and the losses by kind of average and size (one size, of one model, for a run)."""
+    groups: dict[str, list[EnsembleScores]] = {}
+    for result in results:
+        groups.setdefault(f"{result.scores.set} {result.scores.mode}", []).append(result)
+    return {
+        name: {
+            "nats_per_token": group[-1].scores.nats_per_token,
+            "bits_per_byte": group[-1].scores.bits_per_byte,
+            "num_tokens": int(group[0].scores.num_tokens.sum()),
+            "num_dropped_tokens": group[0].scores.num_dropped_tokens,
+            "num_documents": len(group[0].scores),
+            "sizes": [
+                {
+                    "average": size.kind,
+                    "num_members": size.num_members,
+                    "num_subsets": size.num_subsets,
+                    "nats_per_token": size.nats_per_token,
+                    "standard_deviation": size.standard_deviation,
+                }
+                for size in losses_by_size(group)
+            ],
+        }
+        for name, group in groups.items()
+    }
