@@ -55,7 +55,10 @@ def print_plan(
         f"{corpus['num_validation']} validation, {corpus['num_test']} test"
     )
     if corpus["is_assumed"]:
-        typer.echo("the source is not here: sizes are those of the recipe's sections corpus.split and plan")
+        typer.echo(
+            "the source is not here: sizes are the recipe's own (corpus.split, plan); further sets and benchmarks "
+            "are not priced"
+        )
     print_lines(plan)
     if recipe.search is not None:
         from megadocs.cli.search import price_lines

@@ -94,6 +94,9 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None) -> Plan
     workspace = Workspace(root)
     slots = num_slots or len(os.sched_getaffinity(0))
     sizes = measure_corpus(recipe, workspace)
+    if sizes.documents is None:  # made for another machine, where the other sets and the benchmarks lie too
+        scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
+        recipe = recipe.model_copy(update={"evaluate": scored})
     experiment = build_experiment(recipe, sizes.step, sizes.facts)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots)
     lines = tuple(pricer.line(step) for step in experiment.steps)
