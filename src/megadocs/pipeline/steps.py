@@ -28,7 +28,6 @@ from megadocs.errors import RecipeError
 from megadocs.model import resolve_config
 from megadocs.pipeline.distillation_steps import sample_section
 from megadocs.pipeline.evaluation_steps import Ensemble, Scored, Scoring, check_arm, loss_fields, member_seeds
-from megadocs.pipeline.published_steps import published_corpus_fields
 from megadocs.pipeline.row_steps import arm_rows, needs_samples, with_generations
 from megadocs.pipeline.step import Step, all_fields, chosen_fields
 from megadocs.recipe import Arm, Recipe, build_arms
