@@ -183,7 +183,9 @@ class _RunMaker:
             slots=train.slots,
         )
         scored = self.scoring.of(f"{arm.name} seed {seed}", [train], context_length)
-        return self.made.setdefault(train.fingerprint, Run(arm, seed, train, evaluate, scored))
+        run = Run(arm, seed, train, evaluate, scored)
+        self.made.setdefault(train.fingerprint, run)
+        return run
 
     def _train(self, arm: Arm, seed: int) -> Step:
         recipe = arm.recipe
