@@ -23,6 +23,9 @@ class ScriptedExecutor:
         self.rounds = []
         self.calls = []
 
+    def slots_of(self, step):
+        return min(step.slots or self.num_slots, self.num_slots)
+
     def start(self, step):
         self.running.append(step)
 

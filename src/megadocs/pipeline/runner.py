@@ -161,9 +161,8 @@ class Scheduler:
 
     def _start_ready(self) -> None:
         """Start waiting steps in order while slots are free."""
-        num_slots = self._executor.num_slots
         running = [state.step for state in self._open.values() if state.status == "running"]
-        free = num_slots - sum(slots_of(step, num_slots) for step in running)
+        free = self._executor.num_slots - sum(map(self._executor.slots_of, running))
         taken = {step.exclusive for step in running if step.exclusive}
         for state in self._open.values():
             step = state.step
@@ -173,7 +172,7 @@ class Scheduler:
                 continue
             if not all(self._is_there(needed) for needed in step.inputs.values()):
                 continue
-            slots = slots_of(step, num_slots)
+            slots = self._executor.slots_of(step)
             if slots > free:
                 return  # do not let small steps starve a large one
             self._executor.start(step)
@@ -217,11 +216,6 @@ class Scheduler:
         ended = [key for key, state in self._open.items() if state.status not in ("waiting", "running")]
         for key in ended:
             del self._open[key]
-
-
-def slots_of(step: Step, num_slots: int) -> int:
-    """Slots that a step takes of so many."""
-    return min(step.slots or num_slots, num_slots)
 
 
 def find_artifact(step: Step, workspace: Workspace) -> Artifact | None:

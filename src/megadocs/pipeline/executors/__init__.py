@@ -1,16 +1,27 @@
-"""Where steps run: `local` (processes on this machine). An executor starts jobs and hands back their events."""
+"""Where steps run: `local` (processes on this machine) or `ray` (workers of a cluster). Only this package knows Ray.
+
+An executor starts steps and hands back their events.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from megadocs.pipeline.step import Step
+
+ExecutorName = Literal["local", "ray"]
 
 
 class Executor(Protocol):
     """Carries out steps somewhere."""
 
-    num_slots: int
+    @property
+    def num_slots(self) -> int:
+        """CPU slots of all steps that run at once; a cluster may grow."""
+
+    def slots_of(self, step: Step) -> int:
+        """How many of them a step takes."""
 
     def start(self, step: Step) -> None:
         """Begin a step; the caller has made sure that enough slots are free."""
@@ -26,3 +37,30 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let idle workers go; call it last."""
+
+
+def build_executor(
+    name: ExecutorName, workspace: Path, *, num_slots: int | None = None, ray_address: str | None = None
+) -> Executor:
+    """The executor of this name.
+
+    Args:
+        name: `local` or `ray`.
+        workspace: directory of the workspace; for a cluster on a filesystem that its nodes share.
+        num_slots: steps side by side; None: all cores of the machine or the cluster.
+        ray_address: `local` (a Ray of its own), `auto` (the one that runs here) or host:port; None: RAY_ADDRESS, else
+            `local`.
+
+    Raises:
+        UsageError: Ray is not installed, there is no such cluster, or its nodes cannot share the workspace.
+    """
+    if name == "local":
+        from megadocs.pipeline.executors.local import LocalExecutor
+
+        return LocalExecutor(workspace, num_slots)
+    from megadocs.pipeline.executors.ray_cluster import require_ray
+
+    require_ray()
+    from megadocs.pipeline.executors.ray import RayExecutor
+
+    return RayExecutor(workspace, num_slots, ray_address)

@@ -37,15 +37,15 @@ class LocalExecutor:
 
     def start(self, step: Step) -> None:
         """Give the step to an idle worker with its number of threads, or to a new one."""
-        num_threads = self.threads_of(step)
+        num_threads = self.slots_of(step)
         idle = self._idle.setdefault(num_threads, [])
         worker = idle.pop() if idle else self._new_worker(num_threads)
         worker.log_step(step.name)
         worker.send(job_of(step))
         self._busy[worker] = step
 
-    def threads_of(self, step: Step) -> int:
-        """Threads for a step: one per slot."""
+    def slots_of(self, step: Step) -> int:
+        """Slots of a step, and its threads: one per slot."""
         return min(step.slots or self.num_slots, self.num_slots)
 
     def events(self, timeout_seconds: float) -> list[tuple[Step, dict[str, Any]]]:
