@@ -7,7 +7,7 @@ write_corpus(corpus, directory); corpus = read_corpus(directory)
 
 from megadocs.corpus.artifact import read_corpus, write_corpus
 from megadocs.corpus.digest import source_digest
-from megadocs.corpus.reading import DocumentStream, iter_documents
+from megadocs.corpus.reading import DocumentStream, iter_documents, source_files
 from megadocs.corpus.split import SplitCorpus, split_documents
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "iter_documents",
     "read_corpus",
     "source_digest",
+    "source_files",
     "split_documents",
     "write_corpus",
 ]

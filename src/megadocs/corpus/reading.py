@@ -11,6 +11,7 @@ names the source record, so that a split can keep the pieces of one record on on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from megadocs.corpus.hub import PREFIX as HUB_PREFIX
 from megadocs.corpus.hub import iter_hub_files, list_hub_files
@@ -50,6 +51,17 @@ def iter_documents(config: CorpusConfig) -> DocumentStream:
         InputError: the source is missing, unreadable, damaged, or lacks the named fields.
     """
     return DocumentStream(config)
+
+
+def source_files(source: str) -> list[Path]:
+    """The files of a source on disk, in order; those of a hub dataset are fetched into the hub's cache.
+
+    Raises:
+        InputError: nothing there, or it cannot be reached.
+    """
+    if source.startswith(HUB_PREFIX):
+        return [file.path for file in iter_hub_files(list_hub_files(source))]
+    return [file.path for file in list_files(source).files]
 
 
 def _iter_records(config: CorpusConfig, intake: Intake) -> Iterator[Record]:

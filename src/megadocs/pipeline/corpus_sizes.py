@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from megadocs.corpus import SplitCorpus, iter_documents, read_corpus, source_digest, split_documents
+from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.errors import InputError
 from megadocs.pipeline.runner import find_artifact
+from megadocs.pipeline.sources import read_documents, sources_step
 from megadocs.pipeline.step import Step
 from megadocs.pipeline.steps import CorpusFacts, corpus_step
 from megadocs.recipe import Recipe, SplitCounts
@@ -75,7 +76,7 @@ def measure_corpus(recipe: Recipe, workspace: Workspace) -> CorpusSizes:
         MegadocsError: the corpus cannot be read and the recipe does not say how large it is.
     """
     try:
-        corpus = corpus_step(recipe, source_digest(recipe.corpus))
+        corpus = sources_step(recipe)
         artifact = find_artifact(corpus, workspace)
         found = read_corpus(artifact.path) if artifact else _read(recipe)
     except InputError:
@@ -91,7 +92,7 @@ def measure_corpus(recipe: Recipe, workspace: Workspace) -> CorpusSizes:
 
 
 def _read(recipe: Recipe) -> SplitCorpus:
-    return split_documents(iter_documents(recipe.corpus), recipe.corpus)
+    return read_documents(recipe.corpus, recipe.published)
 
 
 def _assumed(recipe: Recipe, split: SplitCounts, mean_tokens: float) -> CorpusSizes:

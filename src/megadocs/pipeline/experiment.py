@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megadocs.corpus import source_digest
 from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.evaluation_steps import Scored
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
 from megadocs.pipeline.runner import Listener, Outcome, find_artifact, run_steps
+from megadocs.pipeline.sources import sources_step
 from megadocs.pipeline.step import Step
-from megadocs.pipeline.steps import CorpusFacts, Experiment, build_experiment, corpus_step
+from megadocs.pipeline.steps import CorpusFacts, Experiment, build_experiment
 from megadocs.recipe import Recipe
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import write_bytes_atomic
@@ -84,7 +84,7 @@ def open_experiment(
     recipe: Recipe, workspace: Workspace, *, allow_code: bool = False
 ) -> tuple[Experiment | None, Step]:
     """The experiment's steps if its corpus is published (else None), and the corpus step."""
-    corpus = corpus_step(recipe, source_digest(recipe.corpus))
+    corpus = sources_step(recipe)
     artifact = find_artifact(corpus, workspace)
     if artifact is None:
         return None, corpus
@@ -117,7 +117,7 @@ def run_experiment(
         allow_code: load orderings of the form module:attribute that the recipe names.
     """
     workspace = Workspace(root)
-    corpus = corpus_step(recipe, source_digest(recipe.corpus))
+    corpus = sources_step(recipe)
     executor = LocalExecutor(root, num_slots)
     try:
         outcomes = [_run([corpus], workspace, executor, show)]

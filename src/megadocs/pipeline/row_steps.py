@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.generate import engine_info
 from megadocs.generate.plan import Task, build_templates
 from megadocs.pipeline.distillation_steps import sample_section, sample_step
+from megadocs.pipeline.published_steps import is_published, published_generations, published_rows_step
 from megadocs.pipeline.step import Step, all_fields, chosen_fields
 from megadocs.recipe import Recipe
 from megadocs.recipe.generation import GenerateConfig
-from megadocs.recipe.streams import StreamConfig
+from megadocs.recipe.streams import ExtraStream, StreamConfig
 from megadocs.streams import ORDERING_NAMES, find_ordering, required_kinds, synthetic_parts
 
 #: Rows of this kind are built from this generation task.
@@ -80,7 +81,8 @@ def sampled_rows_step(recipe: Recipe, wanted: int | None, teachers: tuple[Step, 
 
 def needs_samples(recipe: Recipe, *, allow_code: bool) -> bool:
     """Whether an arm reads samples of a teacher."""
-    return "self_distilled" in required_kinds(recipe.stream, recipe.mixture, allow_code=allow_code)
+    needed = required_kinds(recipe.stream, recipe.mixture, allow_code=allow_code)
+    return "self_distilled" in needed and not is_published(recipe, "self_distilled")
 
 
 def arm_rows(
@@ -95,6 +97,10 @@ def arm_rows(
         for kind in kinds:
             if kind == "real":
                 continue
+            if is_published(recipe, kind):
+                step = published_rows_step(kind, wanted_generations(part, kind, kinds), recipe, corpus, tokenizer)
+                steps[f"rows {step.config['dataset_name']} {kind}"] = step
+                continue
             if kind == "self_distilled":
                 step = sampled_rows_step(recipe, part.num_generations, teachers, tokenizer)
                 steps[f"rows self_distilled {step.config['num_generations']}"] = step
@@ -105,13 +111,17 @@ def arm_rows(
                     where="stream.ordering",
                     remedy=f"choose an ordering over {', '.join(TASK_OF_KIND)}",
                 )
-            wanted = part.num_generations
-            if kind != "rephrase":
-                wanted = part.num_thoughts or (None if "rephrase" in kinds else part.num_generations)
-            num_generations = checked_generations(recipe, TASK_OF_KIND[kind], wanted)
+            num_generations = checked_generations(recipe, TASK_OF_KIND[kind], wanted_generations(part, kind, kinds))
             role = f"rows {kind} {num_generations}"
             steps[role] = synthetic_rows_step(kind, num_generations, recipe, corpus, tokenizer)
     return steps
+
+
+def wanted_generations(part: ExtraStream, kind: str, kinds: Sequence[str]) -> int | None:
+    """The G that a stream names for rows of one kind; None: as many as there are."""
+    if kind in ("rephrase", "self_distilled"):
+        return part.num_generations
+    return part.num_thoughts or (None if "rephrase" in kinds else part.num_generations)
 
 
 def checked_generations(recipe: Recipe, task: Task, wanted: int | None) -> int:
@@ -138,6 +148,9 @@ def with_generations(recipe: Recipe) -> StreamConfig:
     if not synthetic_parts(stream, recipe.mixture) or stream.ordering not in ORDERING_NAMES:
         return stream
     kinds = find_ordering(stream.ordering, real_document=stream.real_document).kinds
+    if is_published(recipe, kinds[0]):
+        num_generations = published_generations(recipe, kinds[0], stream.num_generations)
+        return stream.model_copy(update={"num_generations": num_generations})
     task = TASK_OF_KIND.get(kinds[0])
     if task is None:
         return stream

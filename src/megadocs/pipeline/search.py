@@ -18,7 +18,6 @@ import time
 from itertools import zip_longest
 from pathlib import Path
 
-from megadocs.corpus import source_digest
 from megadocs.errors import DamagedError, InputError, MegadocsError
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
@@ -26,8 +25,9 @@ from megadocs.pipeline.experiment import Show, corpus_facts, no_progress
 from megadocs.pipeline.runner import Outcome, find_artifact, run_steps
 from megadocs.pipeline.search_results import DECIDES, REPORTED, ArmSearch, Ending, SearchOutcome, TrialResult
 from megadocs.pipeline.search_space import ArmSpace, TrialSteps, build_spaces, trial_steps
+from megadocs.pipeline.sources import sources_step
 from megadocs.pipeline.step import Step
-from megadocs.pipeline.steps import CorpusFacts, Run, corpus_step
+from megadocs.pipeline.steps import CorpusFacts, Run
 from megadocs.recipe import Recipe
 from megadocs.search import Trial
 from megadocs.store.artifact import Workspace
@@ -84,7 +84,7 @@ class _Driver:
         self._executor = executor
         self._show = show
         self._allow_code = allow_code
-        self._corpus = corpus_step(recipe, source_digest(recipe.corpus))
+        self._corpus = sources_step(recipe)
         self._started = time.monotonic()
         self._spaces = spaces
         self._arms: tuple[ArmSearch, ...] = ()

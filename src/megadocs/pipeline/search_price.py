@@ -87,7 +87,8 @@ def price_search(
 def _is_possible(recipe: Recipe, space: ArmSpace, point: Point) -> bool:
     """Whether a run can have this setting, on a corpus that is large enough."""
     trial = Trial(point, recipe.seeds[0])
-    corpus, facts = corpus_step(recipe, "any"), CorpusFacts(num_train_1x=1, max_multiple=sys.maxsize)
+    digests = dict.fromkeys(recipe.published.datasets if recipe.published else (), "any")
+    corpus, facts = corpus_step(recipe, "any", digests), CorpusFacts(num_train_1x=1, max_multiple=sys.maxsize)
     return bool(trial_steps(recipe, [(space, trial)], corpus, facts, allow_code=True).runs)
 
 

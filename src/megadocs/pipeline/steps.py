@@ -28,6 +28,7 @@ from megadocs.errors import RecipeError
 from megadocs.model import resolve_config
 from megadocs.pipeline.distillation_steps import sample_section
 from megadocs.pipeline.evaluation_steps import Ensemble, Scored, Scoring, check_arm, loss_fields, member_seeds
+from megadocs.pipeline.published_steps import published_corpus_fields
 from megadocs.pipeline.row_steps import arm_rows, needs_samples, with_generations
 from megadocs.pipeline.step import Step, all_fields, chosen_fields
 from megadocs.recipe import Arm, Recipe, build_arms
@@ -85,10 +86,14 @@ class Experiment:
         return [step for step in self.steps if step.kind == kind]
 
 
-def corpus_step(recipe: Recipe, source_digest: str) -> Step:
-    """Read, cut and split the real documents. The digest stands for the source's content."""
+def corpus_step(recipe: Recipe, source_digest: str, dataset_digests: Mapping[str, str] | None = None) -> Step:
+    """Read, cut and split the real documents. The digests stand for the content of source and published datasets."""
+    digests = dict(dataset_digests or {})
     config = {"corpus": all_fields(recipe.corpus), "source_sha256": source_digest}
-    return Step("corpus", "corpus", config, config | {"corpus": chosen_fields(recipe.corpus)})
+    identity = config | {"corpus": chosen_fields(recipe.corpus)}
+    more, more_identity = published_corpus_fields(recipe, digests)
+    settings = {"dataset_sha256": digests} if digests else {}
+    return Step("corpus", "corpus", config | more, identity | more_identity, settings=settings)
 
 
 def build_experiment(

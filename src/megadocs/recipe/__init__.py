@@ -21,9 +21,10 @@ from megadocs.recipe.generation import (
 )
 from megadocs.recipe.load import Arm, build_arms, load_recipe
 from megadocs.recipe.plan import PlanConfig
+from megadocs.recipe.published import PublishedConfig, PublishedDataset
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
 from megadocs.recipe.search import AxisConfig, SearchConfig
-from megadocs.recipe.streams import ExtraStream, MixtureConfig, PublishedConfig, PublishedDataset, StreamConfig
+from megadocs.recipe.streams import ExtraStream, MixtureConfig, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
 
 __all__ = [

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from megadocs.recipe.base import Section
 from megadocs.recipe.data import CorpusConfig, TokenizerConfig, TrainedTokenizer
 from megadocs.recipe.evaluation import EnsembleConfig, EvaluateConfig
 from megadocs.recipe.generation import GenerateConfig
 from megadocs.recipe.plan import PlanConfig
+from megadocs.recipe.published import PublishedConfig
 from megadocs.recipe.search import SearchConfig
 from megadocs.recipe.streams import MixtureConfig, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
@@ -27,6 +28,7 @@ class Recipe(Section):
     description: str = Field("", description="One paragraph for the report.")
     corpus: CorpusConfig = Field(description="The real documents.")
     generate: GenerateConfig = Field(default_factory=GenerateConfig, description="The synthetic text.")
+    published: PublishedConfig | None = Field(None, description="Synthetic text that others wrote; none: generate.")
     tokenizer: TokenizerConfig = Field(default_factory=TrainedTokenizer, description="The student's tokenizer.")
     stream: StreamConfig = Field(default_factory=StreamConfig, description="Order of the synthetic rows.")
     mixture: MixtureConfig = Field(default_factory=MixtureConfig, description="Real and synthetic windows.")
@@ -50,6 +52,16 @@ class Recipe(Section):
         if not NAME_PATTERN.fullmatch(value):
             raise ValueError("a name is 1-80 letters, digits, '.', '_' or '-'")
         return value
+
+    @model_validator(mode="after")
+    def _held_out(self) -> Self:
+        is_split = self.corpus.split != "auto"
+        if self.published is not None and self.published.real_documents == "published" and is_split:
+            raise ValueError(
+                "with published real documents the corpus is the held-out text, half validation and half test: leave "
+                "corpus.split at auto, or set published.real_documents=corpus"
+            )
+        return self
 
     @field_validator("arms")
     @classmethod

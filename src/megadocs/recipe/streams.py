@@ -50,6 +50,11 @@ class StreamConfig(Section):
         "none", description="none: cross-document attention (the paper); row, document: attention stops there."
     )
     extra: list[ExtraStream] = Field(default_factory=list, description="Further synthetic streams.")
+    datasets: list[str] = Field(
+        default_factory=list,
+        description="Published datasets whose rows this arm may use; empty: all. Needed where two hold the same kind "
+        "and number of generations.",
+    )
     missing: Literal["allow", "refuse"] = Field("allow", description="allow: a megadoc is built from what it has.")
     max_missing_fraction: float = Field(0.02, ge=0, le=1, description="More missing than this is an error.")
     think_open: str = Field(
@@ -86,49 +91,3 @@ class MixtureConfig(Section):
         return (
             Decimal(repr(value)) if isinstance(value, float) else value
         )  # 0.9 means nine tenths, not its binary neighbour
-
-
-class PublishedDataset(Section):
-    """A ready-made dataset of rows: on the hub or in local Parquet files."""
-
-    source: str = Field(description="A Parquet file, folder or glob, or `hf://org/name`.")
-    form: Literal["real", "stitched", "latent_thoughts", "self_distilled"] = Field(
-        description="What the records are. stitched: megadocs; a simple stream is the same rows shuffled."
-    )
-    text_field: str = Field("text", description="Column of the text.")
-    id_field: str | None = Field(
-        None, description="Column of the source document's id; none: SHA-256 of the real text within the record."
-    )
-    real_document: Literal["last", "first", "none"] = Field(
-        "last", description="stitched: which row of a megadoc is the real document."
-    )
-    rows_per_document: int | None = Field(
-        None,
-        ge=1,
-        description="stitched: this many consecutive records are one megadoc; none: a record is a whole megadoc, its "
-        "rows divided by separators.",
-    )
-    num_generations: int | None = Field(None, ge=1, description="latent_thoughts: the G of its thoughts.")
-
-
-class PublishedConfig(Section):
-    """Arms without generating a token: rows read from published datasets instead of a corpus and a generator."""
-
-    datasets: list[PublishedDataset] = Field(min_length=1, description="Read one after the other.")
-    separators: list[str] = Field(
-        default_factory=lambda: ["<|begin_of_text|>", "<|end_of_text|>"],
-        description="Strings that divide rows within a record; the tokenizer's own separators replace them.",
-    )
-    think_open: str = Field(
-        "<think>", description="Opens a thought; to recognise the real text of a stretched document."
-    )
-    think_close: str = Field("</think>", description="Closes a thought.")
-    document_fraction: Decimal = Field(
-        Decimal(1), gt=0, le=1, description="Keep this share of the documents, the same ones in every dataset."
-    )
-    seed: int = Field(0, ge=0, description="Seed of the documents kept.")
-
-    @field_validator("document_fraction", mode="before")
-    @classmethod
-    def _exact(cls, value: object) -> object:
-        return Decimal(repr(value)) if isinstance(value, float) else value

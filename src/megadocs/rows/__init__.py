@@ -10,14 +10,18 @@ from megadocs.rows.build import (
 from megadocs.rows.export import export_stream
 from megadocs.rows.hub import push_export
 from megadocs.rows.manifest import MissingCount, RowsManifest, iter_store_problems, verify_manifest
-from megadocs.rows.published import build_published_rows
+from megadocs.rows.published import read_real_documents
+from megadocs.rows.published_rows import FORMS_OF_KIND, build_published_rows
+from megadocs.rows.reread import Reread
 from megadocs.rows.row_store import RowStore, open_rows
 from megadocs.rows.segment import SegmentEntry
 from megadocs.rows.source import SourceRow
 from megadocs.rows.text_files import iter_text_rows
 
 __all__ = [
+    "FORMS_OF_KIND",
     "MissingCount",
+    "Reread",
     "RowStore",
     "RowsManifest",
     "SegmentEntry",
@@ -33,5 +37,6 @@ __all__ = [
     "iter_text_rows",
     "open_rows",
     "push_export",
+    "read_real_documents",
     "verify_manifest",
 ]

@@ -5,8 +5,8 @@
     manifest = build_stretched_rows(documents, generations_parquet, tokenizer, segments_dir, num_generations=4)
 
 One segment holds one kind and one generation, rows in the order of document ids. So the rephrases of G = 2 are the
-first two segments of G = 4, byte for byte; stretched rows of another G are further segments. Memory stays flat: rows
-stream through.
+first two segments of G = 4, byte for byte, and raising G tokenises only what is new (`reread.py`); stretched rows of
+another G are further segments. Memory stays flat: rows stream through.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from megadocs.errors import InputError
 from megadocs.rows.encode import RowTokenizer, encode_sources
 from megadocs.rows.generations import Generation, iter_generations
 from megadocs.rows.manifest import LISTED_DOCUMENTS, MissingCount, RowsManifest
+from megadocs.rows.reread import Reread, SegmentIndex, SegmentKey, segment_key
 from megadocs.rows.segment import SegmentEntry, SegmentWriter, remove_stale_partials
 from megadocs.rows.source import SourceRow, real_sources, stretched_sources
 
@@ -32,7 +33,7 @@ def build_real_rows(
         InputError: no documents, an empty one, or two of one id.
     """
     ordered = sorted(documents, key=lambda document: document.id)
-    return build_rows(real_sources(ordered), tokenizer, segments_dir, num_workers=num_workers)
+    return build_rows(Reread(lambda: real_sources(ordered)), tokenizer, segments_dir, num_workers=num_workers)
 
 
 def build_rephrase_rows(
@@ -54,19 +55,20 @@ def build_rephrase_rows(
     Raises:
         InputError: the file is unreadable, holds no usable rephrase, or fewer generations than asked for.
     """
-    account = _Account("rephrase")
+    account = MissingAccount("rephrase")
 
     def sources() -> Iterator[SourceRow]:
+        account.restart()
         for item in iter_generations(generations, "rephrase"):
             if num_generations is not None and item.generation >= num_generations:
                 continue
             if item.document_id is None or (documents is not None and item.document_id not in documents):
                 continue
-            account.add(item.document_id, item.is_usable)
+            account.add(item.document_id, num_missing=not item.is_usable)
             if item.is_usable:
                 yield SourceRow(item.document_id, "rephrase", item.generation, item.text)
 
-    manifest = build_rows(sources(), tokenizer, segments_dir, num_workers=num_workers, account=account)
+    manifest = build_rows(Reread(sources), tokenizer, segments_dir, num_workers=num_workers, account=account)
     if num_generations is not None and len(manifest.segments) < num_generations:
         raise InputError(
             f"rows of {num_generations} rephrases each were asked for; the file has {len(manifest.segments)}",
@@ -100,20 +102,23 @@ def build_stretched_rows(
     """
     if kind not in ("latent_thoughts", "thoughts_appended"):
         raise ValueError(f"not a stretched kind: {kind!r}")
-    account = _Account(kind)
+    account = MissingAccount(kind)
     wanted = {document.id for document in documents}
 
     def thoughts() -> Iterator[Generation]:
+        account.restart()
         for item in iter_generations(generations, "thought"):
             if item.num_generations == num_generations and item.document_id in wanted:
-                account.add(item.document_id or "", item.is_usable)
+                account.add(item.document_id or "", num_missing=not item.is_usable)
                 yield item
 
-    sources = stretched_sources(
-        documents, thoughts(), num_generations=num_generations, kind=kind,
-        think_open=think_open, think_close=think_close,
-    )  # fmt: skip
-    manifest = build_rows(sources, tokenizer, segments_dir, num_workers=num_workers, account=account)
+    def sources() -> Iterator[SourceRow]:
+        return stretched_sources(
+            documents, thoughts(), num_generations=num_generations, kind=kind,
+            think_open=think_open, think_close=think_close,
+        )  # fmt: skip
+
+    manifest = build_rows(Reread(sources), tokenizer, segments_dir, num_workers=num_workers, account=account)
     if not account.wanted:
         raise InputError(
             f"the file holds no thought of G = {num_generations} for these documents",
@@ -127,16 +132,17 @@ def build_self_distilled_rows(
     generations: str | Path, tokenizer: RowTokenizer, segments_dir: str | Path, *, num_workers: int = 1
 ) -> RowsManifest:
     """Rows of unconditional samples (records without a document id); each row's document is the sample itself."""
-    account = _Account("self_distilled")
+    account = MissingAccount("self_distilled")
 
     def sources() -> Iterator[SourceRow]:
+        account.restart()
         for item in iter_generations(generations):
             if item.document_id is None:
-                account.add(item.identity, item.is_usable)
+                account.add(item.identity, num_missing=not item.is_usable)
                 if item.is_usable:
                     yield SourceRow(item.identity, "self_distilled", item.generation, item.text)
 
-    return build_rows(sources(), tokenizer, segments_dir, num_workers=num_workers, account=account)
+    return build_rows(Reread(sources), tokenizer, segments_dir, num_workers=num_workers, account=account)
 
 
 def build_rows(
@@ -145,7 +151,7 @@ def build_rows(
     segments_dir: str | Path,
     *,
     num_workers: int = 1,
-    account: _Account | None = None,
+    account: MissingAccount | None = None,
 ) -> RowsManifest:
     """Rows of any sources: one segment per (kind, generation), rows in the order given.
 
@@ -154,11 +160,32 @@ def build_rows(
         StoreError: the segments could not be written; nothing half-written stays visible.
     """
     remove_stale_partials(segments_dir)
-    writers: dict[tuple[str, int], SegmentWriter] = {}
-    last_document: dict[tuple[str, int], str] = {}
+    index = SegmentIndex(segments_dir, tokenizer.fingerprint)
+    entries = index.find(sources) if isinstance(sources, Reread) else {}
+    entries |= _build_segments(sources, set(entries), tokenizer, segments_dir, num_workers, index)
+    if not entries:
+        raise InputError("there are no rows to build", where=str(segments_dir), remedy="generate some text first")
+    missing = () if account is None else (account.count(),)
+    segments = tuple(entries[key] for key in sorted(entries))
+    return RowsManifest(segments, tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.separators_per_row, missing)
+
+
+def _build_segments(
+    sources: Iterable[SourceRow],
+    known: Collection[SegmentKey],
+    tokenizer: RowTokenizer,
+    segments_dir: str | Path,
+    num_workers: int,
+    index: SegmentIndex,
+) -> dict[SegmentKey, SegmentEntry]:
+    """Tokenise and write every segment that is not known yet."""
+    writers: dict[SegmentKey, SegmentWriter] = {}
+    last_document: dict[SegmentKey, str] = {}
+    unknown = (row for row in sources if segment_key(row) not in known)
+    entries: dict[SegmentKey, SegmentEntry] = {}
     try:
-        for row, tokens in encode_sources(sources, tokenizer, num_workers=num_workers):
-            key = _segment_key(row)
+        for row, tokens in encode_sources(unknown, tokenizer, num_workers=num_workers):
+            key = segment_key(row)
             if key not in writers:
                 writers[key] = SegmentWriter(segments_dir, tokenizer.vocab_size)
             elif last_document[key] == row.document_id:
@@ -168,44 +195,38 @@ def build_rows(
                     remedy="ids must be unique",
                 )
             last_document[key] = row.document_id
+            index.note(row)
             writers[key].append(row, tokens)
-        if not writers:
-            raise InputError("there are no rows to build", where=str(segments_dir), remedy="generate some text first")
-        entries: list[SegmentEntry] = []
         for key in sorted(writers):
-            entries.append(writers.pop(key).close())
+            entries[key] = writers.pop(key).close()
+            index.remember(key, entries[key])
     finally:
         for writer in writers.values():
             writer.discard()
-    missing = () if account is None else (account.count(),)
-    return RowsManifest(
-        tuple(entries), tokenizer.fingerprint, tokenizer.vocab_size, tokenizer.separators_per_row, missing
-    )
+    return entries
 
 
-def _segment_key(row: SourceRow) -> tuple[str, int]:
-    """Which segment a row goes to: one per kind and generation.
-
-    Unconditional samples are numbered through, so theirs hold generations 0, 1, 2-3, 4-7, 8-15, ...
-    """
-    return row.kind, row.generation.bit_length() if row.kind == "self_distilled" else row.generation
-
-
-class _Account:
+class MissingAccount:
     """Counts generations asked for and missing while they stream by."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from nothing: the sources are read again."""
         self.wanted = 0
         self._missing = 0
         self._documents: set[str] = set()
 
-    def add(self, document_id: str, is_usable: bool) -> None:
-        self.wanted += 1
-        if not is_usable:
-            self._missing += 1
+    def add(self, document_id: str, *, num_wanted: int = 1, num_missing: int = 0) -> None:
+        """Count generations of one document."""
+        self.wanted += num_wanted
+        if num_missing > 0:
+            self._missing += num_missing
             self._documents.add(document_id)
 
     def count(self) -> MissingCount:
+        """The counts so far."""
         listed = tuple(sorted(self._documents)[:LISTED_DOCUMENTS])
         return MissingCount(self.kind, self.wanted, self._missing, len(self._documents), listed)

@@ -1,121 +1,133 @@
-"""Rows from published datasets: real documents, megadocs and stretched documents that someone else generated.
+"""Reading published datasets: records of Parquet files to rows, one document at a time.
 
-    manifest, account = build_published_rows(config, tokenizer, segments_dir)
+    for rows in PublishedReader(dataset, config, files, account).documents(): ...
 
-The datasets come as Parquet, local or on the hub, one text column and perhaps an id. Megadocs come in two forms: a
-record holds one whole, its rows divided by separator strings; or its rows are consecutive records. Where there is no
-id, a document is named by the SHA-256 of its real text: the real row of a megadoc, or the stretched text without its
-thoughts. So the same document in two datasets is the same document, and sub-sampling keeps the same ones everywhere.
-A shuffled ("simple") dataset needs no reading of its own: it is the stitched one's rows in another order.
+The datasets have one text column and perhaps an id. Megadocs come in two forms: a record holds one whole, its rows
+divided by separator strings; or its rows are consecutive records. Where there is no id, a document is named by the
+SHA-256 of its real text: the real row of a megadoc, or the stretched text without its thoughts. So the same document in
+two datasets is the same document. A shuffled ("simple") dataset needs no reading of its own: it is the stitched one's
+rows in another order. Texts are cleaned as the corpus readers clean theirs (line ends, byte order mark), so that ids
+meet. `published_rows.py` builds rows from them.
 """
 
 from __future__ import annotations
 
-import glob
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from megadocs.documents import Document
 from megadocs.errors import InputError
 from megadocs.recipe import PublishedConfig, PublishedDataset
-from megadocs.rows.build import build_rows
-from megadocs.rows.encode import RowTokenizer
-from megadocs.rows.manifest import RowsManifest
-from megadocs.rows.source import SourceRow
-from megadocs.seeding import document_key, mix, text_digest
+from megadocs.rows.source import SourceRow, append_thoughts
+from megadocs.seeding import text_digest
 
 _BATCH_ROWS = 256
-_HUB_PREFIX = "hf://"
 
 
-def build_published_rows(
-    config: PublishedConfig, tokenizer: RowTokenizer, segments_dir: str | Path, *, num_workers: int = 1
-) -> tuple[RowsManifest, dict[str, int]]:
-    """Rows of all datasets of the section, and counts: records read, rows kept, repeated, sampled out, empty.
+class PublishedReader:
+    """Turns the records of one dataset into the rows of documents.
 
-    Raises:
-        InputError: a file or column is missing, or a record does not have the form stated.
+    Args:
+        dataset: what its records are.
+        config: for separators and tags.
+        files: its Parquet files, in order.
+        account: counts records_read, records_empty and documents_repeated.
     """
-    account: Counter[str] = Counter()
-    manifest = build_rows(iter_published(config, account), tokenizer, segments_dir, num_workers=num_workers)
-    return manifest, dict(sorted(account.items()))
 
-
-def iter_published(config: PublishedConfig, account: Counter[str]) -> Iterator[SourceRow]:
-    """The rows of all datasets; a row that an earlier dataset held already is left out and counted."""
-    reader = _Reader(config)
-    seen: set[tuple[str, str, int]] = set()  # one entry per document and kind, not per row
-    for dataset in config.datasets:
-        for rows in reader.documents(dataset, account):
-            if not _is_kept(config, rows[0].document_id):
-                account["rows_sampled_out"] += len(rows)
-                continue
-            fresh = [row for row in rows if _identity(row) not in seen]
-            seen.update(_identity(row) for row in fresh)
-            account["rows_repeated"] += len(rows) - len(fresh)
-            account["rows_kept"] += len(fresh)
-            yield from fresh
-
-
-def _identity(row: SourceRow) -> tuple[str, str, int]:
-    """A document's rephrases come together, so that one entry stands for all of them."""
-    return row.document_id, row.kind, row.generation if row.kind == "latent_thoughts" else 0
-
-
-class _Reader:
-    """Turns records into the rows of documents, one document at a time."""
-
-    def __init__(self, config: PublishedConfig) -> None:
+    def __init__(
+        self, dataset: PublishedDataset, config: PublishedConfig, files: Sequence[Path], account: Counter[str]
+    ) -> None:
+        self._dataset = dataset
+        self._config = config
+        self._files = files
+        self._account = account
         self._separator = re.compile("|".join(re.escape(text) for text in config.separators) or r"(?!)")
-        self._thought = re.compile(f"{re.escape(config.think_open)}.*?{re.escape(config.think_close)}", flags=re.DOTALL)
+        tags = f"{re.escape(config.think_open)}(.*?){re.escape(config.think_close)}"
+        self._thought = re.compile(tags, flags=re.DOTALL)
 
-    def documents(self, dataset: PublishedDataset, account: Counter[str]) -> Iterator[list[SourceRow]]:
-        """Rows of one document after another."""
-        group: list[tuple[str | None, str]] = []
-        for number, (name, text) in enumerate(_iter_records(dataset)):
-            account["records_read"] += 1
-            pieces = [piece for piece in self._separator.split(text) if piece.strip()]
-            if not pieces:
-                account["records_empty"] += 1
+    def documents(self) -> Iterator[list[SourceRow]]:
+        """The rows of one document after another; a row whose like has come before is left out and counted.
+
+        Raises:
+            InputError: a file or column is missing or damaged, or a record does not have the form stated.
+        """
+        seen: set[tuple[str, int]] = set()
+        for rows in self._megadocs() if self._dataset.form == "stitched" else self._singles():
+            identity = (rows[0].document_id, rows[0].generation if self._dataset.form == "rephrase" else 0)
+            if identity in seen:
+                self._account["documents_repeated"] += 1
                 continue
-            if dataset.form == "stitched":
-                group += [(name, piece) for piece in pieces]
-                if (number + 1) % (dataset.rows_per_document or 1) == 0:
-                    yield self._megadoc(dataset, group, number)
-                    group = []
-                continue
+            seen.add(identity)
+            yield rows
+
+    def thoughts_of(self, row: SourceRow) -> list[str]:
+        """The thoughts inside a stretched row."""
+        return [str(thought) for thought in self._thought.findall(row.text)]
+
+    def with_thoughts_appended(self, row: SourceRow) -> SourceRow:
+        """A stretched row as its control: the real text, its thoughts behind it."""
+        places = [(0, thought) for thought in self.thoughts_of(row)]
+        text = append_thoughts(self._real_text(row.text), places, self._config.think_open, self._config.think_close)
+        return SourceRow(row.document_id, "thoughts_appended", row.generation, text)
+
+    def _real_text(self, stretched: str) -> str:
+        return self._thought.sub("", stretched)
+
+    def _singles(self) -> Iterator[list[SourceRow]]:
+        """One row a record."""
+        counted: Counter[str] = Counter()
+        for number, record in enumerate(_iter_records(self._dataset, self._files)):
+            pieces = self._pieces(record["text"])
             if len(pieces) > 1:
                 raise InputError(
-                    f"record {number} holds {len(pieces)} rows; a dataset of form {dataset.form!r} has one a record",
-                    where=dataset.source,
-                    remedy="is it of another form (stitched), or are these separators text?",
+                    f"record {number} holds {len(pieces)} rows; a dataset of form {self._dataset.form!r} has one each",
+                    where=self._dataset.source,
+                    remedy="is it of another form (stitched), or are these separators text (published.separators)?",
                 )
-            yield [self._single(dataset, name, pieces[0], number)]
+            for piece in pieces:
+                name, generation = record.get("id"), record.get("generation")
+                if self._dataset.form == "rephrase" and generation is None:
+                    generation = counted[name]
+                    counted[name] += 1
+                yield [self._single(name, piece, number if generation is None else int(generation))]
+
+    def _single(self, name: str | None, text: str, number: int) -> SourceRow:
+        match self._dataset.form:
+            case "real":
+                return SourceRow(name or text_digest(text), "real", 0, text)
+            case "self_distilled":
+                return SourceRow(name or f"{text_digest(text)}-{number}", "self_distilled", number, text)
+            case "rephrase":
+                return SourceRow(name or text_digest(text), "rephrase", number, text)
+            case _:
+                name = name or text_digest(self._real_text(text))
+                return SourceRow(name, "latent_thoughts", self._dataset.num_generations or 0, text)
+
+    def _megadocs(self) -> Iterator[list[SourceRow]]:
+        """Megadoc after megadoc: the rows of a record, or of `rows_per_document` records."""
+        group: list[tuple[str | None, str]] = []
+        per_document, number = self._dataset.rows_per_document or 1, -1
+        for number, record in enumerate(_iter_records(self._dataset, self._files)):
+            group += [(record.get("id"), piece) for piece in self._pieces(record["text"])]
+            if (number + 1) % per_document == 0 and group:
+                yield self._megadoc(group, number)
+                group = []
         if group:
             raise InputError(
-                f"the last megadoc has {len(group)} rows instead of {dataset.rows_per_document}",
-                where=dataset.source,
+                f"the last megadoc has {len(group)} rows instead of {per_document}",
+                where=self._dataset.source,
                 remedy="check rows_per_document: the generations and, if it is in, the real document",
             )
 
-    def _single(self, dataset: PublishedDataset, name: str | None, text: str, number: int) -> SourceRow:
-        if dataset.form == "real":
-            return SourceRow(name or text_digest(text), "real", 0, text)
-        if dataset.form == "self_distilled":
-            return SourceRow(name or f"{text_digest(text)}-{number}", "self_distilled", number, text)
-        if dataset.num_generations is None:
-            raise InputError("the G of its thoughts is not given", where=dataset.source, remedy="set num_generations")
-        real_text = self._thought.sub("", text)
-        return SourceRow(name or text_digest(real_text), "latent_thoughts", dataset.num_generations, text)
-
-    def _megadoc(self, dataset: PublishedDataset, group: list[tuple[str | None, str]], number: int) -> list[SourceRow]:
+    def _megadoc(self, group: list[tuple[str | None, str]], number: int) -> list[SourceRow]:
         """Rephrases by their place, and the real document."""
-        names = {name for name, _ in group}
-        if len(names) > 1:
+        dataset = self._dataset
+        if len({name for name, _ in group}) > 1:
             raise InputError(
-                f"the megadoc that ends at record {number} has rows of {len(names)} documents",
+                f"the megadoc that ends at record {number} has rows of {len({name for name, _ in group})} documents",
                 where=dataset.source,
                 remedy="check rows_per_document and id_field",
             )
@@ -123,36 +135,86 @@ class _Reader:
         real = None
         if dataset.real_document != "none":
             real = texts.pop(-1 if dataset.real_document == "last" else 0)
-        name = group[0][0] or (text_digest(real) if real is not None else text_digest(texts[0]))
+        if len(texts) > (dataset.num_generations or 0):
+            raise InputError(
+                f"the megadoc that ends at record {number} has {len(texts)} rephrases, more than "
+                f"num_generations={dataset.num_generations}",
+                where=dataset.source,
+                remedy="check num_generations, real_document, rows_per_document and the separators",
+            )
+        name = group[0][0] or text_digest(texts[0] if real is None else real)
         rows = [SourceRow(name, "rephrase", generation, text) for generation, text in enumerate(texts)]
         return rows if real is None else [*rows, SourceRow(name, "real", 0, real)]
 
+    def _pieces(self, text: str) -> list[str]:
+        self._account["records_read"] += 1
+        pieces = [piece for piece in self._separator.split(_clean(text)) if piece.strip()]
+        if not pieces:
+            self._account["records_empty"] += 1
+        return pieces
 
-def _is_kept(config: PublishedConfig, document_id: str) -> bool:
-    """Whether the document's hash lies in the share that is kept: the same answer for every dataset."""
-    limit = int(config.document_fraction * (1 << 64))
-    return mix(config.seed ^ document_key(document_id)) < limit
+
+def read_real_documents(
+    config: PublishedConfig, files_of: dict[str, Sequence[Path]], account: Counter[str]
+) -> list[Document]:
+    """The real documents of the datasets that hold them, each once, in the order of the datasets.
+
+    Args:
+        files_of: name of each of `config.real_datasets` -> its Parquet files.
+    """
+    documents: dict[str, Document] = {}
+    for name, dataset in config.real_datasets.items():
+        for rows in PublishedReader(dataset, config, files_of[name], account).documents():
+            for row in rows:
+                if row.kind != "real":
+                    continue
+                if row.document_id in documents:
+                    account["documents_repeated"] += 1
+                meta = {"group": row.document_id, "source": name}
+                documents.setdefault(row.document_id, Document(row.document_id, row.text, meta))
+    if not documents:
+        raise InputError("the published datasets hold no real document", where="published.datasets")
+    return list(documents.values())
 
 
-def _iter_records(dataset: PublishedDataset) -> Iterator[tuple[str | None, str]]:
-    """(id or None, text) of every record, in the order of files and records."""
+def _clean(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _iter_records(dataset: PublishedDataset, files: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """text, id and generation (as far as the dataset has them) of every record, in the order of files and records."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [dataset.text_field, *([dataset.id_field] if dataset.id_field else [])]
-    for path in _parquet_files(dataset.source):
+    fields = {"text": dataset.text_field, "id": dataset.id_field, "generation": dataset.generation_field}
+    columns = {key: column for key, column in fields.items() if column is not None}
+    for path in files:
         try:
             with pq.ParquetFile(path) as file:
-                _require_columns(file.schema_arrow.names, columns, path)
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-                    texts = batch.column(dataset.text_field).to_pylist()
-                    ids: list[Any] = (
-                        batch.column(dataset.id_field).to_pylist() if dataset.id_field else [None] * len(texts)
-                    )
-                    for name, text in zip(ids, texts, strict=True):
-                        yield (None if name is None else str(name)), text or ""
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"cannot read the dataset: {error}", where=str(path)) from error
+                _require_columns(file.schema_arrow.names, list(columns.values()), path)
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns.values())):
+                    values = {key: batch.column(column).to_pylist() for key, column in columns.items()}
+                    for number, text in enumerate(values["text"]):
+                        record = {key: column[number] for key, column in values.items()}
+                        yield {**record, "text": _text(text, path), "id": _name(record.get("id"))}
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"cannot read the dataset: {str(error).splitlines()[0]}",
+                where=str(path),
+                remedy="fetch or write the file again",
+            ) from error
+
+
+def _text(value: object, path: Path) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise InputError("the text column does not hold strings", where=str(path), remedy="set text_field")
+
+
+def _name(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _require_columns(found: list[str], columns: list[str], path: Path) -> None:
@@ -161,39 +223,5 @@ def _require_columns(found: list[str], columns: list[str], path: Path) -> None:
         raise InputError(
             f"there is no column {missing[0]!r}",
             where=str(path),
-            remedy=f"its columns are {', '.join(found)}: set text_field or id_field",
+            remedy=f"its columns are {', '.join(found)}: set text_field, id_field or generation_field",
         )
-
-
-def _parquet_files(source: str) -> list[Path]:
-    """Local files by path, folder or glob, in the order of their names; or a hub dataset's, downloaded."""
-    if source.startswith(_HUB_PREFIX):
-        return _download(source.removeprefix(_HUB_PREFIX))
-    path = Path(source).expanduser()
-    if path.is_dir():
-        files = sorted(path.rglob("*.parquet"))
-    elif path.is_file():
-        files = [path]
-    else:
-        files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute patterns)
-    if not files:
-        raise InputError("no Parquet files there", where=source, remedy="give a file, folder, glob or hf://org/name")
-    return files
-
-
-def _download(name: str) -> list[Path]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(name, repo_type="dataset", allow_patterns="*.parquet")
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        raise InputError(
-            f"cannot get the dataset: {str(error).splitlines()[0]}",
-            where=f"{_HUB_PREFIX}{name}",
-            remedy="check the name and the network, or give local Parquet files",
-        ) from error
-    files = sorted(Path(folder).rglob("*.parquet"))
-    if not files:
-        raise InputError("the dataset has no Parquet files", where=f"{_HUB_PREFIX}{name}")
-    return files

@@ -86,7 +86,7 @@ def stretched_sources(
             document_id, group = next(groups, (None, []))
         own = group if document_id == document.id else []
         ok = [(item.split_character or 0, item.text) for item in own if item.is_usable]
-        missing = _num_wanted(document, own, num_generations) - len(ok)
+        missing = num_wanted_thoughts(document, len(own), num_generations) - len(ok)
         try:
             text = place(document.text, ok, think_open, think_close)
         except InputError as error:
@@ -94,13 +94,13 @@ def stretched_sources(
         yield SourceRow(document.id, kind, num_generations, text, missing)
 
 
-def _num_wanted(document: Document, records: Sequence[Generation], num_generations: int) -> int:
+def num_wanted_thoughts(document: Document, num_asked: int, num_generations: int) -> int:
     """Thoughts the document should have: G, or as many as were asked for where it is too short for G split points.
 
     A text has fewer split points than G when it has at most G tokens; tokens of real text are seldom over 8 characters.
     """
     if len(document.text) < 8 * (num_generations + 1):
-        return len(records)
+        return num_asked
     return num_generations
 
 

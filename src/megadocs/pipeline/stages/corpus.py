@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from megadocs.corpus import iter_documents, split_documents, write_corpus
+from megadocs.corpus import write_corpus
+from megadocs.pipeline.sources import read_documents
 from megadocs.pipeline.stages import StageContext
-from megadocs.recipe import CorpusConfig
+from megadocs.recipe import CorpusConfig, PublishedConfig
 
 
 def run(context: StageContext) -> None:
     """Make the corpus artifact; its summary holds every count."""
     config = CorpusConfig.model_validate(context.config["corpus"])
-    corpus = split_documents(iter_documents(config), config)
+    published = context.config.get("published")
+    corpus = read_documents(config, PublishedConfig.model_validate(published) if published else None)
     context.build.summary.update(write_corpus(corpus, context.build.path))
