@@ -40,6 +40,14 @@ def test_overrides_are_yaml_values(recipe_path):
     assert build_arms(recipe)[1].recipe.train.real_epochs == 2
 
 
+def test_a_recipe_with_arms_of_its_own_drops_what_names_its_parents(tmp_path):
+    (tmp_path / "parent.yaml").write_text(f"{RECIPE}ensembles: {{pair: {{arm: real_only}}}}\n")
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: parent.yaml\nname: child\narms: {other: {}}\n")
+    recipe = load_recipe(child)
+    assert (list(recipe.arms), recipe.ensembles) == (["other"], {})
+
+
 def test_extends_goes_one_level(recipe_path, tmp_path):
     child = tmp_path / "child.yaml"
     child.write_text("extends: small.yaml\nname: child\ntrain: {real_epochs: 3}\n")

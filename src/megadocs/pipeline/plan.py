@@ -36,6 +36,10 @@ _REPLY_FRACTION = 0.85
 _MAX_LISTED_DOCUMENTS = 20_000
 #: Training rate of one core in bfloat16, model FLOPs per second.
 _TRAIN_FLOPS_PER_CORE = 1.2e11
+#: A zero-shot item: a question with two to four answers, scored apart.
+_TOKENS_PER_BENCHMARK_ITEM = 160
+#: Sampling is bound by memory and by one token at a time: FLOPs a second lower than training's by about this factor.
+_SAMPLING_COST = 5.0
 _SECONDS_OF_KIND = {"corpus": 1.0, "tokenizer": 2.0, "rows": 1.0, "report": 5.0}
 
 
@@ -112,7 +116,8 @@ class _Pricer:
         self._recipe = recipe
         self._workspace = workspace
         self._sizes = sizes
-        self._runs = {step.fingerprint: run for run in experiment.runs for step in (run.train, run.evaluate)}
+        runs = (*experiment.runs, *experiment.members)
+        self._runs = {step.fingerprint: run for run in runs for step in (run.train, run.evaluate)}
         self._num_slots = num_slots
         self._rates = _measured_rates(workspace.artifacts())
         self._num_rephrases = 0
@@ -134,6 +139,10 @@ class _Pricer:
                 price = self._training(self._runs[step.fingerprint], slots)
             case "evaluate":
                 price = self._evaluation(self._runs[step.fingerprint], slots)
+            case "ensemble" | "extra_set" | "benchmark":
+                price = self._scoring(step, slots)
+            case "sample":
+                price = self._sampling(step, slots)
             case _:
                 price = {"seconds": _SECONDS_OF_KIND[step.kind]}
         return PlanLine(step.name, step.kind, step.fingerprint, status, slots=slots, arm=arm, **price)
@@ -188,6 +197,23 @@ class _Pricer:
         num_tokens = round(3 * self._sizes.held_out_tokens)  # windowed, and sliding alone
         flops = num_tokens * flops_per_token(run.arm.recipe) / 3  # forward only
         seconds = 1 + flops / (self._train_rate() * slots)
+        return {"num_tokens": num_tokens, "seconds": seconds, "is_estimate": True}
+
+    def _scoring(self, step: Step, slots: int) -> dict[str, Any]:
+        """A benchmark, a further set, or an ensemble's validation and test sets: one forward pass for each member."""
+        members = [self._runs[needed.fingerprint] for needed in step.inputs.values() if needed.kind == "train"]
+        if step.kind == "benchmark":
+            num_tokens = step.config["num_items"] * _TOKENS_PER_BENCHMARK_ITEM
+        else:  # a further set is not read for the plan: as large as validation and test together
+            num_tokens = round(3 * self._sizes.held_out_tokens)
+        flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in members)
+        return {"num_tokens": num_tokens, "seconds": 1 + flops / (self._train_rate() * slots), "is_estimate": True}
+
+    def _sampling(self, step: Step, slots: int) -> dict[str, Any]:
+        teachers = [self._runs[needed.fingerprint] for needed in step.inputs.values() if needed.kind == "train"]
+        num_tokens = step.config["num_generations"] * step.config["max_new_tokens"]
+        flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in teachers)
+        seconds = _SAMPLING_COST * flops / (self._train_rate() * slots)
         return {"num_tokens": num_tokens, "seconds": seconds, "is_estimate": True}
 
     def _train_rate(self) -> float:

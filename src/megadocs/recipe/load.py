@@ -48,8 +48,9 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         parent = _read_yaml(path.parent / str(base))
         if "extends" in parent:
             raise RecipeError("extends goes one level deep", where=f"{base}: extends", remedy="write the recipe out")
-        if "arms" in data:  # a recipe with arms of its own does not want its parent's
-            parent.pop("arms", None)
+        if "arms" in data:  # a recipe with arms of its own does not want its parent's, nor what names them
+            for section in ("arms", "ensembles"):
+                parent.pop(section, None)
         data = _merged(parent, data)
     for override in overrides:
         key, separator, text = override.partition("=")
