@@ -7,7 +7,7 @@ import random
 import pytest
 
 from megadocs.generate.engines.protocol import Reply
-from megadocs.generate.gates import ends_in_loop, judge_reply
+from megadocs.generate.gates import copies_and_repeats, ends_in_loop, judge_reply
 from megadocs.recipe import GatesConfig
 
 SOURCE = " ".join(f"word{number}" for number in range(100))
@@ -116,3 +116,22 @@ def brute_force(text: str) -> bool:
         if copies * period <= len(tail) and tail.endswith(tail[-period:] * copies):
             return True
     return False
+
+
+def test_the_short_way_to_acquit_a_text_agrees_with_counting_all_runs() -> None:
+    rng = random.Random(9)
+    for trial in range(400):
+        source = [f"s{number}" for number in range(rng.randrange(8, 120))]
+        words: list[str] = []
+        while len(words) < rng.randrange(1, 150):  # pieces of the source, of the text so far, and new words
+            piece = rng.choice((source, words or source, [f"n{trial}{rng.random()}" for _ in range(20)]))
+            start = rng.randrange(len(piece))
+            words += piece[start : start + rng.randrange(1, 40)]
+        runs = [tuple(words[start : start + 8]) for start in range(len(words) - 7)]
+        in_source = {tuple(source[start : start + 8]) for start in range(len(source) - 7)}
+        distinct = set(runs)
+        expected = (
+            len(distinct) >= 8 and len(distinct & in_source) > 0.6 * len(distinct),
+            len(runs) - len(distinct) > 0.5 * len(runs),
+        )
+        assert copies_and_repeats(" ".join(words), " ".join(source), 0.6) == expected

@@ -124,8 +124,6 @@ def test_wrong_requests_are_refused(config: Config, documents: Documents) -> Non
         plan_requests(config(thought=None), "thought", documents(1))
     with pytest.raises(RecipeError, match="equal"):
         plan_requests(config(temperature=0), "rephrase", documents(1))
-    with pytest.raises(RecipeError, match="siblings"):
-        plan_requests(config(gates={"sibling": "retry"}), "rephrase", documents(1))
     with pytest.raises(RecipeError, match="split points"):
         plan_requests(config(engine={"kind": "openai"}), "thought", documents(1))
     with pytest.raises(RecipeError, match="no room"):

@@ -80,7 +80,7 @@ def test_the_limit_shrinks_under_overload_and_grows_again() -> None:
 
         async def work() -> None:
             nonlocal running, peak
-            async with limit.slot():
+            async with limit:
                 running += 1
                 peak = max(peak, running)
                 await asyncio.sleep(0.01)

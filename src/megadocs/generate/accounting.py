@@ -71,13 +71,15 @@ class GenerationProgress:
         task: `rephrase` or `thought`.
         requested, done: generations asked for, and with a final record.
         ok, rejected, failed, skipped: the records by status.
+        errors: failed and skipped generations by class.
         num_documents: documents of the task.
         in_flight: requests being served.
         tokens_per_second: new tokens over the last half minute or so.
         seconds_left: estimate from that speed; None until something is known.
         cached_share: share of prompt tokens that the engine took from its prefix cache, this invocation.
-        cost: so far, this invocation.
-        state: `running`, `waiting for the engine`, `stopping`.
+        server_hours: hours that the engine's servers have been held, this invocation, all of them together.
+        cost: so far, this invocation, at the recipe's prices; 0 when it has none.
+        state: `running`, `waiting for the engine`, `no reply for 80 s`, `stopping`; at the end `finished`, `stopped`.
     """
 
     task: str
@@ -87,10 +89,12 @@ class GenerationProgress:
     rejected: int
     failed: int
     skipped: int
+    errors: Mapping[str, int]
     num_documents: int
     in_flight: int
     tokens_per_second: float
     seconds_left: float | None
     cached_share: float
+    server_hours: float
     cost: float
     state: str

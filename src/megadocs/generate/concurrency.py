@@ -7,16 +7,15 @@ one burst counts once), a window of replies without trouble adds one, up to the 
 from __future__ import annotations
 
 import asyncio
+import collections
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 _DECREASE = 2 / 3
 _MIN_SECONDS_BETWEEN = 1.0
 
 
 class AdaptiveLimit:
-    """A semaphore whose size follows the engine.
+    """A semaphore whose size follows the engine: `async with limit:` holds one place for the length of the block.
 
     Args:
         maximum: the recipe's concurrency over all servers.
@@ -27,20 +26,33 @@ class AdaptiveLimit:
         self.limit = float(maximum)
         self.in_flight = 0
         self._last_decrease = 0.0
-        self._changed = asyncio.Condition()
+        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one place for the length of the block."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.in_flight < max(1, int(self.limit)))
-            self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            async with self._changed:
-                self._changed.notify_all()
+    async def __aenter__(self) -> None:
+        while self._num_free() < 1:
+            place = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            try:
+                await place
+            except asyncio.CancelledError:
+                self._wake()  # it may have been our turn
+                raise
+        self.in_flight += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self.in_flight -= 1
+        self._wake()
+
+    def _num_free(self) -> int:
+        return max(1, int(self.limit)) - self.in_flight
+
+    def _wake(self) -> None:
+        for _ in range(self._num_free()):
+            while self._waiting:
+                place = self._waiting.popleft()
+                if not place.done():
+                    place.set_result(None)
+                    break
 
     def report_reply(self) -> None:
         """One more reply: the limit grows by one per window of replies."""

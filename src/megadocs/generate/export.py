@@ -16,7 +16,7 @@ from megadocs.errors import EngineError, InputError
 from megadocs.generate.ledger import LedgerIndex, load_index
 from megadocs.generate.records import GenerationRecord, with_flags
 from megadocs.generate.requests import GenerationRequest
-from megadocs.generate.similarity import is_near_copy
+from megadocs.generate.similarity import Comparable
 from megadocs.store.files import fsync_directory, fsync_file
 
 _ROWS_PER_GROUP = 4096
@@ -101,24 +101,25 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     pairs = iter_records(requests, index)
     for _, of_document in itertools.groupby(pairs, key=lambda pair: pair[0].document_id):
-        siblings: list[str] = []
+        siblings: list[Comparable] = []
         for _, group in itertools.groupby(of_document, key=lambda pair: pair[0].generation):
             parts = list(group)
             record = _joined([record for _, record in parts], counts)
             if record is None:
                 continue
             if record.status == "ok":
-                if record.text in siblings:
+                compared = Comparable.of(record.text)
+                if any(record.text == sibling.text for sibling in siblings):
                     record = with_flags(record, "identical", "sibling")
                     counts["identical"] += 1
-                elif any(is_near_copy(record.text, sibling) for sibling in siblings):
+                elif any(compared.is_near_copy(sibling) for sibling in siblings):
                     record = with_flags(record, "sibling")
-                siblings.append(record.text)
+                siblings.append(compared)
             counts["exported"] += 1
             yield _row(parts[0][0], record)
         if len(siblings) > 1:
             counts["documents_with_siblings"] += 1
-            counts["documents_without_variety"] += len(set(siblings)) == 1
+            counts["documents_without_variety"] += len({sibling.text for sibling in siblings}) == 1
 
 
 def _joined(parts: list[GenerationRecord | None], counts: dict[str, Any]) -> GenerationRecord | None:

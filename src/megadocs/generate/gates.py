@@ -1,8 +1,8 @@
 """Quality gates: what a reply is, before it becomes a record.
 
 Every reply passes all gates; each leaves a flag when it fires, and its policy (`generate.gates`) says whether the text
-is accepted with the flag, tried again with another seed, or rejected. Gates look at one reply and its source only, so a
-verdict never depends on the order in which replies arrive; likeness among siblings is judged on export.
+is accepted with the flag, tried again with another seed, or rejected. Gates look at one reply and its source, and
+`sibling` at the accepted texts of lower generations, so a verdict never depends on the order in which replies arrive.
 
 | gate | fires when |
 |---|---|
@@ -15,12 +15,14 @@ verdict never depends on the order in which replies arrive; likeness among sibli
 | echo | most of its 8-word runs stand in the source |
 | repetition | it ends in a loop, or most of its 8-word runs are repeats |
 | control_tokens | it holds chat-control strings: they are broken up, so that none reaches training |
+| sibling | it is nearly the same as an earlier generation (`siblings`; with the policy accept only the export looks) |
 """
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,13 +66,16 @@ class Judgement:
     verdict: Verdict
 
 
-def judge_reply(reply: Reply, source: str, gates: GatesConfig) -> Judgement:
+def judge_reply(
+    reply: Reply, source: str, gates: GatesConfig, is_like_sibling: Callable[[str], bool] | None = None
+) -> Judgement:
     """Pass one reply through all gates.
 
     Args:
         reply: as it came from the engine.
         source: the text its prompt showed, for the echo gate.
         gates: the policies.
+        is_like_sibling: tells whether a text is nearly the same as an earlier generation's; None asks nobody.
     """
     text, had_surrogates = clean_unicode(reply.text)
     flags = ["invalid_unicode"] if had_surrogates else []
@@ -87,6 +92,8 @@ def judge_reply(reply: Reply, source: str, gates: GatesConfig) -> Judgement:
         flags.append("control_tokens")
     text = text.replace("\r\n", "\n").strip()
     flags += _fired(text, reply.finish_reason, source, gates)
+    if text and is_like_sibling is not None and is_like_sibling(text):
+        flags.append("sibling")
     verdicts = [getattr(gates, flag) for flag in flags if flag in GatesConfig.model_fields]
     verdict: Verdict = "reject" if "reject" in verdicts else "retry" if "retry" in verdicts else "accept"
     return Judgement(text, reasoning, tuple(flags), verdict)
@@ -102,26 +109,43 @@ def _fired(text: str, finish_reason: str, source: str, gates: GatesConfig) -> li
         return [*flags, "empty"]
     if _REFUSAL.match(text):
         flags.append("refusal")
-    runs = _runs(text)
-    distinct = set(runs)
-    num_copied = len(distinct & _source_runs(source))
-    if len(distinct) >= _MIN_ECHO_RUNS and num_copied > gates.max_source_overlap * len(distinct):
+    is_echo, is_repetitive = copies_and_repeats(text, source, gates.max_source_overlap)
+    if is_echo:
         flags.append("echo")
-    if ends_in_loop(text) or (runs and len(runs) - len(distinct) > _MAX_REPEATED_SHARE * len(runs)):
+    if is_repetitive or ends_in_loop(text):
         flags.append("repetition")
     return flags
 
 
-def _runs(text: str) -> list[tuple[str, ...]]:
-    """All runs of eight consecutive lower-case words, in order."""
+def copies_and_repeats(text: str, source: str, max_source_overlap: float) -> tuple[bool, bool]:
+    """Whether more than the share of the distinct 8-word runs stand in the source, and whether over half are repeats.
+
+    Every other run is looked at first: they are enough to acquit a text with few copies and repeats, in half the time.
+    """
     words = text.lower().split()  # a copy keeps its punctuation, and this is five times faster than a pattern
-    return list(zip(*(words[start:] for start in range(_RUN_WORDS)), strict=False))
+    num_runs = max(0, len(words) - _RUN_WORDS + 1)
+    in_source = _source_runs(source)
+    some = set(_runs(words, step=2))
+    if (
+        len(some) >= (1 - _MAX_REPEATED_SHARE) * num_runs
+        and len(some - in_source) >= (1 - max_source_overlap) * num_runs
+    ):
+        return False, False
+    distinct = set(_runs(words))
+    num_copied = len(distinct & in_source)
+    is_echo = len(distinct) >= _MIN_ECHO_RUNS and num_copied > max_source_overlap * len(distinct)
+    return is_echo, num_runs - len(distinct) > _MAX_REPEATED_SHARE * num_runs
+
+
+def _runs(words: list[str], step: int = 1) -> Iterator[tuple[str, ...]]:
+    """The runs of eight consecutive words that start at every `step`-th word."""
+    return zip(*(words[start::step] for start in range(_RUN_WORDS)), strict=False)
 
 
 @functools.lru_cache(maxsize=256)
 def _source_runs(source: str) -> frozenset[tuple[str, ...]]:
     """The distinct runs of a source; its generations are judged close together in time."""
-    return frozenset(_runs(source))
+    return frozenset(_runs(source.lower().split()))
 
 
 def ends_in_loop(text: str) -> bool:

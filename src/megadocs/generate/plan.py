@@ -110,12 +110,6 @@ def build_templates(config: GenerateConfig, task: Task, info: EngineInfo) -> lis
             where="generate.temperature",
             remedy="raise the temperature, or ask for one generation",
         )
-    if config.gates.sibling != "accept":
-        raise RecipeError(
-            "likeness among siblings is judged on export, when nothing can be asked again",
-            where="generate.gates.sibling",
-            remedy="leave it at accept and look at the flag `sibling`",
-        )
     names = (config.rephrase.diverse_styles if config.rephrase and task == "rephrase" else []) or [settings.style]
     sampling = Sampling(config.temperature, config.top_p, settings.max_new_tokens, sampling_options(config.engine))
     return [

@@ -59,6 +59,7 @@ ERROR_NAMES: dict[int, str] = {code: name for name, code in ERROR_CODES.items()}
 _HEAD = struct.Struct("<B16sBBxIIIIH")
 HEAD_BYTES = _HEAD.size
 RECORD_VERSION = 1
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class GenerationRecord:
             min(self.attempts, 65535),
         )
         body = {name: getattr(self, name) for name in _FIELDS}
-        return head + json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8")
+        return head + _encode_json(body).encode("utf-8")
 
 
 _HEAD_FIELDS = frozenset({"identity", "status", "prompt_tokens", "new_tokens", "cached_tokens"})

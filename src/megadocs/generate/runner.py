@@ -11,6 +11,7 @@ process was killed is sent again by the next run: requests are at-least-once, re
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,10 +24,12 @@ from megadocs.generate.engines.protocol import EngineFailure, Reply
 from megadocs.generate.gates import Judgement, judge_reply
 from megadocs.generate.ledger import Ledger
 from megadocs.generate.plan import Task, iter_requests
+from megadocs.generate.progress import write_progress
 from megadocs.generate.records import GenerationRecord, Status
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.sender import Sender, require_consent
 from megadocs.generate.served_model import ServedModel
+from megadocs.generate.siblings import SiblingTexts
 from megadocs.generate.speed import SpeedMeter
 from megadocs.recipe import GenerateConfig
 
@@ -134,7 +137,9 @@ class _Run:
     async def _work(self, info: EngineInfo) -> None:
         """All lanes, with the sync and progress loop beside them; the first exception ends everything."""
         requests = iter_requests(self.config, self.task, self.documents, info)
-        self.dispatcher = Dispatcher(requests, self.ledger.index, self.redo)
+        # With a policy for near copies each text waits for those before it: a document stays with its lane.
+        self.watches_siblings = self.config.gates.sibling != "accept"
+        self.dispatcher = Dispatcher(requests, self.ledger.index, self.redo, steal=not self.watches_siblings)
         keeper = asyncio.create_task(self._keep())
         lanes = [asyncio.create_task(self._lane(number)) for number in range(info.concurrency)]
         try:
@@ -147,17 +152,30 @@ class _Run:
             await self._sync()
 
     async def _lane(self, lane: int) -> None:
+        siblings: SiblingTexts | None = None
         while not self.sender.is_stopping() and (item := self.dispatcher.next(lane)) is not None:
             request, attempts_before = item
-            record = await self._make(request, attempts_before, lane)
+            if self.watches_siblings and (siblings is None or siblings.document_id != request.document_id):
+                siblings = self._load_siblings(request)
+            record = await self._make(request, attempts_before, lane, siblings)
             if record is not None:
                 self.ledger.append(record)
                 self.written.add(record)
+                if siblings is not None and record.status == "ok":
+                    siblings.add(request, record.text)
 
-    async def _make(self, request: GenerationRequest, attempts_before: int, lane: int) -> GenerationRecord | None:
+    def _load_siblings(self, request: GenerationRequest) -> SiblingTexts:
+        """The texts that earlier runs accepted for the request's document."""
+        of_document = iter_requests(self.config, self.task, [request.document], self.engine.info())
+        return SiblingTexts.load(request.document_id, of_document, self.ledger.index)
+
+    async def _make(
+        self, request: GenerationRequest, attempts_before: int, lane: int, siblings: SiblingTexts | None
+    ) -> GenerationRecord | None:
         """The final record of one request, or None when the run stops before there is one."""
         if request.skip is not None:
             return build_record(request, "skipped", error="too_long", message=request.skip)
+        is_near_copy = functools.partial(siblings.is_near_copy, request) if siblings is not None else None
         spent, reply, judgement = 0, None, None
         for attempt in range(attempts_before, attempts_before + self.config.max_attempts):
             result = await self.sender.send(request, attempt, lane)
@@ -175,7 +193,7 @@ class _Run:
             reply = result
             self.served.check(reply.model)
             spent += reply.prompt_tokens + reply.new_tokens
-            judgement = judge_reply(reply, request.source, self.config.gates)
+            judgement = judge_reply(reply, request.source, self.config.gates, is_near_copy)
             if judgement.verdict != "retry":
                 break
         assert judgement is not None
@@ -224,24 +242,26 @@ class _Run:
         self.speed.add(self.sender.spent_new, self.durable.done)
         counts = self.durable.counts
         left = self.requested - self.durable.done
-        self.progress(
-            GenerationProgress(
-                task=self.task,
-                requested=self.requested,
-                done=self.durable.done,
-                ok=counts["ok"],
-                rejected=counts["rejected"],
-                failed=counts["failed"],
-                skipped=counts["skipped"],
-                num_documents=len(self.documents),
-                in_flight=self.sender.limit.in_flight,
-                tokens_per_second=self.speed.tokens_per_second,
-                seconds_left=self.speed.seconds_for(left),
-                cached_share=self.sender.spent_cached / self.sender.spent_prompt if self.sender.spent_prompt else 0.0,
-                cost=self.sender.cost,
-                state="stopping" if self.sender.stop_reason and state == "running" else state,
-            )
+        progress = GenerationProgress(
+            task=self.task,
+            requested=self.requested,
+            done=self.durable.done,
+            ok=counts["ok"],
+            rejected=counts["rejected"],
+            failed=counts["failed"],
+            skipped=counts["skipped"],
+            errors=dict(sorted(self.durable.errors.items())),
+            num_documents=len(self.documents),
+            in_flight=self.sender.limit.in_flight,
+            tokens_per_second=self.speed.tokens_per_second,
+            seconds_left=self.speed.seconds_for(left),
+            cached_share=self.sender.spent_cached / self.sender.spent_prompt if self.sender.spent_prompt else 0.0,
+            server_hours=self.sender.server_hours,
+            cost=self.sender.cost,
+            state="stopping" if self.sender.stop_reason and state == "running" else state,
         )
+        write_progress(self.ledger.directory, progress)
+        self.progress(progress)
 
     def _accounting(self) -> Accounting:
         accounting = self.durable.accounting(

@@ -14,7 +14,7 @@ from megadocs.generate.engines import Engine, EngineInfo
 from megadocs.generate.engines.protocol import ENGINE_DOWN, FATAL, PERMANENT, Completion, EngineFailure, Reply
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.retry import MAX_SENDS, MAX_SENDS_ALONE, CircuitBreaker, backoff_seconds, interruptible_sleep
-from megadocs.recipe import GenerateConfig
+from megadocs.recipe import GenerateConfig, LimitsConfig
 
 #: After this long with nothing but failures (the engine's own down time not counted) a request fails.
 RECORD_DEADLINE_SECONDS = 1800.0
@@ -36,7 +36,7 @@ class Sender:
         self.stop_reason: str | None = None
         self.breaker = CircuitBreaker(engine.is_healthy, self.is_stopping)
         self.limit = AdaptiveLimit(info.concurrency)
-        self.last_reply = time.monotonic()
+        self.began = self.last_reply = time.monotonic()
         self.num_sent = self.num_replies = 0
         self.spent_prompt = self.spent_new = self.spent_cached = 0
         self._engine = engine
@@ -48,11 +48,14 @@ class Sender:
         return self.stop_reason is not None
 
     @property
+    def server_hours(self) -> float:
+        """Hours that the engine's servers have been held, all of them together."""
+        return (time.monotonic() - self.began) / 3600 * self._config.engine.num_servers
+
+    @property
     def cost(self) -> float:
-        """Of all replies so far, at the recipe's prices."""
-        limits = self._config.limits
-        prompt = self.spent_prompt * limits.price_per_million_prompt_tokens
-        return (prompt + self.spent_new * limits.price_per_million_new_tokens) / 1e6
+        """Of all replies and server hours so far, at the recipe's prices."""
+        return total_cost(self._config.limits, self.spent_prompt, self.spent_new, self.server_hours)
 
     async def send(self, request: GenerationRequest, attempt: int, lane: int) -> Reply | EngineFailure | None:
         """One attempt (one seed): sent until it is answered, fails for good, or the run stops (None).
@@ -66,7 +69,7 @@ class Sender:
         open_before = 0.0
         while True:
             await self.breaker.wait()
-            async with self.limit.slot():
+            async with self.limit:
                 if self.is_stopping() or self._ceiling_reached():
                     return None
                 replies_before = self.num_replies
@@ -131,6 +134,13 @@ class Sender:
             if ceiling is not None and value >= ceiling:
                 self.stop_reason = name
         return self.is_stopping()
+
+
+def total_cost(limits: LimitsConfig, prompt_tokens: int, new_tokens: int, server_hours: float) -> float:
+    """Money at the recipe's prices."""
+    prompt = prompt_tokens * limits.price_per_million_prompt_tokens
+    new = new_tokens * limits.price_per_million_new_tokens
+    return (prompt + new) / 1e6 + server_hours * limits.price_per_server_hour
 
 
 def require_consent(info: EngineInfo, config: GenerateConfig, num_documents: int) -> None:

@@ -13,7 +13,7 @@ from megadocs.recipe.distillation import SampleConfig
 class EngineConfig(Section):
     """Which program writes the text. Secrets never stand here: keys come from the environment (OPENAI_API_KEY)."""
 
-    kind: Literal["llamacpp", "openai", "vllm", "transformers", "own", "fake"] = Field(
+    kind: Literal["llamacpp", "openai", "vllm", "own", "fake"] = Field(
         "llamacpp",
         description="llamacpp: embedded, in a child process; openai: any OpenAI-compatible server; fake: tests.",
     )
@@ -90,6 +90,9 @@ class LimitsConfig(Section):
     max_cost: float | None = Field(None, gt=0, description="In the currency of price_per_million_*.")
     price_per_million_prompt_tokens: float = Field(0.0, ge=0, description="For progress, plan and max_cost.")
     price_per_million_new_tokens: float = Field(0.0, ge=0, description="For progress, plan and max_cost.")
+    price_per_server_hour: float = Field(
+        0.0, ge=0, description="One hour of one engine server (a GPU, say); for progress, plan and max_cost."
+    )
 
 
 class GenerateConfig(Section):

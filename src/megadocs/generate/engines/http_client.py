@@ -24,6 +24,7 @@ from megadocs.generate.engines.connection import Connection, ReplyTooLargeError,
 from megadocs.generate.engines.protocol import EngineFailure, FailureKind
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
+_encode_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -57,7 +58,7 @@ class HttpClient:
         self, path: str, body: Mapping[str, Any], timeout_seconds: float
     ) -> dict[str, Any] | EngineFailure:
         """The reply's JSON object, or why there is none."""
-        data = json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+        data = _encode_json(body).encode("ascii")
         head = f"POST {self._path}{path} HTTP/1.1\r\n{self._headers}Content-Type: application/json\r\n"
         return await self._call(f"{head}Content-Length: {len(data)}\r\n\r\n".encode("ascii") + data, timeout_seconds)
 
