@@ -121,10 +121,6 @@ class Scheduler:
                 self.states[step.fingerprint] = self._open[step.fingerprint] = state
                 self._listeners[step.fingerprint] = listener
 
-    def slots_of(self, step: Step) -> int:
-        """Slots that a step takes here."""
-        return self._executor.slots_of(step)
-
     def drop_waiting(self) -> None:
         """Let go of the steps that have not begun."""
         for state in self._open.values():
