@@ -169,8 +169,8 @@ def _columns(pa: Any) -> list[Any]:
 
 def _row(request: GenerationRequest, record: GenerationRecord) -> dict[str, Any]:
     """What was asked comes from the request (G may have grown since the record was made), the rest from the record."""
-    names = ("identity", "document_id", "kind", "generation", "num_generations", "split_character")
-    row = {name: getattr(request, name) for name in names}
+    names = ("identity", "kind", "generation", "num_generations", "split_character")
+    row = {"document_id": request.source_document_id} | {name: getattr(request, name) for name in names}
     for name in ("style", "finish_reason", "prompt_tokens", "new_tokens", "attempts", "seed", "status", "error"):
         row[name] = getattr(record, name)
     return {**row, "text": record.text if record.status == "ok" else "", "flags": list(record.flags)}

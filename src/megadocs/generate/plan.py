@@ -21,12 +21,13 @@ from megadocs.errors import InputError, RecipeError
 from megadocs.generate.engines import EngineInfo, engine_info, sampling_options
 from megadocs.generate.long_documents import Span, fitting_spans
 from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampling, build_request
+from megadocs.generate.samples import iter_samples
 from megadocs.generate.styles import load_style
 from megadocs.recipe import GenerateConfig
 from megadocs.seeding import text_digest
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer, split_points
 
-Task = Literal["rephrase", "thought"]
+Task = Literal["rephrase", "thought", "sample"]
 
 #: Room kept for the server's chat template, in tokens.
 _TEMPLATE_TOKENS = 64
@@ -73,7 +74,7 @@ def iter_requests(
 
     Args:
         config: the recipe's generate section.
-        task: `rephrase` or `thought`; the recipe must configure it.
+        task: `rephrase`, `thought` or `sample`; the recipe must configure it.
         documents: the training documents; ids must differ.
         info: what is known of the engine; found out when None (at most the hash of the model file).
 
@@ -81,7 +82,11 @@ def iter_requests(
         RecipeError: task not configured, unknown style, G > 1 without randomness, no tokenizer for split points.
         InputError: two documents of one id.
     """
-    templates = build_templates(config, task, info or engine_info(config.engine))
+    info = info or engine_info(config.engine)
+    if task == "sample":
+        yield from iter_samples(config, info)
+        return
+    templates = build_templates(config, task, info)
     settings = config.rephrase if task == "rephrase" else config.thought
     assert settings is not None
     prompt_budget = _prompt_budget(config, templates[0])

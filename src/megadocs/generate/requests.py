@@ -112,12 +112,17 @@ class GenerationRequest:
 
     @property
     def document_id(self) -> str:
-        """Id of the source document."""
+        """Id of the source document; a sample has none and is its own."""
         return self.document.id
 
     @property
+    def source_document_id(self) -> str | None:
+        """Id of the source document as records hold it; None for unconditional samples."""
+        return None if self.kind == "sample" else self.document.id
+
+    @property
     def kind(self) -> str:
-        """`rephrase` or `thought`."""
+        """`rephrase`, `thought` or `sample`."""
         return self.template.kind
 
     @property
@@ -131,7 +136,9 @@ class GenerationRequest:
         return self.document.text[self.start : self.end]
 
     def messages(self) -> list[Message]:
-        """The chat messages, document text fenced and neutralised."""
+        """The chat messages, document text fenced and neutralised; none for a sample."""
+        if self.kind == "sample":
+            return []
         text = self.document.text
         if self.split_character is None:
             texts = {"document": self.source}

@@ -297,7 +297,7 @@ def build_record(
     style = request.template.style
     return GenerationRecord(
         identity=request.identity,
-        document_id=request.document_id,
+        document_id=request.source_document_id,
         kind=request.kind,
         generation=request.generation,
         num_generations=request.num_generations,
