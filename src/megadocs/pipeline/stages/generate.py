@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from megadocs.corpus import read_corpus
 from megadocs.errors import IncompleteError
 from megadocs.generate import Accounting, GenerationProgress, export_generations, plan_requests, run_generation
+from megadocs.generate.engines import Engine
 from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.recipe import GenerateConfig
 
@@ -17,21 +20,10 @@ def run(context: StageContext) -> None:
     )
     documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
     ledger = context.workspace.root / "ledger" / task
-
-    def report(progress: GenerationProgress) -> None:
-        context.report(
-            {
-                "done": progress.done,
-                "total": progress.requested,
-                "unit": "generations",
-                "note": f"{progress.failed} failed" if progress.failed else "",
-                "tokens_per_second": progress.tokens_per_second,
-                "seconds_left": progress.seconds_left,
-            }
-        )
-
-    books = run_generation(config, task, documents, ledger, report, context.should_stop)
-    _refuse_unfinished(books, context)
+    engine = _cluster_engine(config, context)
+    show = progress_reporter(context)
+    books = run_generation(config, task, documents, ledger, show, context.should_stop, engine=engine)
+    refuse_unfinished(books, context)
     requests = plan_requests(config, task, documents)
     counts = export_generations(requests, ledger, context.build.path / "generations.parquet")
     context.build.summary.update(accounting=books.to_json(), export=counts)
@@ -46,7 +38,35 @@ def with_num_generations(config: GenerateConfig, task: str, num_generations: int
     return config.model_copy(update={task: section.model_copy(update={"num_generations": num_generations})})
 
 
-def _refuse_unfinished(books: Accounting, context: StageContext) -> None:
+def _cluster_engine(config: GenerateConfig, context: StageContext) -> Engine | None:
+    """The engine on the workers of the executor's Ray cluster; None: one beside this process."""
+    address = context.settings.get("ray_address")
+    if address is None:
+        return None
+    from megadocs.pipeline.executors.ray_engine import RayEngine
+
+    return RayEngine(config.engine, address, lambda text: context.report({"note": text}))
+
+
+def progress_reporter(context: StageContext, unit: str = "generations") -> Callable[[GenerationProgress], None]:
+    """Passes the progress of a generation run on to the step's."""
+
+    def report(progress: GenerationProgress) -> None:
+        context.report(
+            {
+                "done": progress.done,
+                "total": progress.requested,
+                "unit": unit,
+                "note": f"{progress.failed} failed" if progress.failed else "",
+                "tokens_per_second": progress.tokens_per_second,
+                "seconds_left": progress.seconds_left,
+            }
+        )
+
+    return report
+
+
+def refuse_unfinished(books: Accounting, context: StageContext) -> None:
     """Publish nothing while generations are pending; the ledger keeps what was written."""
     if books.is_complete:
         return
