@@ -193,6 +193,7 @@ def test_a_dataset_of_other_documents_is_refused(tmp_path: Path) -> None:
         ({"source": "many.parquet", "form": "stitched", "num_generations": 1}, "has 2 rephrases, more than"),
         ({"source": "torn.parquet", "form": "real"}, "cannot read the dataset"),
         ({"source": "numbers.parquet", "form": "real"}, "does not hold strings"),
+        ({"source": "nameless.parquet", "form": "real", "id_field": "doc"}, "a record has no id"),
     ],
 )
 def test_bad_datasets_are_refused(tmp_path: Path, dataset: dict[str, Any], message: str | None) -> None:
@@ -200,6 +201,7 @@ def test_bad_datasets_are_refused(tmp_path: Path, dataset: dict[str, Any], messa
     write(tmp_path / "two.parquet", [f"one{EOS}two"])
     write(tmp_path / "many.parquet", [f"one{EOS}two{EOS}three"])
     write(tmp_path / "numbers.parquet", [1])  # type: ignore[list-item]
+    write(tmp_path / "nameless.parquet", ["text", "more"], doc=["a", None])
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     dataset = {**dataset, "source": str(tmp_path / dataset["source"])}
     if message is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,8 @@ class PublishedReader:
                     remedy="is it of another form (stitched), or are these separators text (published.separators)?",
                 )
             for piece in pieces:
-                name, generation = record.get("id"), record.get("generation")
-                if self._dataset.form == "rephrase" and generation is None:
+                name, generation = record["id"], record.get("generation")
+                if name is not None and generation is None and self._dataset.form == "rephrase":
                     generation = counted[name]
                     counted[name] += 1
                 yield [self._single(name, piece, number if generation is None else int(generation))]
@@ -111,7 +111,7 @@ class PublishedReader:
         group: list[tuple[str | None, str]] = []
         per_document, number = self._dataset.rows_per_document or 1, -1
         for number, record in enumerate(_iter_records(self._dataset, self._files)):
-            group += [(record.get("id"), piece) for piece in self._pieces(record["text"])]
+            group += [(record["id"], piece) for piece in self._pieces(record["text"])]
             if (number + 1) % per_document == 0 and group:
                 yield self._megadoc(group, number)
                 group = []
@@ -155,7 +155,7 @@ class PublishedReader:
 
 
 def read_real_documents(
-    config: PublishedConfig, files_of: dict[str, Sequence[Path]], account: Counter[str]
+    config: PublishedConfig, files_of: Mapping[str, Sequence[Path]], account: Counter[str]
 ) -> list[Document]:
     """The real documents of the datasets that hold them, each once, in the order of the datasets.
 
@@ -196,7 +196,10 @@ def _iter_records(dataset: PublishedDataset, files: Iterable[Path]) -> Iterator[
                     values = {key: batch.column(column).to_pylist() for key, column in columns.items()}
                     for number, text in enumerate(values["text"]):
                         record = {key: column[number] for key, column in values.items()}
-                        yield {**record, "text": _text(text, path), "id": _name(record.get("id"))}
+                        if dataset.id_field is not None and record["id"] is None:
+                            raise InputError("a record has no id", where=f"{path} ({dataset.id_field})")
+                        name = None if dataset.id_field is None else str(record["id"])
+                        yield {**record, "text": _text(text, path), "id": name}
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"cannot read the dataset: {str(error).splitlines()[0]}",
@@ -211,10 +214,6 @@ def _text(value: object, path: Path) -> str:
     if isinstance(value, str):
         return value
     raise InputError("the text column does not hold strings", where=str(path), remedy="set text_field")
-
-
-def _name(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def _require_columns(found: list[str], columns: list[str], path: Path) -> None:
