@@ -175,6 +175,9 @@ class InstantExecutor:
 
     def stop(self) -> None: ...
 
+    def slots_of(self, step: Step) -> int:
+        return min(step.slots or self.num_slots, self.num_slots)
+
     def kill(self) -> None: ...
 
     def close(self) -> None: ...

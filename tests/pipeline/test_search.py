@@ -66,7 +66,7 @@ def without_costs(result):
         {
             "certificate": arm["certificate"],
             "test": arm["test"],
-            "trials": [t | {"is_new": 0, "seconds": 0} for t in arm["trials"]],
+            "trials": [t | {"is_new": 0, "seconds": 0, "held_seconds": 0} for t in arm["trials"]],
         }
         for arm in result["arms"]
     ]
@@ -89,7 +89,8 @@ def test_a_search_ends_with_a_certificate_and_its_cost(finished):
     assert result["ending"] == "finished"
     assert arm["certificate"]["kind"] in ("interior", "edge")
     best = min((t for t in arm["trials"] if t["seed"] == 0), key=lambda t: t["loss"])
-    assert arm["cost"]["num_trials"] == arm["cost"]["num_new"] == len(records(workspace)) == len(arm["trials"])
+    cost = arm["cost"]
+    assert cost["num_trials"] == cost["num_new"] == len(arm["trials"]) == len(records(workspace)) - cost["num_in_vain"]
     centre = [t for t in arm["trials"] if t["setting"] == arm["certificate"]["setting"]]
     assert {t["seed"] for t in centre} == {0, 1}
     assert arm["test"]["mean"] == pytest.approx(sum(t["test_loss"] for t in centre) / 2)
@@ -160,7 +161,8 @@ def test_a_budget_of_runs_ends_in_good_order_and_shows_no_test_loss(finished, tm
     stopped = search(recipe, tmp_path / "ws", "--max-runs", 3, "--json")
     assert stopped.returncode == 0, stopped.stderr
     partial = json.loads(stopped.stdout)
-    assert (partial["ending"], len(records(tmp_path / "ws"))) == ("max_runs", 3)
+    assert (partial["ending"], partial["arms"][0]["cost"]["num_trials"]) == ("max_runs", 3)
+    assert len(records(tmp_path / "ws")) <= 4  # one more may have been begun on a guess
     assert partial["arms"][0]["certificate"]["kind"] == "incomplete"
     assert partial["arms"][0]["test"] is None
     assert all("test_loss" not in trial for trial in partial["arms"][0]["trials"])
@@ -198,7 +200,12 @@ def test_two_drivers_share_the_work(finished, tmp_path):
     results = [json.loads(driver.communicate(timeout=200)[0]) for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0]
     assert without_costs(results[0]) == without_costs(results[1]) == without_costs(result)
-    assert len(records(workspace)) == result["arms"][0]["cost"]["num_trials"]
+    costs = [one["arms"][0]["cost"] for one in results]
+    assert (
+        costs[0]["num_trials"]
+        <= len(records(workspace))
+        <= costs[0]["num_trials"] + sum(c["num_in_vain"] for c in costs)
+    )
 
 
 def test_the_price_is_exact_in_runs_at_best(tmp_path):

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megadocs.cli.arguments import AllowCode, AsJson, Jobs, Overrides, RecipePath, WorkspaceDir, default_workspace
-from megadocs.cli.console import count, duration, print_json, printable, say, show_progress
+from megadocs.cli.arguments import (
+    AllowCode,
+    AsJson,
+    ExecutorOption,
+    Jobs,
+    Overrides,
+    RayAddress,
+    RecipePath,
+    WorkspaceDir,
+    default_workspace,
+)
+from megadocs.cli.console import count, duration, print_json, printable, say
 from megadocs.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -32,11 +42,13 @@ def register(app: typer.Typer) -> None:
         overrides: Overrides = None,
         workspace: WorkspaceDir = None,
         jobs: Jobs = None,
+        executor: ExecutorOption = "local",
+        ray_address: RayAddress = None,
         max_runs: Annotated[
             int | None, typer.Option(min=1, help="Trials over all arms, reused ones included.", show_default=False)
         ] = None,
         max_hours: Annotated[
-            float | None, typer.Option(min=0.0, help="Begin no round later than this.", show_default=False)
+            float | None, typer.Option(min=0.0, help="Begin no trial later than this.", show_default=False)
         ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the price and stop.")] = False,
         allow_code: AllowCode = False,
@@ -46,6 +58,8 @@ def register(app: typer.Typer) -> None:
 
         megadocs search recipes/quickstart_search.yaml --workspace runs/quickstart_search --max-runs 80
         """
+        from megadocs.cli.search_live import open_search_display
+        from megadocs.pipeline.executors import build_executor
         from megadocs.pipeline.search import SEARCH_FILE, run_search
         from megadocs.pipeline.search_price import price_search
         from megadocs.recipe import load_recipe
@@ -59,15 +73,16 @@ def register(app: typer.Typer) -> None:
             if as_json:
                 print_json(price.to_json())
             return
-        outcome = run_search(
-            loaded,
-            root,
-            num_slots=jobs,
-            max_runs=max_runs,
-            max_hours=max_hours,
-            show=show_progress,
-            allow_code=allow_code,
-        )
+        with open_search_display() as watcher:
+            outcome = run_search(
+                loaded,
+                root,
+                max_runs=max_runs,
+                max_hours=max_hours,
+                watcher=watcher,
+                allow_code=allow_code,
+                executor=build_executor(executor, root, num_slots=jobs, ray_address=ray_address),
+            )
         _print_outcome(outcome, price, as_json=as_json)
         say(f"{_ENDINGS[outcome.ending]}; {duration(outcome.seconds)}; {root / SEARCH_FILE}")
         if outcome.interrupted_by is not None:
@@ -109,6 +124,11 @@ def result_lines(result: dict[str, Any]) -> Iterator[str]:
         yield ""
     for name, reason in result["left_out"].items():
         yield f"arm {name} was left out: {reason}"
+    use, num_in_vain = result["utilisation"], sum(arm["cost"]["num_in_vain"] for arm in result["arms"])
+    yield (
+        f"{use['busy_fraction']:.0%} of {use['num_slots']} slots busy for {duration(result['seconds'])}; "
+        f"{num_in_vain} runs begun on a guess and not asked for"
+    )
 
 
 def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
@@ -137,6 +157,9 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
         f"{duration(cost['training_seconds'])} of training"
     )
     for trial in arm["trials"]:
+        if trial["stopped"]:
+            at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
+            yield f"  given up {at}: {printable(trial['stopped'])}"
         if trial["error"]:
             at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
             yield f"  FAILED {at}, seed {trial['seed']}: {printable(trial['error'])}"

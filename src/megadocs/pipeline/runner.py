@@ -142,7 +142,7 @@ class Scheduler:
         self._interrupt.pass_on(self._executor)
 
     def _settle(self) -> None:
-        """Mark what is published as reused, what cannot be reached as blocked, and everything unstarted after a stop."""
+        """Mark what is published as reused, what cannot be reached as blocked, all that is unstarted after a stop."""
         for state in self._open.values():
             if state.status != "waiting" or state.not_before > time.monotonic():
                 continue

@@ -1,40 +1,66 @@
-"""Carry out a search: rounds of trials until every arm has its certificate or a budget ends.
+"""Carry out a search: trials until every arm has its certificate or a budget ends.
 
-    outcome = run_search(recipe, Path("runs/tuning"), show=show_progress)
+    outcome = run_search(recipe, Path("runs/tuning"), watcher=watcher)
     outcome.arms[0].certificate.kind
 
 Validation loss (windowed as in training) decides; the test loss is shown only at the settings of a certificate. The
 state of a search is the workspace's published artifacts and nothing else: it begins each time at the start of its walk,
 and what is published costs a look-up. So a killed search goes on where it stopped, two drivers share the work (each
-artifact has its lock), and the trials do not depend on what was interrupted. `search.json` is written for readers after
-every round.
+artifact has its lock), and the trials that count do not depend on what was interrupted.
+
+There are no barriers: a trial begins as soon as slots are free and its walk certainly asks for it. When none is left,
+a trial begins that a walk will probably ask for (`search.guess_fraction`); results enter the walks round by round
+(`search/rounds.py`), so that guesses change the time that a search takes and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import signal
 import time
-from itertools import zip_longest
 from pathlib import Path
+from typing import Protocol
 
-from megadocs.errors import DamagedError, InputError, MegadocsError
+from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
-from megadocs.pipeline.experiment import Show, corpus_facts, no_progress
-from megadocs.pipeline.runner import Outcome, find_artifact, run_steps
-from megadocs.pipeline.search_results import DECIDES, REPORTED, ArmSearch, Ending, SearchOutcome, TrialResult
-from megadocs.pipeline.search_space import ArmSpace, TrialSteps, build_spaces, trial_steps
+from megadocs.pipeline.experiment import corpus_facts
+from megadocs.pipeline.runner import Interrupt, Scheduler, StepState, find_artifact
+from megadocs.pipeline.search_results import ArmSearch, Ending, SearchOutcome, Utilisation
+from megadocs.pipeline.search_space import ArmSpace, build_sampler, build_spaces
+from megadocs.pipeline.search_trials import TrialRunner
 from megadocs.pipeline.sources import sources_step
-from megadocs.pipeline.step import Step
-from megadocs.pipeline.steps import CorpusFacts, Run
+from megadocs.pipeline.steps import CorpusFacts
 from megadocs.recipe import Recipe
-from megadocs.search import Trial
+from megadocs.search import STOPPED, Trial, Walks
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import write_bytes_atomic
 
 #: At the top of the workspace.
 SEARCH_FILE = "search.json"
+
+#: `search.json` is written, and the watcher called, at most so often.
+_WRITE_SECONDS = 3.0
+_WATCH_SECONDS = 0.5
+
+
+class Watcher(Protocol):
+    """Whoever looks on."""
+
+    def step(self, state: StepState) -> None:
+        """A step that trials share (corpus, generation, rows) has changed."""
+
+    def search(self, outcome: SearchOutcome) -> None:
+        """How the search stands; about twice a second."""
+
+
+class NoWatcher:
+    """Looks at nothing."""
+
+    def step(self, state: StepState) -> None:
+        """Ignore it."""
+
+    def search(self, outcome: SearchOutcome) -> None:
+        """Ignore it."""
 
 
 def run_search(
@@ -44,7 +70,7 @@ def run_search(
     num_slots: int | None = None,
     max_runs: int | None = None,
     max_hours: float | None = None,
-    show: Show = no_progress,
+    watcher: Watcher | None = None,
     allow_code: bool = False,
     executor: Executor | None = None,
 ) -> SearchOutcome:
@@ -55,8 +81,8 @@ def run_search(
         root: the workspace.
         num_slots: steps side by side; None is one per core.
         max_runs: trials over all arms, reused ones included; None: the recipe's.
-        max_hours: no round begins later than this; None: the recipe's.
-        show: makes a listener for a number of steps.
+        max_hours: no trial begins later than this; None: the recipe's.
+        watcher: hears how it goes.
         allow_code: load orderings of the form module:attribute.
         executor: where steps run, closed at the end; None: processes of this machine.
 
@@ -65,148 +91,228 @@ def run_search(
     """
     spaces = build_spaces(recipe)
     executor = executor or LocalExecutor(root, num_slots)
+    assert recipe.search is not None
+    max_runs = recipe.search.max_runs if max_runs is None else max_runs
+    max_hours = recipe.search.max_hours if max_hours is None else max_hours
     try:
-        return _Driver(recipe, root, spaces, executor, show, allow_code=allow_code).run(max_runs, max_hours)
+        with Interrupt() as interrupt:
+            driver = _Driver(recipe, root, executor, interrupt, watcher or NoWatcher(), max_runs, max_hours)
+            return driver.run(spaces, allow_code=allow_code)
     finally:
         executor.close()
 
 
 class _Driver:
-    """Rounds of trials."""
+    """One call of `run_search`."""
 
     def __init__(
-        self, recipe: Recipe, root: Path, spaces: list[ArmSpace], executor: Executor, show: Show, *, allow_code: bool
+        self,
+        recipe: Recipe,
+        root: Path,
+        executor: Executor,
+        interrupt: Interrupt,
+        watcher: Watcher,
+        max_runs: int | None,
+        max_hours: float | None,
     ) -> None:
         assert recipe.search is not None
         self._recipe = recipe
         self._config = recipe.search
         self._workspace = Workspace(root)
         self._executor = executor
-        self._show = show
-        self._allow_code = allow_code
-        self._corpus = sources_step(recipe)
+        self._interrupt = interrupt
+        self._scheduler = Scheduler(self._workspace, executor, interrupt)
+        self._watcher = watcher
+        self._max_runs = max_runs
+        self._max_hours = max_hours
         self._started = time.monotonic()
-        self._spaces = spaces
-        self._arms: tuple[ArmSearch, ...] = ()
+        self._last_written = self._last_watched = self._started
+        self._shared_failure: MegadocsError | None = None
         self._left_out: dict[str, str] = {}
+        self._arms: tuple[ArmSearch, ...] = ()
+        self._trials: TrialRunner | None = None
 
-    def run(self, max_runs: int | None, max_hours: float | None) -> SearchOutcome:
+    def run(self, spaces: list[ArmSpace], *, allow_code: bool) -> SearchOutcome:
         """Until certificates, budget or interruption."""
-        max_runs = self._config.max_runs if max_runs is None else max_runs
-        max_hours = self._config.max_hours if max_hours is None else max_hours
-        made = self._run_steps([self._corpus])
-        if made.interrupted_by is not None:
-            return self._outcome("interrupted", made.interrupted_by)
-        _raise_shared_failure(made)
-        artifact = find_artifact(self._corpus, self._workspace)
-        assert artifact is not None
+        corpus = sources_step(self._recipe)
+        self._scheduler.add([corpus], self._note_shared)
+        while self._scheduler.has_open_steps:
+            self._scheduler.advance()
+        self._raise_shared_failure()
+        artifact = find_artifact(corpus, self._workspace)
+        if artifact is None:
+            return self._outcome("interrupted")
         facts = corpus_facts(artifact)
-        self._choose_arms(facts)
-        while True:
-            wanted = self._wanted()
-            if not wanted:
-                return self._outcome("finished")
-            if max_runs is not None:
-                wanted = wanted[: max(0, max_runs - sum(len(arm.results) for arm in self._arms))]
-                if not wanted:
-                    return self._outcome("max_runs")
-            pairs = [(arm.space, trial) for arm, trial in wanted]
-            needed = trial_steps(self._recipe, pairs, self._corpus, facts, allow_code=self._allow_code)
-            missing = [run for run in needed.runs.values() if not self._is_published(run)]
-            ended = None
-            if missing:
-                if max_hours is not None and time.monotonic() - self._started > max_hours * 3600:
-                    return self._outcome("max_hours")
-                ended = self._run_steps(list(needed.steps))
-                if ended.interrupted_by is not None:
-                    self._note(wanted, needed, ended)
-                    return self._outcome("interrupted", ended.interrupted_by)
-                _raise_shared_failure(ended)
-            self._note(wanted, needed, ended)
-            if missing:
-                self._write("unfinished")  # what a reader finds when this process dies now
+        walks = self._choose_arms(spaces, facts)
+        self._trials = TrialRunner(
+            self._recipe,
+            self._workspace,
+            self._scheduler,
+            corpus,
+            facts,
+            slots_of=self._executor.slots_of,
+            listener=self._note_shared,
+            allow_code=allow_code,
+        )
+        ending = self._work(walks, self._trials)
+        self._let_go()
+        return self._outcome(ending)
 
-    def _choose_arms(self, facts: CorpusFacts) -> None:
+    def _work(self, walks: Walks, trials: TrialRunner) -> Ending:
+        """Begin trials, wait, take in what has ended."""
+        while True:
+            walks.take_in([arm.known for arm in self._arms])
+            if walks.is_finished:
+                return "max_runs" if any(walk.is_cut for walk in walks.walks) else "finished"
+            may_begin = not self._interrupt.count and not self._is_late()
+            if self._begin_needed(walks, trials, may_begin=may_begin):
+                continue  # something was there already: the walk goes on
+            if may_begin:
+                self._begin_guesses(walks, trials)
+            elif not self._scheduler.has_open_steps:
+                return "interrupted" if self._interrupt.count else "max_hours"
+            self._scheduler.advance()
+            self._raise_shared_failure()
+            for name, trial, result in trials.take_ended():
+                self._arm(name).results[trial] = result
+            self._show()
+
+    def _begin_needed(self, walks: Walks, trials: TrialRunner, *, may_begin: bool) -> bool:
+        """Begin what the walks certainly ask for, as far as slots are free; whether a result was there at once."""
+        has_result = False
+        for number, trial in walks.needed():
+            arm = self._arms[number]
+            if trial in arm.results or trial in trials.trials_of(arm.space):
+                continue
+            result = trials.find(arm.space, trial)
+            if result is not None:
+                arm.results[trial] = result
+                has_result = True
+            elif may_begin and trials.num_taken_slots < self._executor.num_slots:
+                trials.begin(arm.space, trial, stop_rule=self._stop_rule(arm, trial))
+        return has_result
+
+    def _begin_guesses(self, walks: Walks, trials: TrialRunner) -> None:
+        """Fill the slots that are left with trials that will probably be asked for, the arms taking turns."""
+        if self._config.stop_hopeless is not None or not self._config.guess_fraction:
+            return
+        limit = max(1, int(self._config.guess_fraction * walks.num_trials))
+        for number, arm in enumerate(self._arms):
+            if trials.num_taken_slots >= self._executor.num_slots or self._num_unasked(trials) >= limit:
+                return
+            trial = walks.guess(number, arm.known, trials.trials_of(arm.space))
+            if trial is None:
+                continue
+            result = trials.find(arm.space, trial)
+            if result is not None:
+                arm.results[trial] = result
+            else:
+                trials.begin(arm.space, trial)
+
+    def _num_unasked(self, trials: TrialRunner) -> int:
+        """Trials that this call has begun or made and that no walk has asked for."""
+        made = sum(result.is_new for arm in self._arms for result in arm.in_vain.values())
+        return made + sum(trial not in arm.rounds for arm in self._arms for trial in trials.trials_of(arm.space))
+
+    def _stop_rule(self, arm: ArmSearch, trial: Trial) -> dict[str, float] | None:
+        """When a trial is given up: only the walk's own seed, once some run has ended, and unless it is asked again."""
+        rule = self._config.stop_hopeless
+        ended = [loss for loss in arm.walk.losses.values() if loss is not None and loss != STOPPED]
+        if rule is None or trial.to_end or trial.seed != self._recipe.seeds[0] or not ended:
+            return None
+        return {"after": rule.after, "above": min(ended) + rule.margin}
+
+    def _choose_arms(self, spaces: list[ArmSpace], facts: CorpusFacts) -> Walks:
         chosen = []
-        for space in self._spaces:
+        for space in spaces:
             multiple = space.arm.recipe.mixture.real_multiple
             if multiple > facts.max_multiple:
                 have = f"the corpus has {facts.max_multiple * facts.num_train_1x}"
                 self._left_out[space.arm.name] = f"needs {multiple * facts.num_train_1x} training documents, {have}"
             else:
-                chosen.append(ArmSearch(space, list(self._recipe.seeds), self._config.confidence))
+                chosen.append(space)
         if not chosen:
             raise InputError("the corpus cannot serve any arm", where="search.arms", remedy="lower real_multiple")
-        self._arms = tuple(chosen)
-
-    def _wanted(self) -> list[tuple[ArmSearch, Trial]]:
-        """The next trials of all arms, the arms taking turns."""
-        by_arm = [[(arm, trial) for trial in arm.wanted(self._config.round_size)] for arm in self._arms]
-        return [pair for turn in zip_longest(*by_arm) for pair in turn if pair is not None]
-
-    def _is_published(self, run: Run) -> bool:
-        try:
-            return all(find_artifact(step, self._workspace) is not None for step in (run.train, run.evaluate))
-        except DamagedError:
-            return False
-
-    def _run_steps(self, steps: list[Step]) -> Outcome:
-        with self._show(len(steps)) as listener:
-            return run_steps(steps, self._workspace, self._executor, listener)
-
-    def _note(self, wanted: list[tuple[ArmSearch, Trial]], needed: TrialSteps, ended: Outcome | None) -> None:
-        """Take in a round's results; of an interrupted round what it finished. `ended` is None when nothing ran."""
-        states = {state.step.fingerprint: state for state in ended.states} if ended else {}
-        for arm, trial in wanted:
-            key = (arm.space.arm.name, trial)
-            run = needed.runs.get(key)
-            if run is not None and self._is_published(run):
-                state = states.get(run.train.fingerprint)
-                is_new = state is not None and state.status == "done"
-                arm.results[trial] = self._result(arm.space, trial, run, is_new=is_new)
-            elif ended is None or ended.interrupted_by is None:
-                own = [states.get(step.fingerprint) for step in (run.train, run.evaluate)] if run else []
-                errors = [str(state.error["what"]) for state in own if state and state.error]
-                why = (errors or [needed.impossible.get(key, "not finished")])[0]
-                setting, fingerprint = arm.space.grid.setting(trial.point), run.train.fingerprint if run else None
-                arm.results[trial] = TrialResult(trial.seed, setting, fingerprint, None, error=why)
-
-    def _result(self, space: ArmSpace, trial: Trial, run: Run, *, is_new: bool) -> TrialResult:
-        train, evaluate = find_artifact(run.train, self._workspace), find_artifact(run.evaluate, self._workspace)
-        assert train is not None and evaluate is not None
-        summary, losses = train.summary, evaluate.summary["losses"]
-        return TrialResult(
-            trial.seed,
-            space.grid.setting(trial.point),
-            run.train.fingerprint,
-            loss=losses[DECIDES]["nats_per_token"],
-            test_loss=losses[REPORTED]["nats_per_token"],
-            num_tokens=summary["num_tokens"],
-            flops=summary["flops"],
-            seconds=summary["training_seconds"],
-            is_new=is_new,
+        samplers = [build_sampler(space, self._recipe) for space in chosen]
+        walks = Walks(samplers, round_size=self._config.round_size, max_runs=self._max_runs)
+        trust_stopped = self._config.stop_hopeless is not None and self._config.stop_hopeless.trust
+        self._arms = tuple(
+            ArmSearch(space, walk, list(self._recipe.seeds), self._config.confidence, trust_stopped)
+            for space, walk in zip(chosen, walks.walks, strict=True)
         )
+        return walks
 
-    def _outcome(self, ending: Ending, number: signal.Signals | None = None) -> SearchOutcome:
-        self._write(ending)
-        seconds = time.monotonic() - self._started
-        return SearchOutcome(self._recipe.name, self._arms, ending, number, self._left_out, seconds)
+    def _arm(self, name: str) -> ArmSearch:
+        return next(arm for arm in self._arms if arm.space.arm.name == name)
 
-    def _write(self, ending: Ending) -> None:
-        seconds = time.monotonic() - self._started
-        outcome = SearchOutcome(self._recipe.name, self._arms, ending, None, self._left_out, seconds)
-        data = json.dumps(outcome.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        self._workspace.root.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomic(self._workspace.root / SEARCH_FILE, data.encode("utf-8"))
+    def _is_late(self) -> bool:
+        return self._max_hours is not None and time.monotonic() - self._started > self._max_hours * 3600
 
+    def _let_go(self) -> None:
+        """Ask guesses that are still running to save and stop: nobody waits for them any more."""
+        self._scheduler.drop_waiting()
+        if self._scheduler.has_open_steps:
+            self._executor.stop()
+        while self._scheduler.has_open_steps:
+            self._scheduler.advance()
 
-def _raise_shared_failure(outcome: Outcome) -> None:
-    """A failed step that is not a trial's own ends the search: every trial would wait for it."""
-    for state in outcome.failures:
-        if state.step.kind not in ("train", "evaluate"):
+    def _note_shared(self, state: StepState) -> None:
+        """A step that trials share; when it fails the search ends, because every trial would wait for it."""
+        self._watcher.step(state)
+        if state.status == "failed":
             error = state.error or {}
             failure = MegadocsError(
                 f"{state.step.name}: {error.get('what')}", where=error.get("where"), remedy=error.get("remedy")
             )
             failure.exit_code = error.get("exit_code") or 1
-            raise failure
+            self._shared_failure = failure
+
+    def _raise_shared_failure(self) -> None:
+        if self._shared_failure is not None:
+            raise self._shared_failure
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._last_watched >= _WATCH_SECONDS:
+            self._last_watched = now
+            self._watcher.search(self._standing("unfinished"))
+        if now - self._last_written >= _WRITE_SECONDS:
+            self._last_written = now
+            self._write(self._standing("unfinished"))  # what a reader finds when this process dies now
+
+    def _outcome(self, ending: Ending) -> SearchOutcome:
+        outcome = self._standing(ending)
+        self._watcher.search(outcome)
+        self._write(outcome)
+        return outcome
+
+    def _standing(self, ending: Ending) -> SearchOutcome:
+        rounds = {arm.space.arm.name: arm.rounds for arm in self._arms}
+        return SearchOutcome(
+            self._recipe.name,
+            self._arms,
+            ending,
+            self._interrupt.signal if self._interrupt.count else None,
+            self._left_out,
+            self._utilisation(),
+            {
+                "max_runs": self._max_runs,
+                "max_hours": self._max_hours,
+                "compute_matched_epochs": self._config.compute_matched_epochs,
+            },
+            self._trials.running(rounds) if self._trials is not None and ending == "unfinished" else (),
+        )
+
+    def _utilisation(self) -> Utilisation:
+        now, num_slots = time.monotonic(), self._executor.num_slots
+        held = cpu = 0.0
+        for state in self._scheduler.states.values():
+            running = now - state.started if state.status == "running" else 0.0
+            held += (state.held_seconds + running) * self._executor.slots_of(state.step)
+            cpu += state.cpu_seconds
+        return Utilisation(num_slots, now - self._started, held, cpu)
+
+    def _write(self, outcome: SearchOutcome) -> None:
+        data = json.dumps(outcome.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        self._workspace.root.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomic(self._workspace.root / SEARCH_FILE, data.encode("utf-8"))

@@ -1,7 +1,7 @@
 """Walks in rounds: what is certainly needed now, under one budget, and what may be begun on a guess. Pure, no files.
 
     walks = Walks([LocalWalk(grid, start, seeds)], round_size=2, max_runs=80)
-    walks.take_in(0, known)              # known: trial -> loss of whatever has ended, in any order
+    walks.take_in([known])               # known: trial -> loss of whatever has ended, in any order
     walks.needed()                       # (walk, trial) of all open rounds, the earliest first
     walks.guess(0, known, running)       # what the walk will ask for if the trials that run end as expected
 
@@ -22,6 +22,9 @@ from megadocs.search.walk import expected_losses, next_trials
 
 #: A guess looks so many rounds ahead; further ones come true too seldom.
 _MAX_DEPTH = 3
+
+#: A walk none of whose first trials succeeds is given up: something is wrong with all of them.
+_MAX_FIRST_FAILURES = 5
 
 
 class Sampler(Protocol):
@@ -113,8 +116,15 @@ class Walks:
         """Whether no walk waits for anything, by its own end or the budget's."""
         return all(walk.is_finished or walk.is_cut for walk in self.walks)
 
-    def take_in(self, number: int, known: Losses) -> None:
-        """Let a walk go on as far as results are known and the budget certainly reaches."""
+    def take_in(self, known: Sequence[Losses]) -> None:
+        """Let all walks go on as far as results (a table for each walk) are known and the budget surely reaches."""
+        num_before = -1
+        while (num_now := sum(len(walk.rounds) for walk in self.walks)) != num_before:
+            num_before = num_now  # what one walk asks for may show another how far the budget reaches
+            for number, losses in enumerate(known):
+                self._take_in(number, losses)
+
+    def _take_in(self, number: int, known: Losses) -> None:
         walk = self.walks[number]
         while not walk.is_finished and not walk.is_cut:
             inside = [self._is_inside(number, turn) for turn in range(len(walk.rounds[-1]))]
@@ -159,7 +169,9 @@ class Walks:
         return None
 
     def _ask(self, walk: Walk) -> None:
-        proposed = walk.sampler.propose(walk.losses)
+        losses = walk.losses.values()
+        has_hope = len(losses) < _MAX_FIRST_FAILURES or any(loss is not None for loss in losses)
+        proposed = walk.sampler.propose(walk.losses) if has_hope else []
         if proposed:
             walk.rounds.append(proposed)
         else:

@@ -1,0 +1,186 @@
+"""What `megadocs search` shows while it runs: a live table on a terminal, plain lines elsewhere.
+
+with open_search_display() as watcher:
+    run_search(recipe, root, watcher=watcher)
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from megadocs.cli.console import duration, printable, progress_text, say
+
+if TYPE_CHECKING:
+    from megadocs.pipeline.runner import StepState
+    from megadocs.pipeline.search import Watcher
+    from megadocs.pipeline.search_results import ArmSearch, SearchOutcome, TrialResult
+
+_LINE_SECONDS = 10.0
+
+
+@contextmanager
+def open_search_display() -> Iterator[Watcher]:
+    """A watcher for the length of the block."""
+    if not sys.stderr.isatty():
+        yield PlainDisplay()
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield LiveDisplay(live)
+
+
+def setting_text(setting: Mapping[str, float]) -> str:
+    """`real_epochs 8, learning_rate 0.003`."""
+    return ", ".join(f"{name.rpartition('.')[2]} {value:g}" for name, value in setting.items())
+
+
+class PlainDisplay:
+    """A line for each trial that has ended, for each shared step, and every ten seconds for what runs."""
+
+    def __init__(self) -> None:
+        self._news = _News()
+        self._last_running = time.monotonic()
+
+    def step(self, state: StepState) -> None:
+        """Say when a shared step starts and how it ends."""
+        for line in self._news.of_step(state):
+            say(line)
+
+    def search(self, outcome: SearchOutcome) -> None:
+        """Say what is new."""
+        for line in self._news.of_trials(outcome):
+            say(line)
+        if time.monotonic() - self._last_running >= _LINE_SECONDS:
+            self._last_running = time.monotonic()
+            for cells in running_rows([asdict(trial) for trial in outcome.running]):
+                say("  " + ", ".join(cell for cell in cells if cell))
+
+
+class LiveDisplay:
+    """Ended trials scroll by; below them stand the trials that run and how far each arm has come."""
+
+    def __init__(self, live: Any) -> None:
+        self._live = live
+        self._news = _News()
+        self._shared: dict[str, StepState] = {}
+
+    def step(self, state: StepState) -> None:
+        """Keep running shared steps in the table."""
+        if state.status == "running":
+            self._shared[state.step.name] = state
+        else:
+            self._shared.pop(state.step.name, None)
+        for line in self._news.of_step(state):
+            self._live.console.print(line, highlight=False, markup=False)
+        if not self._news.has_trials:
+            self._draw(None)
+
+    def search(self, outcome: SearchOutcome) -> None:
+        """Draw the table anew."""
+        for line in self._news.of_trials(outcome):
+            self._live.console.print(line, highlight=False, markup=False)
+        self._draw(outcome)
+
+    def _draw(self, outcome: SearchOutcome | None) -> None:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        parts: list[Any] = []
+        for name, state in self._shared.items():
+            parts.append(Text(f"{name}  {progress_text(state.progress)}"))
+        if outcome is not None:
+            table = Table("arm", "setting", "seed", "step", "loss", "left", box=None, padding=(0, 2, 0, 0))
+            for cells in running_rows([asdict(trial) for trial in outcome.running]):
+                table.add_row(*(Text(cell) for cell in cells))
+            parts += [table, *(Text(line, style="bold") for line in standing_lines(outcome))]
+        self._live.update(Group(*parts))
+
+
+def running_rows(running: list[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Arm, setting, seed, step, loss so far, time left of each trial under way (`running` of search.json)."""
+    for trial in running:
+        match trial["phase"]:
+            case "train" if trial["num_steps"]:
+                step = f"step {trial['step']}/{trial['num_steps']}"
+            case "train":
+                step = "starting"
+            case "evaluate":
+                step = "scoring"
+            case "elsewhere":
+                step = "in another process"
+            case _:
+                step = "waiting"
+        loss = f"loss {trial['loss']:.3f}" if trial["loss"] is not None else ""
+        left = f"{duration(trial['seconds_left'])} left" if trial["seconds_left"] is not None else ""
+        guess = " (a guess)" if trial["is_guess"] else ""
+        yield trial["arm"], setting_text(trial["setting"]), f"seed {trial['seed']}{guess}", step, loss, left
+
+
+def standing_lines(outcome: SearchOutcome) -> Iterator[str]:
+    """One line for each arm, one for the whole."""
+    for arm in outcome.arms:
+        best = best_result(arm)
+        if best is not None:
+            name = arm.space.arm.name
+            yield f"{name}: {len(arm.counted)} runs, best {best.loss:.4f} at {setting_text(best.setting)}"
+    use = outcome.utilisation
+    yield f"{duration(use.seconds)}, {use.busy_fraction:.0%} of {use.num_slots} slots busy"
+
+
+def best_result(arm: ArmSearch) -> TrialResult | None:
+    """The trial with the lowest loss so far."""
+    ended = [result for result in arm.counted.values() if result.loss is not None]
+    return min(ended, key=lambda result: result.loss or 0.0, default=None)
+
+
+class _News:
+    """What has not been said yet."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self.has_trials = False
+
+    def of_step(self, state: StepState) -> list[str]:
+        """Start and end of a shared step."""
+        name = state.step.name
+        match state.status:
+            case "running" if not state.progress:
+                return [f"{name}: started"]
+            case "done":
+                return [f"{name}: done in {duration(state.seconds)}"]
+            case "failed" if state.error:
+                return [f"{name}: FAILED: {printable(str(state.error['what']))}"]
+            case _:
+                return []
+
+    def of_trials(self, outcome: SearchOutcome) -> list[str]:
+        """Trials that have ended; those found in the workspace are counted only."""
+        self.has_trials = True
+        lines = []
+        for arm in outcome.arms:
+            results, name = list(arm.results.values()), arm.space.arm.name
+            fresh = results[self._known.get(name, 0) :]
+            self._known[name] = len(results)
+            num_found = sum(result.loss is not None and not result.is_new for result in fresh)
+            if num_found:
+                lines.append(f"{name}: {num_found} runs were there already")
+            lines += [f"{name}: {_result_text(result)}" for result in fresh if result.is_new or result.loss is None]
+        return lines
+
+
+def _result_text(result: TrialResult) -> str:
+    where = f"{setting_text(result.setting)}, seed {result.seed}"
+    if result.stopped is not None:
+        return f"{where}: given up: {printable(result.stopped)}"
+    if result.loss is None:
+        return f"{where}: FAILED: {printable(str(result.error))}"
+    return f"{where}: {result.loss:.4f} in {duration(result.seconds)}"
