@@ -13,18 +13,28 @@ import time
 import pytest
 import torch
 
-from megadocs.errors import DamagedError, StoreError
+from megadocs.errors import DamagedError, StoreError, TrainingError
 from megadocs.train.checkpoint import CheckpointStore
+from megadocs.train.distributed import World
+
+ONE_RANK = World(0, 1, torch.device("cpu"))
 
 
 def tensors_of(step):
     return {"weight.a": torch.full((64, 8), float(step)), "exp_avg.a": torch.arange(512.0) + step}
 
 
+def newest(store, **options):
+    return store.find_newest(ONE_RANK, **options)
+
+
 def assert_is(checkpoint, step):
     assert checkpoint.step == step
     assert checkpoint.state == {"seconds": step / 2}
-    assert all(torch.equal(checkpoint.tensors[name], tensor) for name, tensor in tensors_of(step).items())
+    expected = tensors_of(step)
+    tensors = {name: torch.full_like(tensor, -1.0) for name, tensor in expected.items()}
+    checkpoint.read_into(tensors)
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
 
 
 def save(store, step):
@@ -33,12 +43,21 @@ def save(store, step):
 
 def test_saves_loads_and_keeps_the_newest(tmp_path):
     store = CheckpointStore(tmp_path / "c", keep=2)
-    assert store.load_newest() is None
+    assert newest(store) is None
     for step in (3, 10, 200_000_000):
         save(store, step)
     assert store.steps() == [10, 200_000_000]
-    assert_is(store.load_newest(), 200_000_000)
+    assert_is(newest(store), 200_000_000)
     assert not any(path.suffix in (".pt", ".pkl", ".bin") for path in tmp_path.rglob("*"))
+
+
+def test_tensors_of_another_model_are_refused(tmp_path):
+    store = CheckpointStore(tmp_path, keep=1)
+    save(store, 1)
+    with pytest.raises(TrainingError, match=r"no weight\.b of shape"):
+        newest(store).read_into({"weight.b": torch.zeros(64, 8)})
+    with pytest.raises(TrainingError, match=r"no weight\.a of shape \(8, 64\)"):
+        newest(store).read_into({"weight.a": torch.zeros(8, 64)})
 
 
 def truncate(path):
@@ -63,15 +82,16 @@ def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path, caplog, damage, 
     save(store, 2)
     if (damage, name) == (flip, "state.json"):
         record = json.loads((tmp_path / "step-00000002/state.json").read_text())
-        (tmp_path / "step-00000002/state.json").write_text(json.dumps(record | {"sha256": "0" * 64}))
+        record["files"]["tensors.safetensors"]["sha256"] = "0" * 64
+        (tmp_path / "step-00000002/state.json").write_text(json.dumps(record))
     else:
         damage(tmp_path / "step-00000002" / name)
     with pytest.raises(DamagedError):
-        store.load_newest(strict=True)
-    assert_is(store.load_newest(), 1)
+        newest(store, strict=True)
+    assert_is(newest(store), 1)
     assert "step 2 is damaged" in caplog.text
     save(store, 2)
-    assert_is(store.load_newest(strict=True), 2)
+    assert_is(newest(store, strict=True), 2)
 
 
 def test_leftovers_of_a_killed_save_are_cleared(tmp_path):
@@ -133,7 +153,7 @@ def test_killed_at_every_system_call_a_whole_checkpoint_exists(tmp_path, syscall
         status = save_under(f"inject={syscall}:signal=SIGKILL:when={count}", folder)
         assert status in (0, 128 + signal.SIGKILL)
         store = CheckpointStore(folder, keep=1)
-        found = store.load_newest(strict=True)
+        found = newest(store, strict=True)
         assert_is(found, found.step)
         assert found.step in (1, 2)
         save(store, 3)
@@ -159,7 +179,7 @@ def test_a_failing_disk_at_every_call_never_costs_the_older_checkpoint(tmp_path,
         shutil.copytree(tmp_path / "first", folder)
         status = save_under(f"inject={syscall}:error={error}:when={count}", folder)
         assert status in (0, 5)
-        found = CheckpointStore(folder, keep=1).load_newest(strict=True)
+        found = newest(CheckpointStore(folder, keep=1), strict=True)
         assert_is(found, found.step)
         if status == 5:
             assert found.step == 1 or syscall == "fsync"  # the last fsync comes after the rename: both are whole then

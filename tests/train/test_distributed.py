@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from megadocs.errors import RecipeError
+from megadocs.train.checkpoint import CheckpointStore
 from megadocs.train.distributed import World
 from megadocs.train.metrics_log import read_metrics
 from train.runs import train, train_config
@@ -59,13 +60,49 @@ def test_any_number_of_ranks_trains_the_same_run(tmp_path, one_rank, parallel, n
 
 def test_a_run_goes_on_with_another_number_of_ranks_and_another_layout(tmp_path, one_rank):
     folder = tmp_path / "run"
-    for num_ranks, parallel, stop_at in ((1, "ddp", 3), (2, "fsdp", 6), (4, "ddp", 9)):
+    for num_ranks, parallel, stop_at, shards in ((1, "ddp", 3, 1), (2, "fsdp", 6, 2), (4, "ddp", 9, 1)):
         result = launch(folder, num_ranks, stop_at=stop_at, config={"dtype": "float32", "parallel": parallel})
         assert result.returncode != 0
-        assert max(path.name for path in (folder / "checkpoints").iterdir()) == f"step-{stop_at:08d}"
+        saved = CheckpointStore(folder / "checkpoints", keep=2).steps()[-1]  # one may have been in flight
+        assert stop_at - 2 <= saved <= stop_at
+        assert len(list((folder / f"checkpoints/step-{saved:08d}").glob("*.safetensors"))) == shards
     train(folder, config=train_config(dtype="float32"))
     assert windows(folder) == windows(one_rank)
     assert np.allclose(losses(folder), losses(one_rank), rtol=2e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9}])
+def test_a_sharded_run_resumes_to_the_bit(tmp_path, options):
+    config = {"parallel": "fsdp"} | options
+    launch(tmp_path / "whole", 2, config=config)
+    for stop_at in (4, 9):
+        launch(tmp_path / "broken", 2, stop_at=stop_at, config=config)
+    result = launch(tmp_path / "broken", 2, config=config)
+    assert result.returncode == 0, result.stderr
+    assert np.array_equal(losses(tmp_path / "broken"), losses(tmp_path / "whole"))
+    exported = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("broken", "whole")]
+    assert exported[0] == exported[1]
+    assert sharded_state(tmp_path / "broken") == sharded_state(tmp_path / "whole")
+
+
+def sharded_state(output_dir):
+    """Every tensor of every rank's part of the last checkpoint, as bytes."""
+    newest = max((output_dir / "checkpoints").glob("step-*"))
+    files = sorted(newest.glob("*.safetensors"))
+    assert len(files) == 2
+    return [{name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()} for path in files]
+
+
+def test_a_damaged_shard_gives_way_on_every_rank(tmp_path):
+    config = {"parallel": "fsdp"}
+    launch(tmp_path / "run", 2, stop_at=6, config=config)
+    store = CheckpointStore(tmp_path / "run/checkpoints", keep=2)
+    newest = store.steps()[-1]
+    shard = max((tmp_path / f"run/checkpoints/step-{newest:08d}").glob("*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    result = launch(tmp_path / "run", 2, config=config)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(f"checkpoint of step {newest} is damaged") == 2
 
 
 def test_accumulation_and_ranks_together(tmp_path, one_rank):

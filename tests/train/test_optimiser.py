@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from megadocs.errors import TrainingError
 from megadocs.model import build_model
 from megadocs.train.optimiser import (
     build_optimiser,
     is_decayed,
-    load_moments,
     moments,
     set_rates,
 )
@@ -64,16 +61,19 @@ def test_a_step_without_gradient_shrinks_by_rate_times_decay():
         assert torch.allclose(parameter, before[name] * shrink, rtol=1e-6)
 
 
-def test_moments_go_out_and_come_back():
+def test_moments_are_live_and_made_where_there_are_none():
     model = tiny_model()
     optimiser = build_optimiser(model, train_config())
     model(torch.zeros(1, 16, dtype=torch.int64), loss_scale=1.0).backward()
     optimiser.step()
-    tensors = {name: tensor.clone() for name, tensor in moments(optimiser, model.named_parameters())}
-    other = build_optimiser(model, train_config())
-    load_moments(other, model.named_parameters(), tensors, step=1)
-    for name, tensor in moments(other, model.named_parameters()):
-        assert torch.equal(tensor, tensors[name])
-    tensors.pop("exp_avg.lm_head.weight")
-    with pytest.raises(TrainingError, match=r"exp_avg\.lm_head\.weight"):
-        load_moments(other, model.named_parameters(), tensors, step=1)
+    tensors = moments(optimiser, model.named_parameters(), step=7)
+    parameter = model.lm_head.weight
+    assert tensors["exp_avg.lm_head.weight"] is optimiser.state[parameter]["exp_avg"]
+    assert optimiser.state[parameter]["step"] == 1
+    fresh = build_optimiser(model, train_config())
+    empty = moments(fresh, model.named_parameters(), step=7)
+    assert empty.keys() == tensors.keys()
+    assert fresh.state[parameter]["step"] == 7
+    assert not any(tensor.any() for tensor in empty.values())
+    empty["exp_avg_sq.lm_head.weight"].fill_(2.0)
+    assert fresh.state[parameter]["exp_avg_sq"].eq(2.0).all()

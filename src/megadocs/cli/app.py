@@ -21,7 +21,7 @@ VERBS = {
     "generate": "generate",
     "rows": "stages",
     "streams": "streams",
-    "train": "stages",
+    "train": "train",
     "evaluate": "stages",
     "report": "stages",
     "analyze": "analyze",

@@ -10,8 +10,8 @@ import typer
 
 from megadocs.cli.arguments import default_workspace
 from megadocs.cli.console import duration, print_json, say, show_progress
-from megadocs.errors import IncompleteError
-from megadocs.recipe import load_recipe
+from megadocs.errors import IncompleteError, UsageError
+from megadocs.recipe import load_recipe, select_runs
 
 
 def run_and_print(
@@ -20,6 +20,8 @@ def run_and_print(
     workspace: Path | None,
     *,
     stage: str,
+    arm: str | None = None,
+    seed: int | None = None,
     jobs: int | None = None,
     allow_code: bool = False,
     as_json: bool = False,
@@ -30,10 +32,17 @@ def run_and_print(
         MegadocsError: a step failed; the others were carried out as far as they could be.
     """
     from megadocs.pipeline.experiment import failed_generations, raise_failure, run_experiment
+    from megadocs.pipeline.ranks import is_rank
     from megadocs.store.files import read_json
 
     started = time.monotonic()
-    recipe = load_recipe(recipe_path, overrides or ())
+    if is_rank():
+        raise UsageError(
+            "this process is one of several ranks; they share one training run and nothing else",
+            where="WORLD_SIZE",
+            remedy="run it without torchrun, or `torchrun ... -m megadocs train RECIPE --arm ARM --seed SEED`",
+        )
+    recipe = select_runs(load_recipe(recipe_path, overrides or ()), arm=arm, seed=seed)
     root = workspace or default_workspace(recipe_path)
     outcome = run_experiment(recipe, root, stage=stage, num_slots=jobs, show=show_progress, allow_code=allow_code)
     states = [state for part in outcome.outcomes for state in part.states]

@@ -1,4 +1,4 @@
-"""`megadocs corpus | rows | train | evaluate | report`: the run up to one stage."""
+"""`megadocs corpus | rows | evaluate | report`: the run up to one stage (`train` has a file of its own)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from megadocs.cli.arguments import AllowCode, AsJson, Jobs, Overrides, RecipePat
 _HELP = {
     "corpus": "Read, cut and split the real documents of RECIPE.",
     "rows": "Tokenise everything that the arms of RECIPE use, once.",
-    "train": "Train every arm and seed of RECIPE.",
     "evaluate": "Train and score every arm and seed of RECIPE.",
     "report": "Bring RECIPE up to its report (the same as `run`).",
 }

@@ -33,8 +33,17 @@ from megadocs.pipeline.row_steps import arm_rows, needs_samples, with_generation
 from megadocs.pipeline.step import Step, all_fields, chosen_fields
 from megadocs.recipe import Arm, Recipe, build_arms
 
-#: Fields of `train` that decide how a run is carried out, not what it computes.
-_OPERATIONAL_TRAIN_FIELDS = {"checkpoint_minutes", "keep_checkpoints", "log_every_steps", "trackers"}
+#: Fields of `train` that decide how a run is carried out, not what it computes. The number of ranks is one: like the
+#: number of threads it changes the last digits of sums, not the windows, their order or the arithmetic.
+_OPERATIONAL_TRAIN_FIELDS = {
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "log_every_steps",
+    "num_processes",
+    "parallel",
+    "rank_timeout_seconds",
+    "trackers",
+}
 
 #: Below this size one thread per run and runs side by side beat one run on all cores (measured: lab/LOG.md).
 _SIDE_BY_SIDE_PARAMETERS = 8_000_000
@@ -208,7 +217,7 @@ class _RunMaker:
             identity | {"seed": seed},
             inputs,
             settings={"allow_code": self._allow_code},
-            slots=1 if _fits_one_thread(recipe) else None,
+            slots=recipe.train.num_processes if _fits_one_thread(recipe) else None,
         )
 
 

@@ -19,7 +19,7 @@ from megadocs.recipe.generation import (
     RephraseConfig,
     ThoughtConfig,
 )
-from megadocs.recipe.load import Arm, build_arms, load_recipe
+from megadocs.recipe.load import Arm, build_arms, load_recipe, select_runs
 from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.published import PublishedConfig, PublishedDataset
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
@@ -64,4 +64,5 @@ __all__ = [
     "canonical_json",
     "fingerprint",
     "load_recipe",
+    "select_runs",
 ]

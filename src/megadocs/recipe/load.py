@@ -81,6 +81,19 @@ def build_arms(recipe: Recipe) -> list[Arm]:
     return arms
 
 
+def select_runs(recipe: Recipe, *, arm: str | None = None, seed: int | None = None) -> Recipe:
+    """The recipe with one of its arms, one of its seeds, or both; None keeps all (RecipeError: there is no such)."""
+    arms = recipe.arms or {"run": {}}
+    if arm is not None and arm not in arms:
+        raise RecipeError(f"no arm {arm!r}", where="--arm", remedy=f"choose one of {', '.join(arms)}")
+    if seed is not None and seed not in recipe.seeds:
+        known = ", ".join(str(known) for known in recipe.seeds)
+        raise RecipeError(f"no seed {seed}", where="--seed", remedy=f"choose one of {known}, or set seeds=[{seed}]")
+    changes: dict[str, Any] = {} if arm is None or not recipe.arms else {"arms": {arm: arms[arm]}}
+    changes |= {} if seed is None else {"seeds": [seed]}
+    return recipe.model_copy(update=changes)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()

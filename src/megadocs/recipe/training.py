@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from megadocs.recipe.base import Section
 
@@ -61,19 +61,33 @@ class TrainConfig(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
     compile: bool = Field(False, description="torch.compile the model.")
+    deterministic: bool = Field(
+        False, description="CUDA kernels that repeat to the bit, and are slower. On a CPU they always do."
+    )
     evaluate_every_steps: int | None = Field(
         None, ge=1, description="Validation loss during the run; none: at the end only."
     )
     checkpoint_minutes: float = Field(10, gt=0, description="Time between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
     log_every_steps: int = Field(10, ge=1, description="Steps between records in metrics.jsonl.")
+    num_processes: int = Field(
+        1, ge=1, description="Ranks on this machine that share a run (torchrun); must divide batch_size."
+    )
     parallel: Literal["ddp", "fsdp"] = Field(
-        "ddp", description="Under torchrun: replicate the model, or shard it (FSDP2)."
+        "ddp", description="With several ranks: replicate the model, or shard it (FSDP2)."
     )
     rank_timeout_seconds: float = Field(60, gt=0, description="A rank that does not answer for so long ends the run.")
     trackers: list[Literal["wandb", "trackio", "tensorboard"]] = Field(
         default_factory=list, description="Optional sinks."
     )
+
+    @field_validator("num_processes")
+    @classmethod
+    def _ranks_divide_the_batch(cls, num_processes: int, info: ValidationInfo) -> int:
+        batch_size = info.data.get("batch_size", num_processes)
+        if batch_size % num_processes:
+            raise ValueError(f"{num_processes} ranks do not divide train.batch_size {batch_size}")
+        return num_processes
 
 
 class AnalysisConfig(Section):

@@ -1,14 +1,16 @@
-"""Checkpoints: a folder a step, published whole, safetensors and JSON, never pickle.
+"""Checkpoints on disk: a folder a step, published whole, safetensors and JSON, never pickle.
 
     store = CheckpointStore(output_dir / "checkpoints", keep=2)
     store.save(step, tensors, state)                       # old ones stay until the new one is complete on disk
-    found = store.load_newest(strict=False)                # None, or step, tensors, state
+    found = store.find_newest(world, strict=False)         # None, or step, folder, state
+    found.read_into(tensors)                               # in place; a shard reads its own part only
 
-On disk: `checkpoints/step-00000120/{tensors.safetensors, state.json}`. A save writes both under a temporary name,
-syncs them and the folder, renames, syncs the parent, and only then prunes: at every system call of a save a complete
-checkpoint exists (once there was a first). `state.json` is written last and holds the size and SHA-256 of the
-tensors, since safetensors itself accepts a flipped bit. A damaged newest checkpoint gives way to the one before it
-with a warning, or is refused under `strict`; with none whole left the run is refused, never silently restarted.
+On disk: `checkpoints/step-00000120/{tensors.safetensors, state.json}`, or one `shard-...safetensors` a rank where the
+model is sharded (torch's distributed checkpoint in safetensors: any layout reads either). A save writes under a
+temporary name, syncs files and folder, renames, syncs the parent, and only then prunes: at every system call of a
+save a complete checkpoint exists (once there was a first). `state.json` is written last and holds the size and SHA-256
+of every file, since safetensors itself accepts a flipped bit. A damaged newest checkpoint gives way to the one before
+it with a warning, or is refused under `strict`; with none whole left the run is refused, never silently restarted.
 """
 
 from __future__ import annotations
@@ -17,29 +19,50 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from megadocs.errors import DamagedError
+from megadocs.errors import DamagedError, TrainingError
 from megadocs.store.files import file_sha256, fsync_directory, fsync_file, store_error, write_json_atomic
+from megadocs.train.distributed import World, is_sharded
 
 _NAME = re.compile(r"step-(\d{8,})")
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
-_FORMAT = 1
+_FORMAT = 2
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete state: updates made so far, tensors by name, small values."""
+    """A published state: updates made so far, where its tensors are, small values."""
 
     step: int
-    tensors: dict[str, Tensor]
+    directory: Path
     state: dict[str, Any]
+
+    @torch.no_grad()
+    def read_into(self, tensors: Mapping[str, Tensor]) -> None:
+        """Fill tensors in place, whole or sharded (TrainingError if the checkpoint has not one of that shape)."""
+        whole = self.directory / _TENSORS
+        if whole.exists() and not any(is_sharded(tensor) for tensor in tensors.values()):
+            _read_whole(whole, tensors)
+            return
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+        from torch.distributed.checkpoint.state_dict_loader import load
+
+        reader = HuggingFaceStorageReader(str(self.directory))
+        metadata: Any = reader.read_metadata().state_dict_metadata
+        there = {name: entry.size for name, entry in metadata.items()}
+        for name, tensor in tensors.items():
+            if there.get(name) != tensor.shape:
+                raise _missing(name, tensor)
+        load(dict(tensors), storage_reader=reader, no_dist=True)  # every rank reads its own parts
 
 
 class CheckpointStore:
@@ -56,40 +79,70 @@ class CheckpointStore:
         matches = (_NAME.fullmatch(path.name) for path in self.directory.iterdir())
         return sorted(int(match.group(1)) for match in matches if match)
 
-    def save(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
-        """Publish a checkpoint, then remove all but the newest `keep` (StoreError: nothing older was touched)."""
-        target = self._path(step)
-        temporary = self.directory / f".saving-{step:08d}"
+    def save(self, step: int, tensors: Mapping[str, Tensor], state: dict[str, Any]) -> None:
+        """Write whole tensors and publish them (StoreError: nothing older was touched)."""
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        path = self.begin(step) / _TENSORS
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+            described = {path.name: describe_file(path)}
+        except (OSError, SafetensorError) as error:
+            raise self._failed(step, error) from error
+        self.publish(step, described, state)
+
+    def begin(self, step: int) -> Path:
+        """An empty folder to write the files of a step into; leftovers of a killed save go."""
+        folder = self._temporary(step)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._clear_leftovers()
-            temporary.mkdir(mode=0o700)
-            _write_checkpoint(temporary, step, tensors, state)
+            for leftover in self.directory.glob(".*ing-*"):
+                shutil.rmtree(leftover)
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise self._failed(step, error) from error
+        return folder
+
+    def publish(self, step: int, files: Mapping[str, Mapping[str, Any]], state: dict[str, Any]) -> None:
+        """Make what was written the newest checkpoint, then remove all but the newest `keep`.
+
+        Args:
+            step: updates made.
+            files: name -> bytes and sha256 of each file, synced already (`describe_file`).
+            state: small JSON values.
+        """
+        folder, target = self._temporary(step), self._path(step)
+        try:
+            write_json_atomic(folder / _STATE, {"format": _FORMAT, "step": step, "files": dict(files), "state": state})
             if target.exists():
                 shutil.rmtree(target)
-            temporary.rename(target)
+            folder.rename(target)
             fsync_directory(self.directory)
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise store_error("the checkpoint could not be written", self.directory, error) from error
+            raise self._failed(step, error) from error
         for old in self.steps()[: -self.keep]:
             self._remove(old)
-        return target
 
-    def load_newest(self, *, strict: bool = False) -> Checkpoint | None:
-        """The newest whole checkpoint, or None where none was ever saved (DamagedError otherwise)."""
+    def find_newest(self, world: World, *, strict: bool = False) -> Checkpoint | None:
+        """The newest whole checkpoint, or None where none was ever saved (DamagedError otherwise). Every rank calls it.
+
+        The files of a checkpoint are shared out among the ranks for checking; all come to the same answer.
+        """
         steps = self.steps()
         problems: list[str] = []
         for step in reversed(steps):
-            try:
-                found = _read_checkpoint(self._path(step), step)
-            except DamagedError as error:
-                if strict:
-                    raise
-                problems.append(str(error.what))
-                _log.warning("checkpoint of step %d is damaged (%s); trying the one before it", step, error.what)
-                continue
-            return found
+            found, problem = self._check(step, world)
+            if found is not None:
+                return found
+            if strict:
+                raise DamagedError(
+                    problem,
+                    where=str(self._path(step)),
+                    remedy="remove this folder to go on from the checkpoint before it",
+                )
+            problems.append(problem)
+            _log.warning("checkpoint of step %d is damaged (%s); trying the one before it", step, problem)
         if steps:
             raise DamagedError(
                 f"no whole checkpoint is left: {'; '.join(problems)}",
@@ -98,12 +151,27 @@ class CheckpointStore:
             )
         return None
 
+    def _check(self, step: int, world: World) -> tuple[Checkpoint | None, str]:
+        """The checkpoint, or what is wrong with it, the same on every rank."""
+        found, problem = None, ""
+        try:
+            found = _read_record(self._path(step), step, world)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            problem = str(error) if isinstance(error, _MismatchError) else f"{type(error).__name__}: {error}"
+        if world.sum([float(found is None)])[0]:
+            return None, problem or "another rank found other bytes than were written"
+        return found, ""
+
     def _path(self, step: int) -> Path:
         return self.directory / f"step-{step:08d}"
 
-    def _clear_leftovers(self) -> None:
-        for path in self.directory.glob(".*ing-*"):
-            shutil.rmtree(path)
+    def _temporary(self, step: int) -> Path:
+        return self.directory / f".saving-{step:08d}"
+
+    def _failed(self, step: int, error: Exception) -> Exception:
+        shutil.rmtree(self._temporary(step), ignore_errors=True)
+        os_error = error if isinstance(error, OSError) else OSError(str(error))
+        return store_error("the checkpoint could not be written", self.directory, os_error)
 
     def _remove(self, step: int) -> None:
         # Renamed first: a kill in the middle of a removal must not leave half a checkpoint under a valid name.
@@ -115,42 +183,42 @@ class CheckpointStore:
             _log.warning("the old checkpoint of step %d could not be removed: %s", step, error)
 
 
-def _write_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    path = folder / _TENSORS
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file that was just written, pushed to the disk first."""
     fsync_file(path)
-    record = {
-        "format": _FORMAT,
-        "step": step,
-        "bytes": path.stat().st_size,
-        "sha256": file_sha256(path),
-        "state": state,
-    }
-    write_json_atomic(folder / _STATE, record)
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
-def _read_checkpoint(folder: Path, step: int) -> Checkpoint:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / _TENSORS
-    try:
-        record = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        expected = (record["format"], record["step"], record["bytes"])
-        if expected != (_FORMAT, step, path.stat().st_size):
-            raise _damaged(folder, f"{_STATE} does not describe {_TENSORS} of step {step}")
-        if record["sha256"] != file_sha256(path):
-            raise _damaged(folder, f"{_TENSORS} has other bytes than were written")
-        return Checkpoint(step, load_file(path), record["state"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+class _MismatchError(ValueError):
+    """The files are not the ones that the record describes."""
 
 
-def _damaged(folder: Path, what: str) -> DamagedError:
-    return DamagedError(what, where=str(folder), remedy="remove this folder to go on from the checkpoint before it")
+def _read_record(folder: Path, step: int, world: World) -> Checkpoint:
+    record = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    if (record["format"], record["step"]) != (_FORMAT, step):
+        raise _MismatchError(f"{_STATE} does not describe step {step}")
+    for number, (name, facts) in enumerate(sorted(record["files"].items())):
+        path = folder / Path(name).name
+        if path.stat().st_size != facts["bytes"]:
+            raise _MismatchError(f"{name} has {path.stat().st_size} bytes instead of {facts['bytes']}")
+        if number % world.size == world.rank and file_sha256(path) != facts["sha256"]:
+            raise _MismatchError(f"{name} has other bytes than were written")
+    return Checkpoint(step, folder, record["state"])
+
+
+def _read_whole(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        there = set(file.keys())
+        for name, tensor in tensors.items():
+            if name not in there or tuple(file.get_slice(name).get_shape()) != tuple(tensor.shape):
+                raise _missing(name, tensor)
+            tensor.copy_(file.get_tensor(name))
+
+
+def _missing(name: str, like: Tensor) -> TrainingError:
+    return TrainingError(
+        f"the checkpoint has no {name} of shape {tuple(like.shape)}",
+        remedy="it is of another model or program; give this run a folder of its own",
+    )

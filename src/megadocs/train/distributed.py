@@ -89,7 +89,7 @@ def join_world(config: TrainConfig) -> Iterator[World]:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         torch.distributed.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo",
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",  # gloo: checkpoints are saved from the CPU
             rank=rank,
             world_size=size,
             timeout=timedelta(seconds=config.rank_timeout_seconds),
@@ -129,6 +129,11 @@ def without_sync(wrapped: nn.Module, *, is_last: bool) -> AbstractContextManager
     return nullcontext()
 
 
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether the tensor is one rank's part of a larger one (a DTensor)."""
+    return hasattr(tensor, "device_mesh")
+
+
 def full_tensor(tensor: Tensor) -> Tensor:
     """The whole of a sharded tensor, on every rank; others as they are. Every rank must call it."""
     gather = getattr(tensor, "full_tensor", None)
@@ -143,14 +148,3 @@ def gather_tensors(named: Iterable[tuple[str, Tensor]], world: World) -> dict[st
         if world.is_first:
             gathered[name] = whole.cpu()
     return gathered
-
-
-def shard_like(whole: Tensor, parameter: Tensor) -> Tensor:
-    """A copy of `whole` laid out, typed and placed as `parameter` is."""
-    whole = whole.to(device=parameter.device, dtype=parameter.dtype, copy=True)
-    mesh = getattr(parameter, "device_mesh", None)
-    if mesh is None:
-        return whole
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(whole, mesh, parameter.placements, src_data_rank=None)  # type: ignore[attr-defined]

@@ -34,10 +34,13 @@ from megadocs.model.llama import Llama
 from megadocs.recipe.training import ModelConfig, TrainConfig
 from megadocs.store.files import read_json, write_json_atomic
 from megadocs.train.checkpoint import CheckpointStore
+from megadocs.train.checkpoint_writer import CheckpointWriter
+from megadocs.train.determinism import deterministic_kernels
 from megadocs.train.distributed import full_tensor, join_world, parallelise, without_sync
 from megadocs.train.ema import AveragedWeights
 from megadocs.train.identity import check_identity, run_identity
 from megadocs.train.masking import kept_inputs
+from megadocs.train.memory import keep_freed_memory
 from megadocs.train.metrics_log import MetricsLog
 from megadocs.train.micro_batch import choose_micro_batch
 from megadocs.train.optimiser import build_optimiser, set_rates
@@ -143,7 +146,8 @@ def run_training(
     if is_resumed and (finished := _finished(output_dir)) is not None:
         return finished
 
-    with join_world(config) as world, StopSignals() as stop:
+    keep_freed_memory()
+    with join_world(config) as world, deterministic_kernels(config, world.device), StopSignals() as stop:
         part = world.part(config.batch_size)
         student = build_student(recipe_model, config, vocab_size=vocab_size, seed=seed)
         model = student.model.to(world.device)
@@ -157,12 +161,11 @@ def run_training(
 
         checkpoints = CheckpointStore(output_dir / "checkpoints", keep=config.keep_checkpoints)
         step, seconds_before, loss_value = 0, 0.0, math.nan
-        if (checkpoint := checkpoints.load_newest(strict=strict_resume)) is not None:
-            run.restore(checkpoint.tensors, step=checkpoint.step)
+        if (checkpoint := checkpoints.find_newest(world, strict=strict_resume)) is not None:
+            checkpoint.read_into(run.tensors(step=checkpoint.step))
             step, seconds_before, loss_value = checkpoint.step, checkpoint.state["seconds"], checkpoint.state["loss"]
             if config.micro_batch_size is None and checkpoint.state["num_ranks"] == world.size:
                 micro_batch = checkpoint.state["micro_batch"]  # sums of parts depend on the parts: keep them
-        del checkpoint
         world.barrier()  # nobody writes before all have read
         log = MetricsLog(output_dir / "metrics.jsonl") if world.is_first else None
         if log is not None:
@@ -178,14 +181,15 @@ def run_training(
         first_step = step
 
         def save() -> None:
-            tensors = run.gather(world)
             if log is not None:
                 log.sync()
-                state = {"seconds": seconds_before + clock() - start, "loss": loss_value}
-                state |= {"micro_batch": micro_batch, "num_ranks": world.size}
-                checkpoints.save(step, tensors, state)
+            state = {"seconds": seconds_before + clock() - start, "loss": loss_value}
+            writer.start(step, state | {"micro_batch": micro_batch, "num_ranks": world.size})
 
-        with open_trackers(config.trackers if world.is_first else (), output_dir, identity) as track:
+        with (
+            open_trackers(config.trackers if world.is_first else (), output_dir, identity) as track,
+            CheckpointWriter(checkpoints, run, world, timeout_seconds=config.rank_timeout_seconds) as writer,
+        ):
             while step < num_steps:
                 learning_rate = config.learning_rate * learning_rate_factor(step, num_steps, config.warmup_fraction)
                 weight_decay = config.weight_decay * weight_decay_factor(step, num_steps, config.weight_decay_schedule)
@@ -195,11 +199,14 @@ def run_training(
                 loss = accumulate_gradients(call, wrapped, batch, micro_batch, num_ranks=world.size)
                 max_norm = config.gradient_clip if config.gradient_clip is not None else math.inf
                 norm_value = float(full_tensor(nn.utils.clip_grad_norm_(parameters, max_norm)))
-                # One small exchange a step: the loss, whether anyone was asked to stop, whether the first rank saves.
+                # One small exchange a step: the loss, whether anyone was asked to stop, whether the first rank saves,
+                # how many ranks have written their part of the checkpoint under way.
                 is_due = world.is_first and clock() - last_saved >= 60 * config.checkpoint_minutes
-                wishes = [float(loss), float(stop.received or 0), float(is_due)]
-                loss_value, asked_to_stop, due = world.sum(wishes)
+                wishes = [float(loss), float(stop.received or 0), float(is_due), float(writer.is_written)]
+                loss_value, asked_to_stop, due, num_written = world.sum(wishes)
+                writer.publish(num_written)
                 if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+                    writer.wait()
                     raise not_finite(step, loss_value, norm_value, mixture.window_ids(step))
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
@@ -236,6 +243,7 @@ def run_training(
                         track(record)
                 if asked_to_stop and step < num_steps:
                     save()
+                    writer.wait()
                     raise TrainingInterrupted(stop.received or 15, step)
                 if due or step == num_steps:
                     save()

@@ -15,9 +15,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from megadocs.errors import TrainingError
 from megadocs.recipe.training import TrainConfig
-from megadocs.train.distributed import shard_like
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -51,27 +49,16 @@ def set_rates(optimiser: torch.optim.Optimizer, *, learning_rate: float, weight_
         group["weight_decay"] = weight_decay if group["decayed"] else 0.0
 
 
-def moments(optimiser: torch.optim.Optimizer, named: Iterable[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
-    """Both moments of every parameter, named `exp_avg.<name>` and `exp_avg_sq.<name>`; zeros before the first step."""
-    tensors = []
-    for name, parameter in named:
-        state = optimiser.state.get(parameter, {})
-        for moment in _MOMENTS:
-            tensors.append((f"{moment}.{name}", state[moment] if moment in state else torch.zeros_like(parameter)))
-    return tensors
+def moments(optimiser: torch.optim.Optimizer, named: Iterable[tuple[str, Tensor]], *, step: int) -> dict[str, Tensor]:
+    """Both moments of every parameter, named `exp_avg.<name>` and `exp_avg_sq.<name>`.
 
-
-def load_moments(
-    optimiser: torch.optim.Optimizer, named: Iterable[tuple[str, Tensor]], tensors: dict[str, Tensor], *, step: int
-) -> None:
-    """Put whole moments back; `step` is the number of updates made (TrainingError if one is missing)."""
-    if step == 0:
-        return
+    A parameter that has none yet gets zeros and the number of updates `step`, ready to be filled in place.
+    """
+    tensors: dict[str, Tensor] = {}
     for name, parameter in named:
         state = optimiser.state[parameter]
-        state["step"] = torch.tensor(float(step), dtype=torch.float32, device=parameter.device)
-        for moment in _MOMENTS:
-            key = f"{moment}.{name}"
-            if key not in tensors or tensors[key].shape != parameter.shape:
-                raise TrainingError(f"the checkpoint has no {key} of shape {tuple(parameter.shape)}")
-            state[moment] = shard_like(tensors[key], parameter)
+        if not state:
+            state["step"] = torch.tensor(float(step), dtype=torch.float32, device=parameter.device)
+            state.update({moment: torch.zeros_like(parameter) for moment in _MOMENTS})
+        tensors |= {f"{moment}.{name}": state[moment] for moment in _MOMENTS}
+    return tensors

@@ -4,31 +4,86 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.documents import KIND_CODES
+from megadocs.errors import InputError
+from megadocs.evaluate.evaluation_set import build_evaluation_set
+from megadocs.pipeline.ranks import is_rank, train_on_ranks
 from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.recipe import MixtureConfig, ModelConfig, StreamConfig, TrainConfig
 from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
 from megadocs.streams import Mixture, build_mixture, build_streams
 from megadocs.text.similarity import similarity_ranks
-from megadocs.text.tokenizer import load_tokenizer
+from megadocs.text.tokenizer import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from megadocs.model.llama import Llama
+    from megadocs.train import TrainSummary
 
 
 def run(context: StageContext) -> None:
     """Make the train artifact: model/, metrics.jsonl, run.json; its summary holds the token accounting."""
+    data = TrainingData.open(context)
+    context.report({"note": _exposure_text(data.mixture)})
+    num_processes = context.config["train"]["num_processes"]
+    if num_processes > 1 and not is_rank():
+        summary = train_on_ranks(context, num_processes)
+    else:
+        summary = train(context, data)
+    shutil.rmtree(context.build.path / "checkpoints", ignore_errors=True)  # the model folder holds the result
+    context.build.summary.update(
+        final_training_loss=summary.final_loss,
+        num_steps=summary.num_steps,
+        num_tokens=summary.num_tokens,
+        training_seconds=summary.seconds,
+        tokens_per_second=summary.tokens_per_second,
+        flops=summary.flops,
+        num_parameters=summary.num_parameters,
+        finished_unix=round(time.time(), 3),
+        rate_for_plan=summary.flops / summary.seconds,
+        **_real_documents(data.corpus, data.rows, context.config["mixture"]["real_multiple"]),
+        **accounting(data.mixture),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a run reads: every rank opens it for itself."""
+
+    corpus: SplitCorpus
+    tokenizer: Tokenizer
+    rows: RowStore
+    mixture: Mixture
+
+    @classmethod
+    def open(cls, context: StageContext, *, is_checked: bool = True) -> TrainingData:
+        """From the step's inputs; `is_checked` compares every segment of the rows with its SHA-256."""
+        tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
+        corpus = read_corpus(context.inputs["corpus"].path)
+        rows = _open_rows(context, is_checked=is_checked)
+        mixture = build_arm_mixture(context.config, rows, corpus, allow_code=context.settings["allow_code"])
+        return cls(corpus, tokenizer, rows, mixture)
+
+
+def train(context: StageContext, data: TrainingData, *, announce: Callable[[], None] | None = None) -> TrainSummary:
+    """Train in this process, alone or as one of several ranks.
+
+    Args:
+        context: of the train step; its directory is the run's folder.
+        data: opened from it.
+        announce: called before the first step on the first rank.
+
+    Raises:
+        Stopped: asked to stop; a checkpoint was saved.
+    """
     from megadocs.train import TrainingProgress, run_training
     from megadocs.train.signals import TrainingInterrupted
-
-    tokenizer_path = context.inputs["tokenizer"].path
-    tokenizer = load_tokenizer(str(tokenizer_path))
-    rows = _open_rows(context)
-    corpus = read_corpus(context.inputs["corpus"].path)
-    mixture = build_arm_mixture(context.config, rows, corpus, allow_code=context.settings["allow_code"])
 
     def report(progress: TrainingProgress) -> None:
         context.report(
@@ -42,38 +97,53 @@ def run(context: StageContext) -> None:
             }
         )
 
-    context.report({"note": _exposure_text(mixture)})
+    config = TrainConfig.model_validate(context.config["train"])
     try:
-        summary = run_training(
+        return run_training(
             recipe_model=ModelConfig.model_validate(context.config["model"]),
-            config=TrainConfig.model_validate(context.config["train"]),
-            mixture=mixture,
-            read_batch=mixture.read_batch,
-            vocab_size=tokenizer.vocab_size,
-            bos_id=tokenizer.bos_id,
-            eos_id=tokenizer.eos_id,
+            config=config,
+            mixture=data.mixture,
+            read_batch=data.mixture.read_batch,
+            vocab_size=data.tokenizer.vocab_size,
+            bos_id=data.tokenizer.bos_id,
+            eos_id=data.tokenizer.eos_id,
             seed=context.config["seed"],
             output_dir=context.build.path,
-            tokenizer_files=sorted(tokenizer_path.glob("tokenizer*.json")),
+            tokenizer_files=sorted(context.inputs["tokenizer"].path.glob("tokenizer*.json")),
             data_identity={role: artifact.fingerprint for role, artifact in sorted(context.inputs.items())},
+            announce=None if announce is None else lambda plan: announce(),
             progress=report,
+            evaluate=_validation(data, config) if config.evaluate_every_steps is not None else None,
         )
     except TrainingInterrupted as interrupted:
         raise Stopped from interrupted
-    shutil.rmtree(context.build.path / "checkpoints", ignore_errors=True)  # the model folder holds the result
-    context.build.summary.update(
-        final_training_loss=summary.final_loss,
-        num_steps=summary.num_steps,
-        num_tokens=summary.num_tokens,
-        training_seconds=summary.seconds,
-        tokens_per_second=summary.tokens_per_second,
-        flops=summary.flops,
-        num_parameters=summary.num_parameters,
-        finished_unix=round(time.time(), 3),
-        rate_for_plan=summary.flops / summary.seconds,
-        **_real_documents(corpus, rows, context.config["mixture"]["real_multiple"]),
-        **accounting(mixture),
-    )
+
+
+def _validation(data: TrainingData, config: TrainConfig) -> Callable[[Llama], dict[str, float]]:
+    """A function model -> mean loss on the validation documents, cut into windows of the training length.
+
+    In the training's compute type, every window whole, so that any number of ranks finds the same.
+    """
+    import torch
+
+    rows = build_evaluation_set("validation", list(data.corpus.validation), data.tokenizer).ordered().rows
+    tokens, length = np.concatenate(rows).astype(np.int64), config.context_length
+    num_windows = len(tokens) // length
+    if num_windows == 0:
+        raise InputError(
+            f"the validation documents have {len(tokens)} tokens, a window has {length}",
+            where="train.evaluate_every_steps",
+            remedy="set it to none, or add validation documents",
+        )
+    windows = torch.from_numpy(tokens[: num_windows * length].reshape(num_windows, length))
+    parts = [windows[start : start + config.batch_size] for start in range(0, num_windows, config.batch_size)]
+
+    def evaluate(model: Llama) -> dict[str, float]:
+        device = next(model.parameters()).device
+        total = sum(float(model(part.to(device), loss_scale=1.0)) for part in parts)
+        return {"validation_loss": total / (num_windows * (length - 1))}
+
+    return evaluate
 
 
 def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCorpus, *, allow_code: bool) -> Mixture:
@@ -141,11 +211,11 @@ def _real_documents(corpus: SplitCorpus, rows: RowStore, multiple: int) -> dict[
     return {"num_real_documents": len(wanted), "num_real_tokens": num_tokens}
 
 
-def _open_rows(context: StageContext) -> RowStore:
-    """All rows of the arm, every segment checked against its SHA-256."""
+def _open_rows(context: StageContext, *, is_checked: bool) -> RowStore:
+    """All rows of the arm; checked: every segment compared with its SHA-256."""
     segments = context.workspace.root / "segments"
     manifests = [RowsManifest.load(artifact.path / "rows.json") for artifact in context.inputs_of_kind("rows")]
-    for manifest in manifests:
+    for manifest in manifests if is_checked else ():
         verify_manifest(manifest, segments)
     return open_rows(manifests, segments)
 

@@ -1,0 +1,87 @@
+"""`megadocs train`: every run of a recipe, or one; in this process' workers, or as one of torchrun's ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megadocs.cli.arguments import (
+    AllowCode,
+    AsJson,
+    ExecutorOption,
+    Jobs,
+    Overrides,
+    RayAddress,
+    RecipePath,
+    WorkspaceDir,
+    default_workspace,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def train(
+        recipe: RecipePath,
+        overrides: Overrides = None,
+        workspace: WorkspaceDir = None,
+        arm: Annotated[str | None, typer.Option("--arm", help="Train this arm only.", show_default=False)] = None,
+        seed: Annotated[int | None, typer.Option("--seed", help="Train this seed only.", show_default=False)] = None,
+        jobs: Jobs = None,
+        executor: ExecutorOption = "local",
+        ray_address: RayAddress = None,
+        allow_code: AllowCode = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Train every arm and seed of RECIPE, or the one that is named. Several GPUs: train.num_processes=8.
+
+        Started by torchrun or a scheduler that sets RANK and WORLD_SIZE, it is one rank of one run (docs/training.md).
+
+        megadocs train recipes/quickstart.yaml --workspace runs/quickstart
+
+        torchrun --nnodes 4 --nproc-per-node 8 ... -m megadocs train recipe.yaml --arm simple --seed 0 --workspace DIR
+        """
+        from megadocs.pipeline.ranks import is_rank
+
+        if is_rank():
+            _train_as_rank(recipe, overrides, workspace or default_workspace(recipe), arm, seed, allow_code=allow_code)
+            return
+        from megadocs.cli.outcome import run_and_print
+
+        run_and_print(
+            recipe,
+            overrides,
+            workspace,
+            stage="train",
+            arm=arm,
+            seed=seed,
+            jobs=jobs,
+            executor=executor,
+            ray_address=ray_address,
+            allow_code=allow_code,
+            as_json=as_json,
+        )
+
+
+def _train_as_rank(
+    recipe_path: Path, overrides: list[str] | None, root: Path, arm: str | None, seed: int | None, *, allow_code: bool
+) -> None:
+    import logging
+    import signal
+
+    from megadocs.cli.console import say
+    from megadocs.pipeline.rank import train_as_rank
+    from megadocs.pipeline.stages import Stopped
+    from megadocs.recipe import load_recipe, select_runs
+
+    logging.basicConfig(level=logging.WARNING)
+    recipe = select_runs(load_recipe(recipe_path, overrides or ()), arm=arm, seed=seed)
+    try:
+        published = train_as_rank(recipe, root, report=say, allow_code=allow_code)
+    except Stopped:
+        raise typer.Exit(128 + signal.SIGTERM) from None
+    if published is not None:
+        say(f"trained; the model is in {published.path / 'model'}")
