@@ -21,7 +21,7 @@ from megadocs.errors import InputError
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
 from megadocs.model.hf_import import FAMILY, import_hf
 from megadocs.store.files import file_sha256, read_json
-from megadocs.text.tokenizer import Tokenizer, load_tokenizer
+from megadocs.text.tokenizer import BOS_TOKEN, Tokenizer, load_tokenizer
 
 _FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
 
@@ -42,6 +42,12 @@ class LoadedModel:
     source: str
     weights_sha256: str
 
+    @property
+    def begins_with_bos(self) -> bool | None:
+        """True for tokenizers trained here: their models saw a BOS before every document, which their
+        `tokenizer.json` does not put there by itself. None: as the tokenizer says."""
+        return True if self.tokenizer.bos_token == BOS_TOKEN else None
+
     def identity(self) -> dict[str, str]:
         """What a cached result of this model is keyed by."""
         return {"weights": self.weights_sha256, "tokenizer": self.tokenizer.fingerprint, "dtype": self.model.dtype}
@@ -53,7 +59,8 @@ def load_model(
     """Load a model and its tokenizer.
 
     Args:
-        source: a folder with `config.json`, safetensors and `tokenizer.json`, or a hub name (which is downloaded).
+        source: a folder with `config.json`, safetensors and `tokenizer.json`; a `train/<fingerprint>` of a workspace,
+            which holds one; or a hub name (which is downloaded).
         dtype: compute type.
         device: `cpu` or `cuda`.
         revision: hub revision; None: the default branch.
@@ -61,7 +68,7 @@ def load_model(
     Raises:
         InputError: nothing there, no safetensors, or a tokenizer that has more ids than the model.
     """
-    folder = Path(source) if Path(source).is_dir() else _download(source, revision)
+    folder = _model_folder(Path(source)) if Path(source).is_dir() else _download(source, revision)
     config: Any = read_json(folder / "config.json") if (folder / "config.json").is_file() else None
     if not isinstance(config, dict):
         raise InputError("no model is here", where=str(folder), remedy="give a Hugging Face folder with config.json")
@@ -75,6 +82,12 @@ def load_model(
             remedy="put the tokenizer the model was trained with into its folder",
         )
     return LoadedModel(model, tokenizer, source, weights_digest(folder))
+
+
+def _model_folder(folder: Path) -> Path:
+    """The folder itself, or the model inside a train artifact."""
+    inside = folder / "model"
+    return inside if not (folder / "config.json").is_file() and (inside / "config.json").is_file() else folder
 
 
 def weights_digest(folder: Path) -> str:

@@ -21,6 +21,7 @@ from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE, Average
 from megadocs.model import import_hf
 from megadocs.pipeline.stages import StageContext
+from megadocs.recipe import EvaluationSetConfig
 from megadocs.store.artifact import Artifact
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -88,6 +89,17 @@ class Scorer:
         has_start = self._start_id is not None
         scores = collect_scores(data, "alone", batches, len(self.averages), has_start=has_start)
         return [EnsembleScores(*pair) for pair in zip(self.averages, scores, strict=True)]
+
+    def set_losses(self, name: str, documents: Sequence[Document], config: EvaluationSetConfig) -> list[EnsembleScores]:
+        """A further set whole, its short and long documents apart, and past the positions that the recipe names."""
+        whole = self.data(name, documents)
+        parts = [whole]
+        if config.short_below_tokens is not None:
+            parts += [part for part in whole.short_and_long(config.short_below_tokens) if part is not None]
+        results = [result for part in parts for result in self.losses(part)]
+        for position in config.past:
+            results += self.losses_past(whole, position)
+        return results
 
     def positions(self, data: EvaluationSet) -> list[dict[str, Any]]:
         """The loss by position of each average, alone: ranges that double. JSON-ready."""

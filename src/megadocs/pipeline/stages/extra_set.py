@@ -8,12 +8,10 @@ an ensemble `ensemble.parquet` (see `ensemble.py`). Both hold `positions.json`, 
 
 from __future__ import annotations
 
-from megadocs.corpus import iter_documents, read_corpus
-from megadocs.documents import Document
-from megadocs.errors import InputError
+from megadocs.corpus import read_corpus
+from megadocs.pipeline.extra_sets import read_extra_set
 from megadocs.pipeline.stages import StageContext
 from megadocs.recipe import CorpusConfig, EvaluationSetConfig
-from megadocs.seeding import text_digest
 from megadocs.store.files import write_json_atomic
 
 
@@ -24,38 +22,13 @@ def run(context: StageContext) -> None:
     from megadocs.pipeline.scoring import Scorer, loss_summary
 
     config = EvaluationSetConfig.model_validate(context.config["set"])
-    documents, num_in_training = _documents(context, config)
+    name, source = context.config["name"], CorpusConfig.model_validate(context.config["corpus"])
+    documents, num_in_training = read_extra_set(name, config, source, read_corpus(context.inputs["corpus"].path))
     scorer = Scorer.open(context, context.inputs_of_kind("train"))
-    whole = scorer.data(context.config["name"], documents)
-    parts = [whole]
-    if config.short_below_tokens is not None:
-        parts += [part for part in whole.short_and_long(config.short_below_tokens) if part is not None]
-    results = [result for part in parts for result in scorer.losses(part)]
-    for position in config.past:
-        results += scorer.losses_past(whole, position)
+    results = scorer.set_losses(name, documents, config)
     if len(scorer.members) == 1:
         write_scores(context.build.path / "scores.parquet", [result.scores for result in results])
     else:
         write_ensemble_scores(context.build.path / "ensemble.parquet", results)
-    write_json_atomic(context.build.path / "positions.json", scorer.positions(whole))
+    write_json_atomic(context.build.path / "positions.json", scorer.positions(scorer.data(name, documents)))
     context.build.summary.update(losses=loss_summary(results), num_in_training=num_in_training)
-
-
-def _documents(context: StageContext, config: EvaluationSetConfig) -> tuple[list[Document], int]:
-    """The set's documents, each text once, and how many of their texts the model may have been trained on."""
-    corpus = read_corpus(context.inputs["corpus"].path)
-    found = iter_documents(CorpusConfig.model_validate(context.config["corpus"]))
-    distinct = {text_digest(document.text): document for document in found}
-    if config.source is None:
-        held_out = {str(document.meta.get("group", document.id)) for document in corpus.test}
-        distinct = {key: d for key, d in distinct.items() if str(d.meta.get("group", d.id)) in held_out}
-    if not distinct:
-        raise InputError(
-            "the set is empty",
-            where=f"evaluate.sets.{context.config['name']}",
-            remedy="name another source"
-            if config.source
-            else "no whole record of the corpus belongs to the test split: name a source",
-        )
-    trained_on = {text_digest(document.text) for document in corpus.train}
-    return list(distinct.values()), len(trained_on & distinct.keys())

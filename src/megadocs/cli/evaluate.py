@@ -1,0 +1,198 @@
+"""`megadocs evaluate`: a recipe up to its scores, or any model (or ensemble) on the same sets and benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from megadocs.cli.arguments import (
+    AllowCode,
+    AsJson,
+    ExecutorOption,
+    Jobs,
+    Overrides,
+    RayAddress,
+    WorkspaceDir,
+    default_workspace,
+)
+from megadocs.cli.console import print_json, say
+from megadocs.errors import UsageError
+
+if TYPE_CHECKING:
+    from megadocs.evaluate.benchmarks.data import BenchmarkData
+
+_Recipe = Annotated[Path | None, typer.Argument(help="Recipe file (YAML).", metavar="[RECIPE]", show_default=False)]
+_Model = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="Hugging Face folder, train/<fingerprint>, or hub name; several: an ensemble."),
+]
+_RecipeOption = Annotated[
+    Path | None, typer.Option("--recipe", help="With --model: the recipe whose sets are scored.", show_default=False)
+]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="With --model: NAME=SOURCE, a set of documents.", metavar="NAME=SOURCE"),
+]
+_Benchmarks = Annotated[
+    str | None, typer.Option("--benchmarks", help="With --model: piqa,sciq,arc_easy,...", metavar="TASK,TASK")
+]
+_BenchmarkData = Annotated[
+    list[str] | None,
+    typer.Option("--benchmark-data", help="TASK=SOURCE: a file or folder, or hub.", metavar="TASK=SOURCE"),
+]
+_Items = Annotated[
+    int | None, typer.Option("--benchmark-items", min=1, help="Only the first so many items of each benchmark.")
+]
+_Context = Annotated[int | None, typer.Option("--context-length", min=2, help="Tokens of a window.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @app.command()
+    def evaluate(
+        recipe: _Recipe = None,
+        overrides: Overrides = None,
+        model: _Model = None,
+        recipe_option: _RecipeOption = None,
+        set_: _Set = None,
+        benchmarks: _Benchmarks = None,
+        benchmark_data: _BenchmarkData = None,
+        benchmark_items: _Items = None,
+        context_length: _Context = None,
+        dtype: Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="Compute type.")] = "float32",
+        device: Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where models run.")] = "cpu",
+        subsets: Annotated[
+            Literal["prefixes", "all"], typer.Option("--subsets", help="Members averaged at each size.")
+        ] = "prefixes",
+        workspace: WorkspaceDir = None,
+        jobs: Jobs = None,
+        executor: ExecutorOption = "local",
+        ray_address: RayAddress = None,
+        allow_code: AllowCode = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Train and score every run and ensemble of RECIPE; or, with --model, score models that are there already.
+
+        megadocs evaluate recipes/quickstart.yaml --workspace runs/quickstart
+
+        megadocs evaluate --model FOLDER --recipe recipes/quickstart.yaml --benchmarks piqa,sciq
+        """
+        if not model:
+            if recipe is None or recipe_option or set_ or benchmarks:
+                raise UsageError(
+                    "name a RECIPE, or models with --model",
+                    remedy="megadocs evaluate RECIPE, or megadocs evaluate --model FOLDER --recipe RECIPE",
+                )
+            from megadocs.cli.outcome import run_and_print
+
+            run_and_print(
+                recipe,
+                overrides,
+                workspace,
+                stage="evaluate",
+                jobs=jobs,
+                executor=executor,
+                ray_address=ray_address,
+                allow_code=allow_code,
+                as_json=as_json,
+            )
+            return
+        result = score_models(
+            model,
+            recipe=recipe_option or recipe,
+            overrides=overrides or (),
+            sets=dict(_named(entry, "--set") for entry in set_ or ()),
+            benchmarks=_benchmarks(benchmarks, benchmark_data or (), benchmark_items),
+            workspace=workspace,
+            options={"context_length": context_length, "subsets": subsets},
+            loading={"dtype": dtype, "device": device},
+        )
+        if as_json:
+            print_json(result)
+        else:
+            print_result(result)
+
+
+def score_models(
+    models: list[str],
+    *,
+    recipe: Path | None,
+    overrides: Any,
+    sets: dict[str, str],
+    benchmarks: list[BenchmarkData],
+    workspace: Path | None,
+    options: dict[str, Any],
+    loading: dict[str, Any],
+) -> dict[str, Any]:
+    """Score models on a recipe's sets, on sets of the command line and on benchmarks; JSON-ready.
+
+    Raises:
+        UsageError: nothing to score on.
+        InputError: models, sets or their tokenizers do not fit.
+    """
+    from megadocs.evaluate.cache import ScoreCache
+    from megadocs.pipeline.continued_scoring import ContinuedScoring, load_members, set_of_source, sets_of_recipe
+    from megadocs.recipe import load_recipe
+    from megadocs.store.artifact import Workspace
+
+    if recipe is None and not sets and not benchmarks:
+        raise UsageError("nothing to score on", remedy="give --recipe RECIPE, --set NAME=SOURCE or --benchmarks piqa")
+    root = workspace or (default_workspace(recipe) if recipe else None)
+    chosen = {name: set_of_source(name, source) for name, source in sets.items()}
+    if recipe is not None:
+        assert root is not None
+        loaded = load_recipe(recipe, overrides)
+        chosen = sets_of_recipe(loaded, Workspace(root)) | chosen
+        options = {"stride": loaded.evaluate.stride, "batch_size": loaded.evaluate.batch_size} | options
+        options["context_length"] = options["context_length"] or loaded.train.context_length
+    cache = ScoreCache(root / "score_cache") if root else None
+    scoring = ContinuedScoring(load_members(models, **loading), cache=cache, **options)
+    losses = scoring.score_sets(chosen)
+    return scoring.to_json(losses, scoring.score_benchmarks(benchmarks))
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Losses by set, mode, average and size, then accuracies."""
+    for member in result["models"]:
+        say(f"model {member['source']} (weights {member['weights'][:12]})")
+    for name, entry in result["losses"].items():
+        for size in entry["sizes"]:
+            if size["num_members"] == 1 and size["average"] == "probabilities":
+                continue  # one model is the same under both averages
+            of = "" if len(result["models"]) == 1 else f", {size['average']} of {size['num_members']}"
+            bits = f", {entry['bits_per_byte']:.4f} bits per byte" if size is entry["sizes"][-1] else ""
+            typer.echo(
+                f"{name}{of}: {size['nats_per_token']:.4f} nats per token{bits} "
+                f"({entry['num_documents']} documents, {entry['num_tokens']} targets)"
+            )
+    for row in result["benchmarks"]:
+        size = len(row["average"]["members"])
+        if size == 1 and row["average"]["kind"] == "probabilities":
+            continue
+        of = "" if len(result["models"]) == 1 else f", {row['average']['kind']} of {size}"
+        error = "" if row["acc_stderr"] is None else f" +- {row['acc_stderr']:.3f}"
+        typer.echo(
+            f"{row['task']} ({row['split']}, {row['num_items']} items){of}: acc {row['acc']:.3f}{error}, "
+            f"acc_norm {row['acc_norm']:.3f}"
+        )
+
+
+def _benchmarks(names: str | None, sources: Any, num_items: int | None) -> list[BenchmarkData]:
+    from megadocs.evaluate.benchmarks.data import load_benchmark
+
+    where = dict(_named(entry, "--benchmark-data") for entry in sources)
+    tasks = [name.strip() for name in (names or "").split(",") if name.strip()]
+    found = [load_benchmark(task, source=where.pop(task, "package")) for task in tasks]
+    if where:
+        raise UsageError(f"--benchmark-data names {next(iter(where))!r}, which --benchmarks does not")
+    return [data if num_items is None else data.head(num_items) for data in found]
+
+
+def _named(entry: str, option: str) -> tuple[str, str]:
+    name, separator, source = entry.partition("=")
+    if not separator or not name or not source:
+        raise UsageError(f"not NAME=SOURCE: {entry!r}", where=option, remedy=f"{option} mine=my_texts/")
+    return name, source
