@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from megadocs.analysis import analyze_experiment
-from megadocs.analysis.paper_series import arm_views, best_settings, paper_figures, tuned_arms
+from megadocs.analysis.paper_series import arm_views, paper_figures, tuned_arms
+from megadocs.analysis.paper_tables import best_settings
 from megadocs.recipe import AnalysisConfig
 
 from .fixtures_experiment import make_experiment, make_paper_experiment
@@ -28,8 +29,8 @@ def test_three_methods_over_generations(results: dict) -> None:
         "latent_thoughts": [2.0, 4.0, 8.0],
     }
     losses = {row["arm"]: row["loss"] for row in results["sets"][0]["losses"]}
-    assert all(point.loss == losses[point.arm] for series in figure.own for point in series.points)
-    assert figure.published[0].points[0].loss == 3.4620
+    assert all(point.value == losses[point.arm] for series in figure.own for point in series.points)
+    assert figure.published[0].points[0].value == 3.4620
 
 
 def test_tuning_looks_at_validation_only(results: dict) -> None:

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from megadocs.analysis import analyze_experiment
+from megadocs.analysis import (
+    BenchmarkScore,
+    EnsembleLoss,
+    analyze_experiment,
+    benchmark_results,
+    ensemble_results,
+)
 from megadocs.recipe import AnalysisConfig
 from megadocs.report import Curve, Generated, GenerationAccount, ReportInputs, Sample, StepRecord, StreamAccount
 
@@ -97,3 +103,85 @@ def make_inputs(fixture: Any = None, results: dict[str, Any] | None = None) -> R
         "  split: {train: 55, validation: 300, test: 300}\n",
         environment={"megadocs": "0.1.0", "python": "3.11.9", "torch": "2.13.0+cpu", "cpu": "2 cores"},
     )
+
+
+def make_complete_inputs() -> ReportInputs:
+    """A page with every section: the paper's arms, ensembles, benchmarks, searches and the audit."""
+    fixture = experiment.make_paper_experiment()
+    results = analyze_experiment(
+        fixture.scores, fixture.runs, AnalysisConfig(num_bootstrap=200), name="paper", expected=fixture.expected
+    )
+    return make_inputs(fixture, complete(results))
+
+
+def complete(results: dict[str, Any]) -> dict[str, Any]:
+    """The results with what the pipeline adds to the analysis, in round numbers."""
+    losses = [
+        EnsembleLoss(
+            f"{arm}_x4", arm, "test", "windowed", average, size, 1, end + 0.4 / size + shift, None, "e/record.json"
+        )
+        for arm, end in (("real_only", 6.0), ("simple_g8", 5.5))
+        for average, shift in (("logits", 0.0), ("probabilities", 0.01))
+        for size in (1, 2, 3, 4)
+    ]
+    scores = [
+        BenchmarkScore(row["arm"], seed, task, accuracy + 0.01 * seed + 0.002 * number, 100, 0.25, 0.5, "b/record.json")
+        for number, row in enumerate(results["arms"])
+        for seed in row["seeds"]
+        for task, accuracy in (("piqa", 0.55), ("sciq", 0.60), ("arc_easy", 0.35))
+    ]
+    neighbour = {"axis": "train.weight_decay", "value": 1.6, "is_extended": True, "verdict": "worse"}
+    neighbour |= {"loss": 6.5, "margin": 0.06, "margin_error": 0.01, "num_pairs": 2}
+    edge = {**neighbour, "verdict": None, "value": None, "loss": None, "margin": None, "margin_error": None}
+    certificate = {
+        "kind": "edge",
+        "setting": {"train.weight_decay": 0.8},
+        "loss": 6.44,
+        "num_seeds": 2,
+        "is_separated": True,
+        "edges": ["train.weight_decay: 0.4"],
+        "neighbours": [neighbour, edge],
+        "num_trials": 9,
+        "num_failed": 1,
+    }
+    trial = {"setting": {"train.weight_decay": 0.8}, "seed": 0, "loss": 6.43, "test_loss": 6.51, "num_tokens": 400_000}
+    search = {
+        "search": "tuning",
+        "arm": "real_only",
+        "ending": "max_runs",
+        "axes": {"train.weight_decay": [0.8, 1.6]},
+        "seeds": [0, 1],
+        "certificate": certificate,
+        "test": {"mean": 6.512, "by_seed": {"0": 6.51, "1": 6.514}},
+        "cost": {"num_settings": 3, "num_grid_settings": 12, "num_tokens": 3_600_000, "flops": 2.9e13},
+        "trials": [
+            {**trial, "fingerprint": "ab" * 10, "error": None},
+            {**trial, "loss": None, "test_loss": None, "fingerprint": None, "error": "not a number <b>"},
+        ],
+    }
+    share = {"real": 0.0125, "synthetic": 0.002, "synthetic_only": 0.0005}
+    overlap = {"num_documents": 300, "num_ngrams": 40_000, "ngram_share": share}
+    overlap |= {"documents_touched": {"real": 12, "synthetic": 3, "synthetic_only": 1}}
+    spread = {"count": 110, "mean": 0.25, "p5": 0.05, "p50": 0.2, "p95": 0.75}
+    lengths = {"count": 110, "mean": 126.4, "p5": 40.0, "p50": 130.0, "p95": 160.0}
+    task = {
+        "num_texts": 110,
+        "status": {"failed": 1, "ok": 109},
+        "finish_reason": {"length": 33, "stop": 77},
+        "flags": {"truncated": 33},
+        "errors": {"timeout": 1},
+        "new_tokens": lengths,
+        "characters": lengths,
+        "source_copy": spread | {"share_above_0.8": 0.02},
+        "sibling_overlap": spread,
+        "other_language_share": 0.01,
+        "top_openings": [{"opening": "The President <i>said</i>", "share": 0.12}],
+    }
+    audit = {"ngram": 13, "overlap": {"validation": overlap, "test": overlap}, "tasks": {"rephrase": task}}
+    return {
+        **results,
+        **ensemble_results(losses, ("test", "windowed"), 0.95),
+        "benchmarks": benchmark_results(scores, [row["arm"] for row in results["arms"]]),
+        "searches": [search],
+        "audit": audit,
+    }

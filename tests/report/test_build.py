@@ -149,6 +149,7 @@ def test_the_papers_figures_stand_beside_own_runs() -> None:
     assert "Loss against generations, tuned" in html
     assert "arXiv:2603.18534" in html
     assert "Published values: not available." in html  # the controlled comparison
+    assert "Self-distillation: published" in html  # no run of this kind here
     page = Page(html)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))

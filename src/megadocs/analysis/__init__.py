@@ -1,18 +1,24 @@
 """Statistics from per-document scores: paired differences, intervals, data efficiency. numpy and scipy, no torch."""
 
+from megadocs.analysis.benchmarks import BenchmarkScore, benchmark_results
+from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
 from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import RunFacts, RunScores, ScoreBlock, build_block, scores_of_run
 
 __all__ = [
+    "BenchmarkScore",
+    "EnsembleLoss",
     "RunFacts",
     "RunScores",
     "ScoreBlock",
     "analyze_experiment",
     "answer_sentences",
+    "benchmark_results",
     "build_block",
     "dump_results",
+    "ensemble_results",
     "json_form",
     "number_of",
     "parse_results",

@@ -302,8 +302,14 @@ def _arm_facts(arm: str, runs: Sequence[RunFacts]) -> dict[str, Any]:
         "synthetic_tokens": own[0].synthetic_tokens,
         "settings": dict(own[0].settings),
     }
-    averaged = ("train_tokens", "num_steps", "real_epochs", "synthetic_epochs", "seconds", "num_parameters")
-    for field in (*averaged, "planned_real_epochs", "planned_synthetic_epochs", "final_training_loss"):
+    averaged = ("train_tokens", "num_steps", "real_epochs", "synthetic_epochs", "seconds", "flops")
+    for field in (
+        *averaged,
+        "num_parameters",
+        "planned_real_epochs",
+        "planned_synthetic_epochs",
+        "final_training_loss",
+    ):
         values = [getattr(run, field) for run in own if getattr(run, field) is not None]
         row[field] = float(np.mean(values)) if values else None
     return row

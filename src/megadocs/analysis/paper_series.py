@@ -13,32 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from megadocs.analysis.power_law import PowerLaw, fit_power_law
+from megadocs.analysis.paper_published import Point, Series, build_series, published_series
 from megadocs.analysis.published import load_published
 from megadocs.analysis.results_json import number_of
-from megadocs.errors import AnalysisError
 
-_SETTINGS = ("planned_real_epochs", "synthetic_fraction", "learning_rate", "weight_decay")
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One value of a series; `low` and `high` are the lowest and highest seed, equal to the loss where there is one."""
-
-    x: float | str
-    loss: float
-    low: float
-    high: float
-    arm: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Points of one method, with the law fitted to them where the figure shows one."""
-
-    name: str
-    points: tuple[Point, ...]
-    law: PowerLaw | None = None
+LOSS = "loss, nats per token"
+ERROR = "error, zero-shot"
+_CONTROLS = ("repeat", "mis_stitched", "thoughts_appended", "merged")
+SETTINGS = ("planned_real_epochs", "synthetic_fraction", "learning_rate", "weight_decay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +35,8 @@ class PaperFigure:
         own: from the user's runs; empty where there are none of this kind.
         published: empty where no values were published.
         source: where the published values come from.
+        y_label: what y is.
+        note: what was published in words.
     """
 
     name: str
@@ -62,6 +46,8 @@ class PaperFigure:
     own: tuple[Series, ...]
     published: tuple[Series, ...]
     source: str
+    y_label: str = LOSS
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +69,9 @@ class ArmView:
 
     @property
     def compute(self) -> float | None:
-        """Training compute in FLOPs: 6 x parameters x tokens."""
+        """Training compute in FLOPs: as recorded, else 6 x parameters x tokens."""
+        if self.facts.get("flops") is not None:
+            return number_of(self.facts["flops"])
         parameters, tokens = self.facts.get("num_parameters"), self.facts.get("train_tokens")
         return None if parameters is None or tokens is None else 6.0 * parameters * tokens
 
@@ -100,26 +88,43 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
     tuned, controlled = tuned_arms(synthetic), controlled_arms(synthetic)
     base = next((arm.facts["real_tokens"] for arm in arms if arm.arm == results["baseline"]), None)
     same_real = [arm for arm in arms if arm.facts["real_tokens"] == base]
-    published = load_published()
 
     def numeric(
         name: str, title: str, key: str, chosen: Sequence[ArmView], group: Callable[[ArmView], str]
     ) -> PaperFigure:
-        return _numeric(name, title, "compute" if against_compute else key, chosen, group, published)
+        return _numeric(name, title, "compute" if against_compute else key, chosen, group)
 
     figures = [
         numeric("generations", "Loss against generations, tuned", "num_generations", tuned, _method),
         numeric("controlled", "The same settings for every method", "num_generations", controlled, _method),
+        _benchmarks(results, tuned, against_compute=against_compute),
         numeric("real_epochs", "Loss against real epochs", "planned_real_epochs", synthetic, _method_and_generations),
         numeric(
             "fraction", "Loss against the synthetic fraction", "synthetic_fraction", synthetic, _method_and_generations
         ),
-        _numeric("ensembles", "Ensembles", "num_members", arms, _method, published),
-        _numeric("students", "Larger students", "num_parameters", tuned_arms(same_real), _method, published),
-        _category("order", "Where the real document stands", synthetic, _order_label, published),
-        _category("attention", "Attention across documents", arms, _attention_label, published),
-        _category("mixing", "With and without a separate real stream", synthetic, _mixing_label, published),
-        _sets(results, tuned, published),
+        _ensembles(results, arms),
+        numeric("students", "Larger students", "num_parameters", tuned_arms(same_real), _method),
+        _category("self_distillation", "Self-distillation", same_real, _distilled_label),
+        _category(
+            "order",
+            "Where the real document stands",
+            _contrasting(synthetic, "real_document", lambda arm: arm.get("num_generations")),
+            _order_label,
+        ),
+        _category(
+            "attention",
+            "Attention across documents",
+            _contrasting(arms, "attention_boundary", _method_and_generations),
+            _attention_label,
+        ),
+        _category(
+            "mixing",
+            "With and without a separate real stream",
+            _contrasting(synthetic, "separate_real_stream", _method_and_generations),
+            _mixing_label,
+        ),
+        _category("controls", "Controls", synthetic, _control_label),
+        _sets(results, tuned),
     ]
     return [figure for figure in figures if figure.own or figure.published]
 
@@ -149,7 +154,8 @@ def tuned_arms(arms: Sequence[ArmView]) -> list[ArmView]:
     """Per method, number of generations and student the arm with the lowest validation loss."""
     best: dict[tuple[Any, ...], ArmView] = {}
     for arm in arms:
-        if arm.get("real_document") in ("first", "none") or arm.get("attention_boundary") in ("row", "document"):
+        is_moved = arm.get("real_document") in ("first", "none", "random")
+        if is_moved or arm.get("attention_boundary") in ("row", "document") or arm.get("separate_real_stream") is False:
             continue  # ablations are not candidates
         key = (arm.method, arm.get("num_generations"), arm.get("num_parameters"))
         if key not in best or arm.validation < best[key].validation:
@@ -161,73 +167,96 @@ def controlled_arms(arms: Sequence[ArmView]) -> list[ArmView]:
     """The arms of the settings that cover the most (method, generations): one setting for all."""
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], ArmView]] = {}
     for arm in arms:
-        settings = tuple(str(arm.get(key)) for key in _SETTINGS)
+        settings = tuple(str(arm.get(key)) for key in SETTINGS)
         cells.setdefault(settings, {}).setdefault((arm.method, arm.get("num_generations")), arm)
     return list(max(cells.values(), key=len).values()) if cells else []
 
 
-def best_settings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Per method and number of generations: the tuned arm's settings beside the published ones."""
-    published = load_published()["best_settings"]
-    rows = []
-    for arm in tuned_arms([view for view in arm_views(results) if view.facts["kind"] == "synthetic"]):
-        generations = arm.get("num_generations")
-        beside = published.get(arm.method, {})
-        values = beside.get(str(generations)) if isinstance(beside, dict) else None
-        own = [arm.get(key) for key in _SETTINGS]
-        rows.append(
-            {"arm": arm.arm, "method": arm.method, "num_generations": generations, "own": own, "published": values}
-        )
-    return rows
-
-
-def _numeric(
-    name: str,
-    title: str,
-    key: str,
-    arms: Sequence[ArmView],
-    group: Callable[[ArmView], str],
-    published: Mapping[str, Any],
-) -> PaperFigure:
+def _numeric(name: str, title: str, key: str, arms: Sequence[ArmView], group: Callable[[ArmView], str]) -> PaperFigure:
     points: dict[str, list[Point]] = {}
     for arm in arms:
         x = arm.compute if key == "compute" else arm.get(key)
         if x is not None:
             points.setdefault(group(arm), []).append(Point(float(x), arm.loss, arm.low, arm.high, arm.arm))
-    own = [_series(label, found, with_law=name == "ensembles") for label, found in points.items()]
-    if key in ("planned_real_epochs", "synthetic_fraction"):
+    own = [build_series(label, found, with_law=False) for label, found in points.items()]
+    if name in ("real_epochs", "fraction"):
         own = [series for series in own if len({point.x for point in series.points}) > 1]
-    if not any(len({point.x for point in series.points}) > 1 for series in own):
-        own = []  # one size only: nothing to see over x
-    return PaperFigure(
-        name, title, key, False, tuple(own), _published(name, published), published["sources"]["megadocs"]
-    )
+    return _figure(name, title, key, own, published_series(name, against_compute=key == "compute"))
 
 
-def _series(name: str, points: Sequence[Point], *, with_law: bool) -> Series:
-    ordered = tuple(sorted(points, key=lambda point: (float(point.x), point.arm)))
-    law = None
-    if with_law and len({point.x for point in ordered}) > 2:
-        try:
-            law = fit_power_law([float(point.x) for point in ordered], [point.loss for point in ordered]).law
-        except AnalysisError:  # too few different sizes: the points are shown without a law
-            law = None
-    return Series(name, ordered, law)
-
-
-def _category(
-    name: str, title: str, arms: Sequence[ArmView], label: Callable[[ArmView], str | None], published: Mapping[str, Any]
+def _figure(
+    name: str, title: str, key: str, own: Sequence[Series], published: tuple[Series, ...], **more: Any
 ) -> PaperFigure:
-    points: dict[str, Point] = {}
+    """A numeric figure; without a series over several sizes there is nothing to see over x."""
+    has_sizes = any(len({point.x for point in series.points}) > 1 for series in own)
+    source = load_published()["sources"]["megadocs"]
+    return PaperFigure(name, title, key, False, tuple(own) if has_sizes else (), published, source, **more)
+
+
+def _ensembles(results: Mapping[str, Any], arms: Sequence[ArmView]) -> PaperFigure:
+    """Ensembles of the recipe by their averaged logits, and arms that count members themselves."""
+    headline = results["headline"]
+    points: dict[str, list[Point]] = {}
+    for row in results.get("ensembles", ()):
+        if (row["set"], row["mode"], row["average"]) == (headline["set"], headline["mode"], "logits"):
+            loss = number_of(row["loss"])
+            points.setdefault(row["ensemble"], []).append(Point(float(row["num_members"]), loss, loss, loss))
+    for arm in arms:
+        if arm.get("num_members") is not None:
+            point = Point(float(arm.get("num_members")), arm.loss, arm.low, arm.high, arm.arm)
+            points.setdefault(arm.method, []).append(point)
+    own = [build_series(label, found, with_law=True) for label, found in points.items()]
+    return _figure("ensembles", "Ensembles", "num_members", own, published_series("ensembles"))
+
+
+def _benchmarks(results: Mapping[str, Any], tuned: Sequence[ArmView], *, against_compute: bool) -> PaperFigure:
+    """Mean zero-shot error of the tuned arms."""
+    table = results.get("benchmarks")
+    rows = {row["arm"]: row for row in table["rows"]} if table else {}
+    points: dict[str, list[Point]] = {}
+    for arm in tuned:
+        x, row = arm.compute if against_compute else arm.get("num_generations"), rows.get(arm.arm)
+        if x is not None and row is not None and row["error"] is not None:
+            errors = [number_of(seed["error"]) for seed in row["seed_errors"]] or [number_of(row["error"])]
+            point = Point(float(x), number_of(row["error"]), min(errors), max(errors), arm.arm)
+            points.setdefault(arm.method, []).append(point)
+    own = [build_series(label, found, with_law=False) for label, found in points.items()]
+    gains = load_published()["benchmark_gain_percent"]
+    words = ", ".join(f"{method.replace('_', ' ')} +{gain} %" for method, gain in gains["series"].items())
+    note = f"Published: mean accuracy at G = {gains['num_generations']} against real text alone: {words}."
+    title = "Benchmark error against generations"
+    key = "compute" if against_compute else "num_generations"
+    return _figure("benchmarks", title, key, own, (), y_label=ERROR, note=note)
+
+
+def _category(name: str, title: str, arms: Sequence[ArmView], label: Callable[[ArmView], str | None]) -> PaperFigure:
+    """One point per condition; of several arms with one label the best on validation."""
+    chosen: dict[str, ArmView] = {}
     for arm in arms:
         words = label(arm)
-        if words is not None and (words not in points or arm.loss < points[words].loss):
-            points[words] = Point(words, arm.loss, arm.low, arm.high, arm.arm)
-    own = (Series("these runs", tuple(points.values())),) if len(points) > 1 else ()
-    return PaperFigure(name, title, "", True, own, _published(name, published), published["sources"]["megadocs"])
+        if words is not None and (words not in chosen or arm.validation < chosen[words].validation):
+            chosen[words] = arm
+    points = tuple(Point(words, arm.loss, arm.low, arm.high, arm.arm) for words, arm in chosen.items())
+    own = (Series("these runs", points),) if _is_contrast(name, chosen) else ()
+    source = load_published()["sources"]["megadocs"]
+    return PaperFigure(name, title, "", True, own, published_series(name), source)
 
 
-def _sets(results: Mapping[str, Any], tuned: Sequence[ArmView], published: Mapping[str, Any]) -> PaperFigure:
+def _contrasting(arms: Sequence[ArmView], key: str, group: Callable[[ArmView], Any]) -> list[ArmView]:
+    """The arms of groups in which a setting takes more than one value: without that there is nothing to compare."""
+    values: dict[Any, set[str]] = {}
+    for arm in arms:
+        values.setdefault(group(arm), set()).add(str(arm.get(key)))
+    return [arm for arm in arms if len(values[group(arm)]) > 1]
+
+
+def _is_contrast(name: str, chosen: Mapping[str, ArmView]) -> bool:
+    """Whether there are two conditions to compare, the special one among them."""
+    special = {"self_distillation": ("self_distilled",), "controls": _CONTROLS}.get(name)
+    return len(chosen) > 1 and (special is None or any(arm.method in special for arm in chosen.values()))
+
+
+def _sets(results: Mapping[str, Any], tuned: Sequence[ArmView]) -> PaperFigure:
     generations = {arm.arm: (arm.method, arm.get("num_generations")) for arm in tuned}
     headline = results["sets"][0]
     points: dict[str, list[Point]] = {}
@@ -240,32 +269,9 @@ def _sets(results: Mapping[str, Any], tuned: Sequence[ArmView], published: Mappi
                 seeds = [number_of(seed["loss"]) for seed in row["seeds"]]
                 point = Point(float(number), number_of(row["loss"]), min(seeds), max(seeds), row["arm"])
                 points.setdefault(f"{block['set']}: {method}", []).append(point)
-    own = tuple(_series(label, found, with_law=False) for label, found in points.items())
-    beside = _published("sets", published)
-    return PaperFigure("sets", "Other sets", "num_generations", False, own, beside, published["sources"]["megadocs"])
-
-
-def _published(name: str, values: Mapping[str, Any]) -> tuple[Series, ...]:
-    keys = {
-        "generations": "loss_by_generations",
-        "sets": "arxiv_loss_by_generations",
-        "real_epochs": "loss_by_real_epochs",
-        "ensembles": "ensembles",
-        "order": "order",
-        "attention": "cross_document_attention",
-        "mixing": "separate_real_stream",
-    }
-    group = values.get(keys.get(name, ""))
-    if group is None:
-        return ()
-    if name in ("order", "attention", "mixing"):
-        return (Series("published", tuple(Point(x, loss, loss, loss) for x, loss in group["series"].items())),)
-    series = []
-    for label, found in group["series"].items():
-        sizes, losses = (found["x"], found["loss"]) if isinstance(found, dict) else (group["x"], found)
-        points = [Point(float(x), loss, loss, loss) for x, loss in zip(sizes, losses, strict=True)]
-        series.append(_series(f"arXiv-CS: {label}" if name == "sets" else label, points, with_law=name == "ensembles"))
-    return tuple(series)
+    own = [build_series(label, found, with_law=False) for label, found in points.items()]
+    source = load_published()["sources"]["megadocs"]
+    return PaperFigure("sets", "Other sets", "num_generations", False, tuple(own), published_series("sets"), source)
 
 
 def _method(arm: ArmView) -> str:
@@ -279,13 +285,18 @@ def _method_and_generations(arm: ArmView) -> str:
 
 def _order_label(arm: ArmView) -> str | None:
     words = {"last": "real document last", "first": "real document first", "none": "without the real document"}
+    words["random"] = "real document at random"
     where = words.get(str(arm.get("real_document")))
-    return None if where is None or arm.method not in ("simple", "stitched") else f"{arm.method}, {where}"
+    if where is None or arm.method not in ("simple", "stitched"):
+        return None
+    place = where if arm.method == "stitched" or "without" in where else "shuffled"
+    return f"{_method_and_generations(arm)}, {place}"
 
 
 def _attention_label(arm: ArmView) -> str | None:
-    boundary = arm.get("attention_boundary")
-    return None if boundary is None else f"{_method_and_generations(arm)}, {'on' if boundary == 'none' else 'off'}"
+    words = {"none": "on", "row": "off", "document": "within documents"}
+    boundary = words.get(str(arm.get("attention_boundary")))
+    return None if boundary is None else f"{_method_and_generations(arm)}, {boundary}"
 
 
 def _mixing_label(arm: ArmView) -> str | None:
@@ -293,3 +304,13 @@ def _mixing_label(arm: ArmView) -> str | None:
     if separate is None:
         return None
     return f"{_method_and_generations(arm)}, {'mixed with the real stream' if separate else 'synthetic stream alone'}"
+
+
+def _distilled_label(arm: ArmView) -> str | None:
+    if arm.method == "self_distilled":
+        return f"self-distilled, fraction {float(arm.get('synthetic_fraction')):g}"
+    return "real documents only" if arm.method == "real_only" else None
+
+
+def _control_label(arm: ArmView) -> str | None:
+    return _method_and_generations(arm) if arm.method in (*_CONTROLS, "simple", "stitched", "latent_thoughts") else None

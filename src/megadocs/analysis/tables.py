@@ -71,6 +71,7 @@ class RunFacts:
         record: path of the run's record, relative to the workspace.
         fingerprint: the training artifact's fingerprint.
         settings: settings that differ between arms (learning_rate, weight_decay, ordering ...), for tables.
+        flops: training compute, forward and backward.
     """
 
     arm: str
@@ -90,6 +91,7 @@ class RunFacts:
     record: str | None = None
     fingerprint: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    flops: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

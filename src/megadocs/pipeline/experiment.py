@@ -21,10 +21,11 @@ from megadocs.pipeline.evaluation_steps import Scored
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
 from megadocs.pipeline.runner import Listener, Outcome, find_artifact, run_steps
+from megadocs.pipeline.search_records import read_searches
 from megadocs.pipeline.sources import sources_step
 from megadocs.pipeline.step import Step
 from megadocs.pipeline.steps import CorpusFacts, Experiment, build_experiment
-from megadocs.recipe import Recipe
+from megadocs.recipe import Recipe, fingerprint
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import write_bytes_atomic
 
@@ -195,6 +196,9 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, ou
             roles = {f"ensemble {ensemble.name}": ensemble.losses, **scored_roles(ensemble.name, ensemble.scored)}
             inputs |= _published(roles, workspace)
         config["ensembles"] = [{"name": e.name, "arm": e.arm, "seeds": list(e.seeds)} for e in experiment.ensembles]
+    searches = read_searches(workspace.root)
+    if searches:
+        config["searches"] = fingerprint(searches)  # another search, another report
     return Step("report", "report", config, config, inputs)
 
 

@@ -50,6 +50,7 @@ class FinishedRun:
             synthetic_epochs=synthetic["actual_epochs"] if synthetic else None,
             planned_synthetic_epochs=synthetic["planned_epochs"] if synthetic else None,
             seconds=summary["training_seconds"],
+            flops=summary["flops"],
             num_parameters=summary["num_parameters"],
             final_training_loss=summary["final_training_loss"],
             record=record_path(self.train),
@@ -88,6 +89,7 @@ class FinishedRun:
                 planned_epochs=stream["planned_epochs"],
                 actual_epochs=stream["actual_epochs"],
                 num_window_reads=stream["num_windows_trained"],
+                record=record_path(self.train),
             )
             for stream in self.train.summary["streams"]
         ]

@@ -2,25 +2,21 @@
 
 from megadocs.report.build import build_report
 from megadocs.report.inputs import (
-    BenchmarkResult,
     Curve,
     Generated,
     GenerationAccount,
     ReportInputs,
     Sample,
-    SearchCertificate,
     StepRecord,
     StreamAccount,
 )
 
 __all__ = [
-    "BenchmarkResult",
     "Curve",
     "Generated",
     "GenerationAccount",
     "ReportInputs",
     "Sample",
-    "SearchCertificate",
     "StepRecord",
     "StreamAccount",
     "build_report",

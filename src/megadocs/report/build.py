@@ -23,17 +23,18 @@ from markupsafe import Markup
 
 from megadocs.analysis.statement import multiple_text
 from megadocs.report import wording
-from megadocs.report.benchmarks import benchmark_table
+from megadocs.report.audit import audit_view
 from megadocs.report.figures import (
     MAX_CURVES,
     MAX_ROWS,
+    arm_links,
     arm_styles,
     difference_figure,
     efficiency_figure,
     training_figure,
 )
 from megadocs.report.inputs import Generated, ReportInputs, Sample
-from megadocs.report.paper import paper_views
+from megadocs.report.paper import compute_view, paper_views
 
 _MAX_SAMPLES = 12
 _MAX_SAMPLE_CHARACTERS = 12_000
@@ -62,8 +63,13 @@ def build_report(inputs: ReportInputs) -> str:
         styles=arm_styles(results),
         efficiency=efficiency_figure(results, headline),
         differences=difference_figure(results, headline),
-        benchmarks=benchmark_table(inputs.benchmarks, [arm["arm"] for arm in results["arms"]]),
-        paper=paper_views(results, against_compute=inputs.against_compute),
+        links=arm_links(results),
+        benchmarks=results.get("benchmarks"),
+        ensembles=_ensemble_rows(results),
+        searches=results.get("searches", []),
+        audit=audit_view(results.get("audit")),
+        compute=compute_view(results),
+        paper=paper_views(results),
         tokens_of={arm["arm"]: arm.get("train_tokens") for arm in results["arms"]},
         setting=_setting_text,
         training=training_figure(results, inputs.curves),
@@ -91,10 +97,13 @@ def _template() -> Template:
     environment.filters.update(
         count=wording.count,
         duration=wording.duration,
+        flops=wording.flops,
         interval=wording.interval,
         multiple=multiple_text,
         num=wording.number,
         p_value=wording.p_value,
+        percent=wording.percent,
+        plain_value=wording.plain_value,
         record_link=wording.record_link,
         significant=wording.significant,
         signed=wording.signed,
@@ -121,6 +130,23 @@ def _loss_rows(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[dic
         }
         for arm in results["arms"]
     ]
+
+
+def _ensemble_rows(results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Per ensemble and average its losses by size on the headline set, and their law; None without ensembles."""
+    headline = results["headline"]
+    series: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in results.get("ensembles", ()):
+        if (row["set"], row["mode"]) == (headline["set"], headline["mode"]):
+            found = series.setdefault((row["ensemble"], row["average"]), {"sizes": {}, **row})
+            found["sizes"][row["num_members"]] = row
+    if not series:
+        return None
+    laws = {row["name"]: row for row in results["ensemble_laws"]}
+    return {
+        "sizes": sorted({size for found in series.values() for size in found["sizes"]}),
+        "rows": [{**found, "law": laws.get(f"{name}, {average}")} for (name, average), found in series.items()],
+    }
 
 
 def _sample_view(sample: Sample) -> dict[str, Any]:

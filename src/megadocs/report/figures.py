@@ -68,6 +68,11 @@ def arm_styles(results: Mapping[str, Any]) -> dict[str, str]:
     return styles
 
 
+def arm_links(results: Mapping[str, Any]) -> dict[str, str]:
+    """Arm -> link to its row in the table of losses, where every seed links to its record."""
+    return {row["arm"]: f"#arm-{number}" for number, row in enumerate(results["arms"])}
+
+
 def short_name(arm: str) -> str:
     """An arm's name as a label: at most 24 characters."""
     return arm if len(arm) <= 24 else f"{arm[:22]}…"
@@ -117,27 +122,33 @@ def _draw_efficiency(
     )
     _y_axis(drawing, frame, y, "loss, nats per token")
     _token_axis(drawing, frame, x, points, base)
+    links = arm_links(results)
     drawing.path([(x(p["real_tokens"]), y(number_of(p["loss"]))) for p in points], "curve real")
     for point in points:
         title = f"{point['arm']}: {number(point['loss'])} at {tokens_short(point['real_tokens'])} real tokens"
-        drawing.circle(x(point["real_tokens"]), y(number_of(point["loss"])), 4, "point real", title)
+        link = links.get(point["arm"])
+        drawing.circle(x(point["real_tokens"]), y(number_of(point["loss"])), 4, "point real", title, link)
     labels = spread_labels([y(losses[row["arm"]]) for row in rows], 29, frame.top + 12, frame.y[0] - 18)
     for row, label_y in zip(rows, labels, strict=True):
-        _efficiency_arm(drawing, frame, x, y, row, losses[row["arm"]], base, label_y, styles[row["arm"]])
+        ends = _EfficiencyEnds(losses[row["arm"]], base, label_y, links[row["arm"]])
+        _efficiency_arm(drawing, frame, x, y, row, ends, styles[row["arm"]])
     return drawing.render(frame.css)
 
 
+@dataclass(frozen=True, slots=True)
+class _EfficiencyEnds:
+    """Where an arm's line begins and ends: its loss, the tokens that are 1x, its label's place, its link."""
+
+    loss: float
+    base: float
+    label_y: float
+    link: str
+
+
 def _efficiency_arm(
-    drawing: Drawing,
-    frame: Frame,
-    x: Scale,
-    y: Scale,
-    row: Mapping[str, Any],
-    loss: float,
-    base: float,
-    label_y: float,
-    css: str,
+    drawing: Drawing, frame: Frame, x: Scale, y: Scale, row: Mapping[str, Any], ends: _EfficiencyEnds, css: str
 ) -> None:
+    loss, base, label_y = ends.loss, ends.base, ends.label_y
     at = x(number_of(row["estimate"]["value"]) * base)
     low, high = (
         x(number_of(end["value"]) * base) if end is not None else edge
@@ -151,7 +162,7 @@ def _efficiency_arm(
     if row["estimate"]["relation"] == "equal":
         drawing.line(at, y(loss), at, frame.y[0], f"leader {css}")
     drawing.bar(low, high, y(loss), 7, f"interval {css}", title)
-    drawing.circle(at, y(loss), 4.5, f"point {css}", title)
+    drawing.circle(at, y(loss), 4.5, f"point {css}", title, ends.link)
     drawing.text(edge + 12, label_y - 2, short_name(row["arm"]), f"label name {css}")
     drawing.text(edge + 12, label_y + 12, multiple_text(row["estimate"]), "label")
 
@@ -208,7 +219,8 @@ def _draw_differences(
             drawing.bar(ends_px[0], ends_px[1], at, 8, f"interval {css}", title)
         for value in row["seed_differences"]:
             drawing.line(x(number_of(value)), at - 8, x(number_of(value)), at + 8, f"seed {css}")
-        drawing.circle(x(number_of(row["difference"])), at, 4.5, f"point {css}", title)
+        link = arm_links(results)[row["arm"]]
+        drawing.circle(x(number_of(row["difference"])), at, 4.5, f"point {css}", title, link)
     return drawing.render(frame.css)
 
 

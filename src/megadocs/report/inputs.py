@@ -78,6 +78,7 @@ class StreamAccount:
         planned_epochs: passes the recipe asked for.
         actual_epochs: passes made.
         num_window_reads: windows of this stream that were trained on, repeats counted.
+        record: path of the run's record, relative to the report.
     """
 
     arm: str
@@ -90,6 +91,7 @@ class StreamAccount:
     planned_epochs: float | None = None
     actual_epochs: float | None = None
     num_window_reads: int | None = None
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class GenerationAccount:
     prompt_tokens: int = 0
     new_tokens: int = 0
     seconds: float | None = None
+    record: str | None = None
 
     @property
     def adds_up(self) -> bool:
@@ -134,58 +137,21 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class BenchmarkResult:
-    """Accuracy of one run on one benchmark.
-
-    Attributes:
-        arm: the arm.
-        seed: the seed.
-        task: "piqa", "sciq", "arc_easy" ...
-        accuracy: share of items answered right, in [0, 1].
-        num_items: items scored.
-        chance: accuracy of guessing.
-    """
-
-    arm: str
-    seed: int
-    task: str
-    accuracy: float
-    num_items: int
-    chance: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SearchCertificate:
-    """What a search of settings may claim.
-
-    Attributes:
-        label: what was searched (an arm, a grid).
-        certificate: `search.Certificate.to_json()`: kind, setting, loss, num_seeds, is_separated, edges, neighbours
-            (axis, value, verdict, loss, margin, margin_error), noise_sd, num_trials, num_failed.
-    """
-
-    label: str
-    certificate: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class ReportInputs:
     """Everything on the page.
 
     Attributes:
-        results: the dictionary of `analysis.analyze_experiment`.
+        results: the dictionary of `analysis.analyze_experiment`, and what the pipeline added to it: `ensembles`,
+            `benchmarks`, `searches`, `audit` (docs/report.md).
         description: the recipe's paragraph about the experiment.
         curves: training curves.
         samples: documents beside their generations.
         corpus: counts of the corpus step, name -> number or text, printed in this order.
         streams: token accounting per arm and stream.
         generations: accounting per generation task.
-        benchmarks: accuracies per run and task.
-        certificates: one per search.
         steps: artifacts behind the numbers.
         recipe_yaml: the resolved recipe.
         environment: versions and machine, name -> text.
-        against_compute: the paper's figures show training compute on the x-axis.
     """
 
     results: Mapping[str, Any]
@@ -195,9 +161,6 @@ class ReportInputs:
     corpus: Mapping[str, Any] = field(default_factory=dict)
     streams: Sequence[StreamAccount] = ()
     generations: Sequence[GenerationAccount] = ()
-    benchmarks: Sequence[BenchmarkResult] = ()
-    certificates: Sequence[SearchCertificate] = ()
     steps: Sequence[StepRecord] = ()
     recipe_yaml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
-    against_compute: bool = False

@@ -65,12 +65,17 @@ class Drawing:
         if commands:
             self._titled('<path class="{}" d="{}">', "</path>", title, css, "".join(commands))
 
-    def circle(self, x: float, y: float, radius: float, css: str, title: str | None = None) -> None:
-        """A point, with an optional hover title."""
-        if math.isfinite(x) and math.isfinite(y):
-            self._titled(
-                '<circle class="{}" cx="{}" cy="{}" r="{}">', "</circle>", title, css, *map(_px, (x, y, radius))
-            )
+    def circle(
+        self, x: float, y: float, radius: float, css: str, title: str | None = None, href: str | None = None
+    ) -> None:
+        """A point, with an optional hover title and an optional link to a place on the page."""
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return
+        if href is not None:
+            self._add('<a href="{}">', href)
+        self._titled('<circle class="{}" cx="{}" cy="{}" r="{}">', "</circle>", title, css, *map(_px, (x, y, radius)))
+        if href is not None:
+            self._add("</a>")
 
     def bar(self, x1: float, x2: float, y: float, height: float, css: str, title: str | None = None) -> None:
         """A horizontal bar centred on y, for an interval."""

@@ -50,6 +50,21 @@ def count(value: Any) -> str:
     return number(value, 0)
 
 
+def percent(value: Any, digits: int = 1) -> str:
+    """A share as "12.3 %"; "missing" for `None`."""
+    return "missing" if value is None else f"{number(100 * number_of(value), digits)} %"
+
+
+def flops(value: Any) -> str:
+    """Training compute as "3.2e14"; "missing" for `None`."""
+    return "missing" if value is None else f"{number_of(value):.2g}".replace("e+", "e")
+
+
+def plain_value(value: Any) -> str:
+    """A setting's value without needless digits: "0.003", "8", "missing"."""
+    return "missing" if value is None else f"{number_of(value):g}"
+
+
 def interval(values: Any, digits: int = 3, *, plus: bool = False) -> str:
     """ "[low, high]"."""
     form = signed if plus else number

@@ -7,11 +7,19 @@ from typing import Any
 
 import yaml
 
-from megadocs.analysis import analyze_experiment, dump_results
+from megadocs.analysis import (
+    analyze_experiment,
+    benchmark_results,
+    dump_results,
+    ensemble_results,
+    json_form,
+)
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
 from megadocs.pipeline.run_records import FinishedRun, record_path
+from megadocs.pipeline.score_records import benchmark_scores, ensemble_losses, extra_scores
+from megadocs.pipeline.search_records import read_searches
 from megadocs.pipeline.stages import StageContext
 from megadocs.recipe import AnalysisConfig
 from megadocs.report import (
@@ -33,19 +41,53 @@ def run(context: StageContext) -> None:
     """Make the report artifact; missing runs are named in it, never filled in."""
     config = context.config
     corpus = read_corpus(context.inputs["corpus"].path)
-    runs = [
-        FinishedRun(
+    runs = {
+        str(number): FinishedRun(
             entry["arm"], entry["seed"], context.inputs[f"train {number}"], context.inputs[f"evaluate {number}"]
         )
         for number, entry in enumerate(config["runs"])
         if entry["is_there"]
-    ]
+    }
     if not runs:
         raise AnalysisError("no run has finished", remedy="see the errors above, mend them and run again")
+    results = _results(context, runs, corpus)
+    generations = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("generate ")]
+    audit = _audit(corpus, generations)
+    write_audit(audit, context.build.path / "audit.json")
+    accounts = [_generation_account(artifact) for artifact in generations]
+    streams = [account for run in _one_seed(runs.values()) for account in run.streams()]
+    results |= {
+        "audit": audit if generations else None,
+        "generations": json_form(accounts),
+        "streams": json_form(streams),
+        "searches": read_searches(context.workspace.root),
+    }
+    write_bytes_atomic(context.build.path / "results.json", dump_results(results))
+    inputs = ReportInputs(
+        results=results,
+        description=config["recipe"]["description"],
+        curves=[run.curve() for run in runs.values()],
+        samples=_samples(corpus, generations),
+        corpus=_corpus_counts(context.inputs["corpus"]),
+        streams=streams,
+        generations=accounts,
+        steps=[_step_record(role, artifact) for role, artifact in sorted(context.inputs.items())],
+        recipe_yaml=yaml.safe_dump(config["recipe"], sort_keys=False, allow_unicode=True),
+        environment=_environment(next(iter(runs.values())).train),
+    )
+    write_bytes_atomic(context.build.path / "report.html", build_report(inputs).encode("utf-8"))
+
+
+def _results(context: StageContext, runs: Mapping[str, FinishedRun], corpus: SplitCorpus) -> dict[str, Any]:
+    """The analysis of losses, ensembles and benchmarks, and what is missing for which reason."""
+    config = context.config
+    analysis = AnalysisConfig.model_validate(config["analysis"])
+    scores = [table for run in runs.values() for table in run.scores()]
+    scores += [table for owner, run in runs.items() for table in extra_scores(run.arm, run.seed, owner, context.inputs)]
     results = analyze_experiment(
-        [scores for run in runs for scores in run.scores()],
-        [run.facts() for run in runs],
-        AnalysisConfig.model_validate(config["analysis"]),
+        scores,
+        [run.facts() for run in runs.values()],
+        analysis,
         name=config["recipe"]["name"],
         expected=[(entry["arm"], entry["seed"]) for entry in config["runs"]],
         groups=_groups(corpus),
@@ -56,23 +98,16 @@ def run(context: StageContext) -> None:
         for entry in config["runs"]
         if not entry["is_there"]
     }
-    write_bytes_atomic(context.build.path / "results.json", dump_results(results))
-    generations = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("generate ")]
-    audit = _audit(corpus, generations)
-    write_audit(audit, context.build.path / "audit.json")
-    inputs = ReportInputs(
-        results=results,
-        description=config["recipe"]["description"],
-        curves=[run.curve() for run in runs],
-        samples=_samples(corpus, generations),
-        corpus=_corpus_counts(context.inputs["corpus"]) | _leak_facts(audit),
-        streams=[account for run in _one_seed(runs) for account in run.streams()],
-        generations=[_generation_account(artifact) for artifact in generations],
-        steps=[_step_record(role, artifact) for role, artifact in sorted(context.inputs.items())],
-        recipe_yaml=yaml.safe_dump(config["recipe"], sort_keys=False, allow_unicode=True),
-        environment=_environment(runs[0].train),
-    )
-    write_bytes_atomic(context.build.path / "report.html", build_report(inputs).encode("utf-8"))
+    ensembles = config.get("ensembles", [])
+    headline = (results["headline"]["set"], results["headline"]["mode"])
+    results |= ensemble_results(ensemble_losses(ensembles, context.inputs), headline, analysis.confidence)
+    benchmarks = [
+        score for owner, run in runs.items() for score in benchmark_scores(run.arm, run.seed, owner, context.inputs)
+    ]
+    for entry in ensembles:
+        benchmarks += benchmark_scores(entry["name"], None, entry["name"], context.inputs)
+    results["benchmarks"] = benchmark_results(benchmarks, [row["arm"] for row in results["arms"]])
+    return results
 
 
 def _one_seed(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
@@ -147,17 +182,6 @@ def _audit(corpus: SplitCorpus, generations: list[Artifact]) -> dict[str, Any]:
     return audit_generations(files, corpus.train, {"validation": corpus.validation, "test": corpus.test})
 
 
-def _leak_facts(audit: Mapping[str, Any]) -> dict[str, str]:
-    """Held-out 13-grams that stand in training text: in real documents, and in synthetic text alone."""
-    facts = {}
-    for name, overlap in audit["overlap"].items():
-        share = overlap["ngram_share"]
-        facts[f"{name} {audit['ngram']}-grams in real, in synthetic text only"] = (
-            f"{share['real']:.2%}, {share['synthetic_only']:.2%}"
-        )
-    return facts
-
-
 def _generation_account(artifact: Artifact) -> GenerationAccount:
     books = artifact.summary["accounting"]
     config = artifact.record["config"]
@@ -173,6 +197,7 @@ def _generation_account(artifact: Artifact) -> GenerationAccount:
         prompt_tokens=books["prompt_tokens"],
         new_tokens=books["new_tokens"],
         seconds=books["seconds"],
+        record=record_path(artifact),
     )
 
 

@@ -1,0 +1,65 @@
+"""Losses of ensembles by their number of members, and the law over it: where would infinitely many members end?
+
+    results |= ensemble_results(losses, ("test", "windowed"), confidence=0.95)
+
+An ensemble is scored at every size 1..K and under two averages: of logits (the papers') and of probabilities. Sizes of
+one ensemble share members, so the scatter around the law understates its uncertainty; the page says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from megadocs.analysis.laws import LawSeries, law_rows
+from megadocs.analysis.results_json import json_form
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleLoss:
+    """One size of one ensemble on one set in one mode.
+
+    Attributes:
+        ensemble: its name.
+        arm: whose runs its members are.
+        average: "logits" or "probabilities"; a single member is the same under both.
+        num_members: size.
+        num_subsets: subsets of that size that the loss is the mean of.
+        loss: nats per token.
+        standard_deviation: over the subsets; None for one.
+        record: path of the ensemble's record, relative to the workspace.
+    """
+
+    ensemble: str
+    arm: str
+    set: str
+    mode: str
+    average: str
+    num_members: int
+    num_subsets: int
+    loss: float
+    standard_deviation: float | None = None
+    record: str | None = None
+
+
+def ensemble_results(
+    losses: Sequence[EnsembleLoss], headline: tuple[str, str], confidence: float
+) -> dict[str, list[dict[str, Any]]]:
+    """The keys `ensembles` and `ensemble_laws` of the results.
+
+    Args:
+        losses: every ensemble, size, set and mode.
+        headline: set and mode that the laws are fitted to.
+        confidence: level of the laws' intervals.
+    """
+    series: dict[tuple[str, str], dict[int, float]] = {}
+    for row in losses:
+        if (row.set, row.mode) == headline:
+            series.setdefault((row.ensemble, row.average), {})[row.num_members] = row.loss
+    laws = [
+        LawSeries(f"{ensemble}, {average}", "num_members", tuple(map(float, found)), tuple(found.values()))
+        for (ensemble, average), found in series.items()
+        if len(found) > 2
+    ]
+    return {"ensembles": json_form(list(losses)), "ensemble_laws": json_form(law_rows(laws, confidence))}
