@@ -60,8 +60,9 @@ def register(app: typer.Typer) -> None:
         """
         from megadocs.cli.search_live import open_search_display
         from megadocs.pipeline.executors import build_executor
-        from megadocs.pipeline.search import SEARCH_FILE, run_search
+        from megadocs.pipeline.search import run_search
         from megadocs.pipeline.search_price import price_search
+        from megadocs.pipeline.search_records import SEARCH_FILE
         from megadocs.recipe import load_recipe
 
         loaded = load_recipe(recipe, overrides or ())

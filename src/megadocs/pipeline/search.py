@@ -25,6 +25,7 @@ from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
 from megadocs.pipeline.experiment import corpus_facts
 from megadocs.pipeline.runner import Interrupt, Scheduler, StepState, find_artifact
+from megadocs.pipeline.search_records import SEARCH_FILE, SEARCH_FOLDER
 from megadocs.pipeline.search_results import ArmSearch, Ending, SearchOutcome, Utilisation
 from megadocs.pipeline.search_space import ArmSpace, build_sampler, build_spaces
 from megadocs.pipeline.search_trials import TrialRunner
@@ -34,9 +35,6 @@ from megadocs.recipe import Recipe
 from megadocs.search import STOPPED, Trial, Walks
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import write_bytes_atomic
-
-#: At the top of the workspace.
-SEARCH_FILE = "search.json"
 
 #: `search.json` is written, and the watcher called, at most so often.
 _WRITE_SECONDS = 3.0
@@ -313,6 +311,8 @@ class _Driver:
         return Utilisation(num_slots, now - self._started, held, cpu)
 
     def _write(self, outcome: SearchOutcome) -> None:
-        data = json.dumps(outcome.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        self._workspace.root.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomic(self._workspace.root / SEARCH_FILE, data.encode("utf-8"))
+        data = json.dumps(outcome.to_json(), indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        for path in (SEARCH_FILE, f"{SEARCH_FOLDER}/{self._recipe.name}.json"):
+            target = self._workspace.root / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes_atomic(target, data)

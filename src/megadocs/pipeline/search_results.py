@@ -3,7 +3,8 @@
 The test loss of every trial lies in its evaluate artifact, because scoring makes both; it is shown only where a
 certificate stands, at its centre and the neighbours, so that nobody tunes on it.
 
-`search.json` is written at the top of the workspace every few seconds and at the end:
+`search.json` is written at the top of the workspace every few seconds and at the end, with a copy of each recipe's own
+in `searches/`:
 
     format 1 · name · ending (finished, max_runs, max_hours, interrupted; unfinished: the search runs or was killed)
     updated_unix · seconds (of this call) · decides, reported (names of the sets) · left_out (arm -> why)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from megadocs.errors import RecipeError, UsageError
+from megadocs.pipeline.search_start import paper_start
 from megadocs.pipeline.step import Step
 from megadocs.pipeline.steps import CorpusFacts, Run, build_experiment
 from megadocs.recipe import Arm, Recipe, SearchConfig, build_arms
@@ -164,13 +165,14 @@ def build_sampler(space: ArmSpace, recipe: Recipe) -> Sampler:
 
 def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmSpace:
     axes, start = [], {}
+    given = paper_start(arm.recipe, arm.name) if config.start == "paper" else config.start
     for name, axis in config.axes.items():
         own = _value(arm.recipe, name)
         does_apply = arm.name in axis.arms if axis.arms is not None else name != _FRACTION or bool(own)
         if not does_apply:
             continue
         axes.append(build_axis(name, axis.values, axis.lower, axis.upper))
-        begin = config.start.get(name, own)
+        begin = given.get(name, own)
         if begin is None:
             raise RecipeError(
                 f"where does the walk begin on {name}?", where=f"search.start.{name}", remedy="give a value"
