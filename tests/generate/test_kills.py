@@ -21,32 +21,12 @@ from megadocs.errors import StoreError
 from megadocs.generate import export_generations, load_index, plan_requests
 from megadocs.store.framed_log import scan_frames
 
+from .fake_process import FakeProcess
 from .kill_driver import CONCURRENCY, build_config, build_documents, run_once
 
 pytestmark = pytest.mark.faults
 
 DRIVER = Path(__file__).with_name("kill_driver.py")
-
-
-class FakeProcess:
-    """The fake server in its own process, so that what it received is counted across kills of its client."""
-
-    def __init__(self, log: Path, options: dict[str, object]) -> None:
-        command = [sys.executable, "-m", "megadocs.generate.engines.fake_server", "--log", str(log)]
-        self.process = subprocess.Popen(
-            [*command, "--options", json.dumps(options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert self.process.stdout is not None
-        self.base_url = json.loads(self.process.stdout.readline())["address"] + "/v1"
-        self.log = log
-
-    @property
-    def num_requests(self) -> int:
-        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture

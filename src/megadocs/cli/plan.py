@@ -81,7 +81,13 @@ def print_lines(plan: Plan) -> None:
             if line.status != "done":
                 facts += [f"{line.num_requests} requests"] if line.num_requests is not None else []
                 facts += [f"{about}{line.num_steps} steps"] if line.num_steps is not None else []
-                facts += [f"{about}{count(line.num_tokens)} tokens"] if line.num_tokens is not None else []
+                if line.num_prompt_tokens is not None and line.num_tokens is not None:
+                    facts.append(
+                        f"{about}{count(line.num_prompt_tokens)} prompt and {count(line.num_tokens)} new tokens"
+                    )
+                elif line.num_tokens is not None:
+                    facts.append(f"{about}{count(line.num_tokens)} tokens")
+                facts += [f"cost about {line.cost:.2f}"] if line.cost is not None else []
                 facts += [f"about {duration(line.seconds)}"]
             typer.echo(f"│  └─ {line.name.removeprefix(kind).strip() or kind}: {', '.join(facts)}")
     for name, reason in plan.left_out.items():

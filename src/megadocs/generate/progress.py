@@ -46,12 +46,12 @@ def read_progress(ledger_dir: Path) -> LiveProgress | None:
     return LiveProgress(progress, is_locked(ledger_dir / "ledger.lock"))
 
 
-def progress_event(progress: GenerationProgress) -> dict[str, Any]:
+def progress_event(progress: GenerationProgress, unit: str = "generations") -> dict[str, Any]:
     """The progress as an event of a pipeline step; see `progress_note` for the words."""
     return {
         "done": progress.done,
         "total": progress.requested,
-        "unit": "generations",
+        "unit": unit,
         "note": progress_note(progress),
         "tokens_per_second": progress.tokens_per_second,
         "seconds_left": progress.seconds_left,
@@ -60,7 +60,7 @@ def progress_event(progress: GenerationProgress) -> dict[str, Any]:
 
 def progress_note(progress: GenerationProgress) -> str:
     """`55 documents, 3 failed (timeout 2, malformed 1), 41 % of prompt tokens cached, cost 0.12, stopping`."""
-    parts = [f"{progress.num_documents} documents"]
+    parts = [f"{progress.num_documents} documents"] if progress.num_documents else []
     if progress.rejected:
         parts.append(f"{progress.rejected} rejected")
     if progress.failed or progress.skipped:

@@ -138,7 +138,7 @@ class _Run:
         """All lanes, with the sync and progress loop beside them; the first exception ends everything."""
         requests = iter_requests(self.config, self.task, self.documents, info)
         # With a policy for near copies each text waits for those before it: a document stays with its lane.
-        self.watches_siblings = self.config.gates.sibling != "accept"
+        self.watches_siblings = self.config.gates.sibling != "accept" and self.task != "sample"
         self.dispatcher = Dispatcher(requests, self.ledger.index, self.redo, steal=not self.watches_siblings)
         keeper = asyncio.create_task(self._keep())
         lanes = [asyncio.create_task(self._lane(number)) for number in range(info.concurrency)]

@@ -17,6 +17,7 @@ from typing import Any
 
 from megadocs.generate import load_index, plan_requests
 from megadocs.generate.plan import Task
+from megadocs.generate.sender import total_cost
 from megadocs.model import resolve_config
 from megadocs.pipeline.corpus_sizes import CorpusSizes, measure_corpus
 from megadocs.pipeline.runner import find_artifact
@@ -30,6 +31,8 @@ from megadocs.store.lock import is_locked
 #: New tokens per second of one llamacpp thread with SmolLM2-135M, and of other engines' servers (a guess, said so).
 _NEW_TOKENS_PER_SECOND = {"llamacpp": 55.0, "fake": 20_000.0}
 _SERVER_TOKENS_PER_SECOND = 1000.0
+#: Tokens of a prompt beside the document: instructions, fences, the chat template.
+_PROMPT_TOKENS = 120
 #: Share of the length limit that replies use (measured on the quickstart: 0.85 of 160 and 96 tokens).
 _REPLY_FRACTION = 0.85
 #: A corpus with more documents and an empty ledger is counted without cutting each document (164,000 take minutes).
@@ -50,6 +53,8 @@ class PlanLine:
     Attributes:
         status: done, running (another process has it) or to do.
         num_requests: generations still to be written (generate), else None.
+        num_prompt_tokens: of those requests, an estimate.
+        cost: of those requests, at the prices of `generate.limits`; None without prices.
         num_tokens: new tokens still to be generated, or tokens to train on.
         seconds: expected time of what is left, on its slots.
         slots: CPU slots it takes.
@@ -62,6 +67,8 @@ class PlanLine:
     fingerprint: str
     status: str
     num_requests: int | None = None
+    num_prompt_tokens: int | None = None
+    cost: float | None = None
     num_tokens: int | None = None
     num_steps: int | None = None
     seconds: float = 0.0
@@ -157,7 +164,12 @@ class _Pricer:
         server = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
         server = self._recipe.plan.new_tokens_per_second or server
         rate = self._rates.get("generate", server * config.engine.num_servers)
-        return {"num_requests": pending, "num_tokens": num_tokens, "seconds": num_tokens / rate, "is_estimate": True}
+        facts = self._sizes.facts
+        prompt_tokens = round(pending * (_PROMPT_TOKENS + self._sizes.train_tokens(1) / max(1, facts.num_train_1x)))
+        seconds = num_tokens / rate
+        cost = total_cost(config.limits, prompt_tokens, num_tokens, seconds / 3600 * config.engine.num_servers)
+        tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_tokens": num_tokens}
+        return {**tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
 
     def _pending(self, config: GenerateConfig, task: Task) -> int:
         """Requests that the ledger does not answer; one by one where it answers any."""
@@ -223,10 +235,8 @@ class _Pricer:
 
 def _reply_tokens(recipe: Recipe, task: Task) -> float:
     """Expected new tokens of one generation."""
-    if task == "rephrase":
-        mean, section = recipe.plan.mean_rephrase_tokens, recipe.generate.rephrase
-    else:
-        mean, section = recipe.plan.mean_thought_tokens, recipe.generate.thought
+    mean = recipe.plan.mean_rephrase_tokens if task == "rephrase" else recipe.plan.mean_thought_tokens
+    section = recipe.generate.rephrase if task == "rephrase" else recipe.generate.thought
     assert section is not None
     return mean or section.max_new_tokens * _REPLY_FRACTION
 

@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--max-model-len", type=int, required=True)
     parser.add_argument("--max-num-seqs", type=int, required=True)
+    parser.add_argument("--enable-prompt-tokens-details", action="store_true")
     parser.add_argument("--pids", type=Path)
     parser.add_argument("--fail", action="store_true")
     arguments = parser.parse_args()

@@ -14,12 +14,14 @@ import pytest
 
 from megadocs.documents import Document
 from megadocs.generate import export_generations, plan_requests, run_generation
-from megadocs.generate.engines import build_engine
+from megadocs.generate.engines import Engine, build_engine
 from megadocs.generate.engines.http_client import HttpClient
 from megadocs.generate.engines.llamacpp import LlamaCppEngine, find_model
-from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
+from megadocs.generate.engines.protocol import EngineFailure
 from megadocs.recipe import EngineConfig, GenerateConfig
 from megadocs.text.tokenizer import load_tokenizer
+
+from .contract import check_engine, check_limits
 
 pytestmark = [
     pytest.mark.real_model,
@@ -35,16 +37,6 @@ TEXTS = [
     "A new railway reached the valley in 1887. Within ten years its farmers sold milk to cities they had never seen.",
     "Bees find their way back by the sun. On cloudy days they read the light of the sky that still comes through.",
 ]
-
-SHORT = Completion(
-    messages=[{"role": "user", "content": "Count: one, two,"}],
-    max_new_tokens=8,
-    temperature=1.0,
-    top_p=0.95,
-    seed=3,
-    timeout_seconds=120,
-    extra={"cache_prompt": False},
-)
 
 
 def test_three_documents_twice(tmp_path: Path) -> None:
@@ -94,16 +86,6 @@ def test_the_model_file_tokenizes_like_its_server(tmp_path: Path) -> None:
             os.kill(engine.process_ids[0], signal.SIGKILL)  # a dead server is started again
             await asyncio.sleep(0.2)
             assert await engine.is_healthy()
-            through_openai = config.model_copy(update={"kind": "openai", "base_url": f"{engine.addresses[0]}/v1"})
-            other = build_engine(through_openai)  # the same server as any OpenAI-compatible one
-            await other.start()
-            reply = await other.complete(SHORT)
-            again = await other.complete(SHORT)
-            await other.close()
-            assert isinstance(reply, Reply)
-            assert isinstance(again, Reply)
-            assert (reply.text, reply.new_tokens) == (again.text, 8)
-            assert reply.finish_reason == "length"
             client = HttpClient(engine.addresses[0])
             return await client.post_json("/tokenize", {"content": text}, 10)
         finally:
@@ -112,3 +94,27 @@ def test_the_model_file_tokenizes_like_its_server(tmp_path: Path) -> None:
     answer = asyncio.run(ask())
     assert isinstance(answer, dict)
     assert answer["tokens"] == tokenizer.encode_batch([text])[0].tolist()
+
+
+@pytest.mark.parametrize("kind", ["llamacpp", "openai", "openai-completions"])
+def test_the_contract(kind: str) -> None:
+    """Embedded, and llama.cpp's own HTTP server as any OpenAI-compatible one, both endpoints."""
+    config = EngineConfig(concurrency=4, context_tokens=512)
+
+    async def main() -> None:
+        embedded = LlamaCppEngine(config)
+        await embedded.start()
+        engine: Engine = embedded
+        if kind != "llamacpp":
+            api = "completions" if kind.endswith("completions") else "chat"
+            address = f"{embedded.addresses[0]}/v1"
+            engine = build_engine(config.model_copy(update={"kind": "openai", "base_url": address, "api": api}))
+            await engine.start()
+        try:
+            await check_engine(engine, model=config.model, concurrency=4, timeout_seconds=120)
+            await check_limits(engine, timeout_seconds=120)
+        finally:
+            await engine.close()
+            await embedded.close()
+
+    asyncio.run(main())

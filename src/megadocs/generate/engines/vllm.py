@@ -61,6 +61,11 @@ class VllmEngine:
         """End the servers and everything they started."""
         await asyncio.gather(*(server.close() for server in self._servers))
 
+    @property
+    def process_ids(self) -> list[int]:
+        """Process ids of the leashes of the servers that run (for tests)."""
+        return [server.process.pid for server in self._servers if server.process is not None]
+
 
 class _VllmServer(ChildServer):
     """One `vllm serve` on a leash."""
@@ -109,6 +114,7 @@ def serve_arguments(config: EngineConfig, port: int) -> list[str]:
     """The command line after the command: `serve MODEL --host ... --option value`."""
     arguments = ["serve", config.model, "--host", "127.0.0.1", "--port", str(port)]
     arguments += ["--max-model-len", str(config.context_tokens), "--max-num-seqs", str(config.concurrency)]
+    arguments.append("--enable-prompt-tokens-details")  # says how much of a prompt its prefix cache had
     if config.revision is not None:
         arguments += ["--revision", config.revision]
     for name, value in sorted(config.options.items()):
