@@ -44,7 +44,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto -m "not slow and not faults"
 
 test-slow: setup
-	$(BIN)/python -m pytest -n auto -m "slow and not faults"
+	$(BIN)/python -m pytest -n auto -m "slow and not faults and not vllm"
 
 test-faults: setup
 	$(BIN)/python -m pytest -n auto -m faults

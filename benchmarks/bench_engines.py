@@ -1,10 +1,11 @@
 """Does the machinery cost anything? The real engine driven by megadocs and by a minimal script, side by side.
 
     python benchmarks/bench_engines.py --concurrency 1 4 16 --rounds 3 --documents 8
+    python benchmarks/bench_engines.py --vllm .venv-vllm --concurrency 1 4 16 64 --documents 32
 
-Both drive one llama.cpp child process (same model, slots, threads) with the same request bodies; each round runs one
-after the other, so that what else the machine does hits both alike. New tokens per second, medians, and their ratio;
-server start-up is not counted in either.
+Both drive one server process (llama.cpp's, or vLLM's with `--vllm`: see `make setup-vllm`) with the same request
+bodies; each round runs one after the other, so that what else the machine does hits both alike. New tokens per second,
+totals and medians, and their ratio; server start-up is given apart and counted in neither.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import json
 import os
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -26,9 +28,12 @@ from typing import Any
 
 from megadocs.documents import Document
 from megadocs.generate import plan_requests, run_generation
-from megadocs.generate.engines.llamacpp import SAMPLING_DEFAULTS, find_model, model_identity
+from megadocs.generate.engines import engine_identity, leash
+from megadocs.generate.engines.http_client import HttpClient
+from megadocs.generate.engines.llamacpp import SAMPLING_DEFAULTS, find_model
 from megadocs.generate.engines.openai import OpenAIEngine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
+from megadocs.generate.engines.vllm import serve_arguments
 from megadocs.recipe import EngineConfig, GenerateConfig
 
 TEXT = (
@@ -37,10 +42,10 @@ TEXT = (
 )
 
 
-def build_config(concurrency: int, new_tokens: int, seed: int) -> GenerateConfig:
+def build_config(engine: dict[str, Any], new_tokens: int, seed: int) -> GenerateConfig:
     return GenerateConfig.model_validate(
         {
-            "engine": {"concurrency": concurrency, "context_tokens": 512, "num_threads": 1},
+            "engine": {"context_tokens": 512, **engine},
             "rephrase": {"num_generations": 2, "max_new_tokens": new_tokens},
             "top_p": 0.95,
             "seed": seed,
@@ -49,7 +54,7 @@ def build_config(concurrency: int, new_tokens: int, seed: int) -> GenerateConfig
     )
 
 
-async def minimal(address: str, bodies: Sequence[dict[str, Any]], concurrency: int) -> int:
+async def minimal(server: Server, bodies: Sequence[dict[str, Any]], concurrency: int) -> int:
     """What a script of twenty lines does: a queue, some workers, one request after the other."""
     import httpx
 
@@ -59,75 +64,126 @@ async def minimal(address: str, bodies: Sequence[dict[str, Any]], concurrency: i
     async def worker(client: httpx.AsyncClient, slot: int) -> None:
         nonlocal total
         while queue:
-            body = queue.pop() | {"id_slot": slot}
-            reply = await client.post(f"{address}/v1/chat/completions", json=body, timeout=None)
+            body = queue.pop() | server.extra(slot)
+            reply = await client.post(f"{server.address}/v1/chat/completions", json=body, timeout=None)
             total += reply.json()["usage"]["completion_tokens"]
 
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=concurrency)) as client:
         await asyncio.gather(*(worker(client, slot) for slot in range(concurrency)))
     return total
 
 
 def make_bodies(config: GenerateConfig, documents: Sequence[Document]) -> list[dict[str, Any]]:
     assert config.rephrase is not None
-    common = {"model": config.engine.model, "max_tokens": config.rephrase.max_new_tokens, "cache_prompt": True}
-    common |= {"temperature": config.temperature, "top_p": config.top_p, **SAMPLING_DEFAULTS}
+    common = {"model": config.engine.model, "max_tokens": config.rephrase.max_new_tokens}
+    common |= {"temperature": config.temperature, "top_p": config.top_p}
     requests = plan_requests(config, "rephrase", documents)
     return [{**common, "messages": request.messages(), "seed": request.seed(0)} for request in requests]
 
 
 class Server:
-    """One llama.cpp child process; both sides talk to it over HTTP."""
+    """A server process; both sides talk to it over HTTP."""
 
-    def __init__(self, config: EngineConfig) -> None:
-        command = [sys.executable, "-m", "megadocs.generate.engines.llamacpp_server"]
-        command += ["--model", str(find_model(config.model)), "--slots", str(config.concurrency)]
-        command += ["--context-tokens", str(config.context_tokens), "--threads", str(config.num_threads)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen(command, **pipes)  # type: ignore[call-overload]
-        self.address = json.loads(self._process.stdout.readline())["address"]
+    engine: dict[str, Any]
+    address: str
+    start_seconds: float
+
+    def extra(self, slot: int) -> dict[str, Any]:
+        """Body fields beside those of any OpenAI-compatible server."""
+        return {}
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
 
 
-class AttachedEngine(OpenAIEngine):
-    """The embedded engine's requests, sent to a server that is already there."""
+class LlamaCppServer(Server):
+    """One llama.cpp child process with a slot for each request in flight."""
 
-    def __init__(self, config: EngineConfig, address: str) -> None:
-        super().__init__(config, base_url=f"{address}/v1", identity=model_identity(config))
+    def __init__(self, concurrency: int) -> None:
+        self.engine = {"concurrency": concurrency, "num_threads": 1}
+        config = build_config(self.engine, 1, 0).engine
+        command = [sys.executable, "-m", "megadocs.generate.engines.llamacpp_server"]
+        command += ["--model", str(find_model(config.model)), "--slots", str(concurrency)]
+        command += ["--context-tokens", str(config.context_tokens), "--threads", str(config.num_threads)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        began = time.monotonic()
+        self._process = subprocess.Popen(command, **pipes)  # type: ignore[call-overload]
+        self.address = json.loads(self._process.stdout.readline())["address"]
+        self.start_seconds = time.monotonic() - began
+
+    def extra(self, slot: int) -> dict[str, Any]:
+        return {**SAMPLING_DEFAULTS, "cache_prompt": True, "id_slot": slot}
+
+
+class VllmServer(Server):
+    """`vllm serve` on a leash, from the environment of `make setup-vllm`."""
+
+    def __init__(self, environment: Path, concurrency: int) -> None:
+        model = str(environment.absolute() / "smollm2-135m-instruct")
+        options = {"dtype": "bfloat16", "enforce_eager": True}
+        self.engine = {"kind": "vllm", "model": model, "concurrency": concurrency, "options": options}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, leash.__file__, str(environment.absolute() / "bin" / "vllm")]
+        command += serve_arguments(build_config(self.engine, 1, 0).engine, port)
+        variables = {"VLLM_CPU_KVCACHE_SPACE": "1"} | os.environ
+        began = time.monotonic()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, env=variables, **pipes)  # type: ignore[call-overload]
+        self.address = f"http://127.0.0.1:{port}"
+        while not asyncio.run(self._serves()):
+            if self._process.poll() is not None:
+                sys.exit("vLLM did not start")
+            time.sleep(0.5)
+        self.start_seconds = time.monotonic() - began
+
+    async def _serves(self) -> bool:
+        client = HttpClient(self.address)
+        answer = await client.get_json("/v1/models", 5.0)
+        await client.close()
+        return isinstance(answer, dict)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # the leash ends what it holds
+        self._process.wait()
+
+
+class AttachedEngine(OpenAIEngine):
+    """The requests of an engine of ours, sent to a server that is already there."""
+
+    def __init__(self, config: EngineConfig, server: Server) -> None:
+        super().__init__(config, base_url=f"{server.address}/v1", identity=engine_identity(config))
+        self._server = server
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
-        extra = {**SAMPLING_DEFAULTS, "cache_prompt": True, "id_slot": completion.lane}
-        return await super().complete(replace(completion, extra=extra))
+        return await super().complete(replace(completion, extra=self._server.extra(completion.lane)))
 
 
-def measure(concurrency: int, rounds: int, num_documents: int, new_tokens: int, folder: Path) -> dict[str, Any]:
+def measure(server: Server, concurrency: int, rounds: int, counts: tuple[int, int], folder: Path) -> dict[str, Any]:
     """Alternate both sides `rounds` times (after one round that is thrown away) and compare totals and rounds."""
+    num_documents, new_tokens = counts
     tokens: dict[str, list[int]] = {"megadocs": [], "minimal": []}
     seconds: dict[str, list[float]] = {"megadocs": [], "minimal": []}
-    server = Server(build_config(concurrency, new_tokens, 0).engine)
-    try:
-        for number in range(rounds + 1):
-            for side in ("megadocs", "minimal") if number % 2 else ("minimal", "megadocs"):
-                config = build_config(concurrency, new_tokens, seed=number)
-                texts = [TEXT.format(number=1800 + 100 * number + place) for place in range(num_documents)]
-                documents = [Document(f"d{place}", text) for place, text in enumerate(texts)]
-                began = time.monotonic()
-                if side == "minimal":
-                    count = asyncio.run(minimal(server.address, make_bodies(config, documents), concurrency))
-                else:
-                    engine = AttachedEngine(config.engine, server.address)
-                    ledger = folder / f"{concurrency}-{number}"
-                    count = run_generation(
-                        config, "rephrase", documents, ledger, lambda _: None, lambda: False, engine=engine
-                    ).spent_new_tokens
-                if number:
-                    tokens[side].append(count)
-                    seconds[side].append(time.monotonic() - began)
-    finally:
-        server.close()
+    for number in range(rounds + 1):
+        for side in ("megadocs", "minimal") if number % 2 else ("minimal", "megadocs"):
+            config = build_config({**server.engine, "concurrency": concurrency}, new_tokens, seed=number)
+            texts = [TEXT.format(number=1800 + 100 * number + place) for place in range(num_documents)]
+            documents = [Document(f"d{place}", text) for place, text in enumerate(texts)]
+            began = time.monotonic()
+            if side == "minimal":
+                count = asyncio.run(minimal(server, make_bodies(config, documents), concurrency))
+            else:
+                engine = AttachedEngine(config.engine, server)
+                ledger = folder / f"{concurrency}-{number}"
+                count = run_generation(
+                    config, "rephrase", documents, ledger, lambda _: None, lambda: False, engine=engine
+                ).spent_new_tokens
+            if number:
+                tokens[side].append(count)
+                seconds[side].append(time.monotonic() - began)
     speeds = {side: sum(tokens[side]) / sum(seconds[side]) for side in tokens}
     rates = {side: [t / s for t, s in zip(tokens[side], seconds[side], strict=True)] for side in tokens}
     ratios = [ours / theirs for ours, theirs in zip(rates["megadocs"], rates["minimal"], strict=True)]
@@ -145,15 +201,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=8, help="two generations each")
     parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--vllm", type=Path, default=None, help="environment of `make setup-vllm`; default: llama.cpp")
     arguments = parser.parse_args()
     report: dict[str, Any] = {
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
     }
+    server: Server | None = None
     with tempfile.TemporaryDirectory() as name:
         for concurrency in arguments.concurrency:
-            settings = (arguments.rounds, arguments.documents, arguments.new_tokens, Path(name))
-            report[f"concurrency_{concurrency}"] = result = measure(concurrency, *settings)
+            if server is None:  # one vLLM for all; llama.cpp has as many slots as requests
+                most = max(arguments.concurrency)
+                server = VllmServer(arguments.vllm, most) if arguments.vllm else LlamaCppServer(concurrency)
+                report.setdefault("start_seconds", server.start_seconds)
+            try:
+                counts = (arguments.documents, arguments.new_tokens)
+                result = measure(server, concurrency, arguments.rounds, counts, Path(name))
+            except BaseException:
+                server.close()
+                raise
+            report[f"concurrency_{concurrency}"] = result
             print(concurrency, result, file=sys.stderr, flush=True)
+            if not arguments.vllm or concurrency == arguments.concurrency[-1]:
+                server.close()
+                server = None
     print(json.dumps(report, indent=1))
 
 

@@ -91,7 +91,8 @@ def test_a_run_whose_server_is_killed_ends_with_everything_accounted(
             "gates": {"empty": "accept"},
         }
     )
-    documents = [Document(f"d{number}", f"The harbour froze in {1800 + number}. Ships waited.") for number in range(8)]
+    story = "The harbour froze early. Ships waited outside for the ice to break, and the town lived on its grain. " * 8
+    documents = [Document(f"d{number}", f"In {1800 + number}: {story}") for number in range(8)]
     engine = VllmEngine(config.engine)
     killed: list[int] = []
     states: list[str] = []
