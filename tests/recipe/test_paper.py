@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from megadocs.pipeline import experiment
+from megadocs.pipeline.experiment import run_experiment
 from megadocs.pipeline.plan import build_plan
 from megadocs.pipeline.search_price import price_search
 from megadocs.recipe import Recipe, load_recipe
@@ -64,10 +64,9 @@ def test_tuning_is_priced_too(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.timeout(600)
-def test_runs_at_toy_scale(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "LocalExecutor", InlineExecutor)
+def test_runs_at_toy_scale(path: Path, tmp_path: Path) -> None:
     recipe = toy_recipe(path, write_texts(tmp_path / "texts", 40))
-    outcome = experiment.run_experiment(recipe, tmp_path / "ws")
+    outcome = run_experiment(recipe, tmp_path / "ws", executor=InlineExecutor(tmp_path / "ws"))
     assert outcome.errors == []
     assert outcome.report is not None
     results = json.loads((tmp_path / "ws" / "results.json").read_text())

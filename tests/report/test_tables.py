@@ -12,7 +12,7 @@ import pytest
 
 from megadocs.report.tables import csv_bytes, parquet_bytes, result_tables, write_tables
 
-from .fixtures_report import make_inputs
+from .fixtures_report import make_complete_inputs, make_inputs
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,35 @@ def test_csv_and_parquet_hold_the_same_numbers(results: dict, tmp_path: Path) ->
     first = results["sets"][0]["losses"][0]
     assert losses[0]["loss"] == first["loss"]
     assert [losses[0]["interval_lower"], losses[0]["interval_upper"]] == first["interval"]
+
+
+def test_every_table_of_the_page(tmp_path: Path) -> None:
+    results = dict(make_complete_inputs().results)
+    tables = result_tables(results)
+    empty = {name for name, rows in tables.items() if not rows}
+    assert empty == {"missing", "generations", "streams", "student_scaling"}
+    assert tables["ensembles"][1] | {"record": None} == {
+        "ensemble": "real_only_x4",
+        "arm": "real_only",
+        "set": "test",
+        "mode": "windowed",
+        "average": "logits",
+        "num_members": 2,
+        "num_subsets": 1,
+        "loss": pytest.approx(6.2),
+        "standard_deviation": None,
+        "record": None,
+    }
+    assert tables["benchmarks"][0]["accuracy_sciq"] == pytest.approx(0.61)
+    assert tables["searches"][0]["certificate_kind"] == "edge"
+    assert tables["search_trials"][0]["setting_train.weight_decay"] == 0.8
+    assert tables["audit_overlap"][0]["ngram_share_synthetic_only"] == 0.0005
+    assert tables["audit_tasks"][0]["finish_reason_length"] == 33
+    assert {row["reference"] for row in tables["compute"] if row["arm"] == "stitched_g2"} == {"simple_g2"}
+    assert any(row["is_published"] and row["y"] == 3.4620 for row in tables["paper_figures"])
+    assert tables["best_settings"][0]["own_planned_real_epochs"] == 8
+    written = {path.name for path in write_tables(results, tmp_path)}
+    assert {"paper_figures.csv", "paper_figures.parquet", "search_trials.csv"} <= written
 
 
 def test_multipliers_keep_their_relation(results: dict) -> None:

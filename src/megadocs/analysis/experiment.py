@@ -27,6 +27,7 @@ from megadocs.analysis.paired import Difference, PairedLosses, SeedNoise, holm, 
 from megadocs.analysis.power import same_arm_check, seeds_needed
 from megadocs.analysis.resample import bootstrap_losses, percentile_interval, unit_index
 from megadocs.analysis.results_json import SCHEMA, SCHEMA_VERSION, json_form
+from megadocs.analysis.run_tables import arm_facts, missing_runs, more_tokens, run_rows
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import FloatArray, RunFacts, RunScores, ScoreBlock, build_block
 from megadocs.errors import AnalysisError
@@ -118,10 +119,10 @@ def analyze_experiment(
         "baseline": config.baseline,
         "headline": {"set": keys[0][0], "mode": keys[0][1]},
         "covers": COVERS_DOCUMENTS if sets[0]["seed_sd"] is None else COVERS_BOTH,
-        "arms": [_arm_facts(arm, runs) for arm in arms],
-        "runs": _run_rows(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)), blocks),
-        "missing": _missing(expected, facts, blocks),
-        "more_tokens": _more_tokens(arms, runs, config.baseline),
+        "arms": [arm_facts(arm, runs) for arm in arms],
+        "runs": run_rows(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)), blocks),
+        "missing": missing_runs(expected, facts, blocks),
+        "more_tokens": more_tokens(arms, runs, config.baseline),
         "sets": sets,
         "warnings": warnings + _headline_warning(keys[0], headline),
     }
@@ -287,70 +288,6 @@ def _curve_arms(
 def _mean_fact(setting: _Setting, arm: str, field: str) -> float:
     values = [getattr(run, field) for (name, _), run in setting.facts.items() if name == arm]
     return float(np.mean(values)) if values else 0.0
-
-
-def _arm_facts(arm: str, runs: Sequence[RunFacts]) -> dict[str, Any]:
-    own = [run for run in runs if run.arm == arm]
-    if not own:
-        return {"arm": arm, "kind": "missing", "seeds": []}
-    row: dict[str, Any] = {
-        "arm": arm,
-        "kind": "synthetic" if any(run.synthetic_tokens for run in own) else "real",
-        "seeds": sorted(run.seed for run in own),
-        "real_documents": own[0].real_documents,
-        "real_tokens": own[0].real_tokens,
-        "synthetic_tokens": own[0].synthetic_tokens,
-        "settings": dict(own[0].settings),
-    }
-    averaged = ("train_tokens", "num_steps", "real_epochs", "synthetic_epochs", "seconds", "flops")
-    for field in (
-        *averaged,
-        "num_parameters",
-        "planned_real_epochs",
-        "planned_synthetic_epochs",
-        "final_training_loss",
-    ):
-        values = [getattr(run, field) for run in own if getattr(run, field) is not None]
-        row[field] = float(np.mean(values)) if values else None
-    return row
-
-
-def _run_rows(runs: Sequence[RunFacts], blocks: Sequence[ScoreBlock]) -> list[dict[str, Any]]:
-    losses: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for block in blocks:
-        for key, loss in zip(block.runs, block.losses(), strict=True):
-            losses.setdefault(key, []).append({"set": block.set_name, "mode": block.mode, "loss": float(loss)})
-    return [{**json_form(run), "losses": losses.get((run.arm, run.seed), [])} for run in runs]
-
-
-def _missing(
-    expected: Sequence[tuple[str, int]], facts: Mapping[tuple[str, int], RunFacts], blocks: Sequence[ScoreBlock]
-) -> list[dict[str, Any]]:
-    rows = [
-        {"arm": arm, "seed": seed, "reason": "no finished run"} for arm, seed in expected if (arm, seed) not in facts
-    ]
-    scored = {run for block in blocks for run in block.runs}
-    named = {(arm, seed) for block in blocks for arm, seed, _ in block.left_out}
-    rows += [
-        {"arm": arm, "seed": seed, "reason": "not scored"} for arm, seed in facts if (arm, seed) not in scored | named
-    ]
-    return rows + [
-        {"arm": arm, "seed": seed, "reason": f"{block.set_name}/{block.mode}: {reason}"}
-        for block in blocks
-        for arm, seed, reason in block.left_out
-    ]
-
-
-def _more_tokens(arms: Sequence[str], runs: Sequence[RunFacts], baseline: str) -> list[dict[str, Any]]:
-    tokens = {
-        arm: float(np.mean(values))
-        for arm in arms
-        if (values := [run.train_tokens for run in runs if run.arm == arm and run.train_tokens is not None])
-    }
-    base = tokens.get(baseline)
-    if not base:
-        return []
-    return [{"arm": arm, "train_tokens": num, "ratio": num / base} for arm, num in tokens.items() if num > base * 1.005]
 
 
 def _headline_warning(used: tuple[str, str], wanted: tuple[str, str]) -> list[str]:

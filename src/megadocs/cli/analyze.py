@@ -57,7 +57,7 @@ def _print_published(*, as_json: bool) -> None:
 
 
 def _print_results(workspace: Path, tables: Path | None, *, as_json: bool) -> None:
-    from megadocs.report.tables import write_tables
+    from megadocs.report.tables import derived_tables, write_tables
     from megadocs.store.files import read_json
 
     path = workspace / "results.json"
@@ -68,7 +68,7 @@ def _print_results(workspace: Path, tables: Path | None, *, as_json: bool) -> No
         for written in write_tables(results, tables):
             say(str(written))
     if as_json:
-        print_json(results)
+        print_json(results | derived_tables(results))
         return
     for sentence in results["answer"]:
         typer.echo(sentence)

@@ -23,7 +23,7 @@ VERBS = {
     "streams": "streams",
     "train": "train",
     "evaluate": "stages",
-    "report": "stages",
+    "report": "report",
     "analyze": "analyze",
     "compare": "compare",
 }

@@ -1,4 +1,4 @@
-"""`megadocs corpus | rows | evaluate | report`: the run up to one stage (`train` has a file of its own)."""
+"""`megadocs corpus | rows | evaluate`: the run up to one stage (`train` has a file of its own)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ _HELP = {
     "corpus": "Read, cut and split the real documents of RECIPE.",
     "rows": "Tokenise everything that the arms of RECIPE use, once.",
     "evaluate": "Train and score every arm and seed of RECIPE.",
-    "report": "Bring RECIPE up to its report (the same as `run`).",
 }
 
 

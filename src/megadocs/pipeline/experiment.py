@@ -45,8 +45,9 @@ STAGES: dict[str, tuple[str, ...]] = {
 #: Makes a listener for a number of steps.
 Show = Callable[[int], AbstractContextManager[Listener]]
 
-#: The resolved recipe of the last run, at the top of the workspace.
+#: At the top of the workspace: the resolved recipe of the last run; and a file for each recipe that ran, as it was set.
 RECIPE_FILE = "recipe.json"
+RECIPE_FOLDER = "recipes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,7 @@ def run_experiment(
             raise InputError(
                 f"no arm can be trained: {reasons}", where="arms", remedy="add documents or lower real_multiple"
             )
-        resolved = json.dumps(recipe.model_dump(mode="json"), indent=1, ensure_ascii=False)  # the arms' order stays
-        write_bytes_atomic(root / RECIPE_FILE, resolved.encode("utf-8"))
+        _keep_recipe(recipe, root)
         steps = steps_of_stage(experiment, stage)
         outcomes.append(_run(steps, workspace, executor, show))
         report = None
@@ -141,10 +141,19 @@ def run_experiment(
             outcomes.append(_run([step], workspace, executor, show))
             report = find_artifact(step, workspace)
             if report is not None:
-                _copy_to_top(report, root)
+                copy_to_top(report, root)
         return ExperimentOutcome(experiment, tuple(outcomes), report)
     finally:
         executor.close()
+
+
+def _keep_recipe(recipe: Recipe, root: Path) -> None:
+    """Leave the recipe in the workspace, for readers and for reports over all that ran there."""
+    (root / RECIPE_FOLDER).mkdir(parents=True, exist_ok=True)
+    resolved, as_set = recipe.model_dump(mode="json"), recipe.model_dump(mode="json", exclude_unset=True)
+    for path, data in ((RECIPE_FILE, resolved), (f"{RECIPE_FOLDER}/{recipe.name}.json", as_set)):
+        text = json.dumps(data, indent=1, ensure_ascii=False)  # the arms' order stays
+        write_bytes_atomic(root / path, text.encode("utf-8"))
 
 
 def steps_of_stage(experiment: Experiment, stage: str) -> list[Step]:
@@ -241,7 +250,7 @@ def _run(steps: list[Step], workspace: Workspace, executor: Executor, show: Show
         return run_steps(steps, workspace, executor, listener)
 
 
-def _copy_to_top(report: Artifact, root: Path) -> None:
+def copy_to_top(report: Artifact, root: Path) -> None:
     """Copy the report's files to the top of the workspace where they differ."""
     for name in report.record["files"]:
         if "/" in name:

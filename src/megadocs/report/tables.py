@@ -15,14 +15,48 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.analysis import number_of
+from megadocs.analysis.paper_series import SETTINGS, paper_figures
+from megadocs.analysis.paper_tables import best_settings, compute_groups, controlled_against_tuned, student_scaling
 from megadocs.store.files import write_bytes_atomic
 
 Row = dict[str, Any]
 
 
+def derived_tables(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Tables of the page that are read off the results: equal compute, settings, students, the paper's figures."""
+    figures = [
+        {
+            "figure": figure.name,
+            "series": series.name,
+            "is_published": is_published,
+            "x_name": figure.x_label or "condition",
+            "x": point.x,
+            "y_name": figure.y_label,
+            "y": point.value,
+            "lowest_seed": point.low,
+            "highest_seed": point.high,
+            "arm": point.arm or None,
+        }
+        for figure in paper_figures(results)
+        for is_published, found in ((False, figure.own), (True, figure.published))
+        for series in found
+        for point in series.points
+    ]
+    return {
+        "compute": compute_groups(results),
+        "best_settings": best_settings(results),
+        "controlled_against_tuned": controlled_against_tuned(results),
+        "student_scaling": student_scaling(results),
+        "paper_figures": figures,
+    }
+
+
 def result_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
     """Table name -> flat rows; every table is there, though it may be empty."""
     sets = results["sets"]
+    benchmarks = results.get("benchmarks") or {"tasks": [], "rows": [], "scores": []}
+    searches = results.get("searches") or []
+    derived = derived_tables(results)
     return {
         "arms": [_flat(row, skip=("seeds",)) for row in results["arms"]],
         "runs": [_flat(row, skip=("losses",)) for row in results["runs"]],
@@ -38,6 +72,54 @@ def result_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
         "laws": _per_set(sets, "laws", skip=("points", "residuals", "leave_one_out")),
         "seeds_needed": _per_set(sets, "seeds_needed"),
         "missing": [_flat(row) for row in results["missing"]],
+        "ensembles": [_flat(row) for row in results.get("ensembles", ())],
+        "ensemble_laws": [
+            _flat(row, skip=("points", "residuals", "leave_one_out")) for row in results.get("ensemble_laws", ())
+        ],
+        "benchmarks": [_benchmark_row(row, benchmarks["tasks"]) for row in benchmarks["rows"]],
+        "benchmark_scores": [_flat(row) for row in benchmarks["scores"]],
+        "searches": [_flat(row, skip=("axes", "seeds", "trials", "by_seed")) for row in searches],
+        "search_neighbours": [
+            {"search": row["search"], "arm": row["arm"], **_flat(line)}
+            for row in searches
+            for line in row["certificate"]["neighbours"]
+        ],
+        "search_trials": [
+            {"search": row["search"], "arm": row["arm"], **_flat(trial)} for row in searches for trial in row["trials"]
+        ],
+        "generations": [_flat(row) for row in results.get("generations", ())],
+        "streams": [_flat(row) for row in results.get("streams", ())],
+        **_audit_tables(results.get("audit")),
+        "compute": [_flat(row, skip=("seed_differences",)) for row in derived["compute"]],
+        "best_settings": [_settings_row(row) for row in derived["best_settings"]],
+        "controlled_against_tuned": [_settings_row(row) for row in derived["controlled_against_tuned"]],
+        "student_scaling": [_flat(row, skip=("seed_differences",)) for row in derived["student_scaling"]],
+        "paper_figures": [_flat(row) for row in derived["paper_figures"]],
+    }
+
+
+def _benchmark_row(row: Mapping[str, Any], tasks: Sequence[str]) -> Row:
+    cells = dict(zip((f"accuracy_{task}" for task in tasks), row["cells"], strict=True))
+    return {**_flat(row, skip=("cells", "seed_errors")), **cells}
+
+
+def _settings_row(row: Mapping[str, Any]) -> Row:
+    """Lists of settings as one column each."""
+    flat = _flat({key: value for key, value in row.items() if not isinstance(value, list)})
+    for key, values in row.items():
+        if isinstance(values, list):
+            flat |= {f"{key}_{name}": value for name, value in zip(SETTINGS, values, strict=True)}
+    return flat
+
+
+def _audit_tables(audit: Mapping[str, Any] | None) -> dict[str, list[Row]]:
+    if audit is None:
+        return {"audit_overlap": [], "audit_tasks": []}
+    return {
+        "audit_overlap": [
+            {"set": name, "ngram": audit["ngram"], **_flat(row)} for name, row in audit["overlap"].items()
+        ],
+        "audit_tasks": [{"task": task, **_flat(row, skip=("top_openings",))} for task, row in audit["tasks"].items()],
     }
 
 

@@ -61,6 +61,7 @@ def run(context: StageContext) -> None:
         "generations": json_form(accounts),
         "streams": json_form(streams),
         "searches": read_searches(context.workspace.root),
+        "recipes": config.get("recipes", [config["recipe"]["name"]]),
     }
     write_bytes_atomic(context.build.path / "results.json", dump_results(results))
     inputs = ReportInputs(

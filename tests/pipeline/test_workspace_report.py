@@ -1,0 +1,60 @@
+"""One report over the recipes of a workspace: shared runs once, name clashes apart, other corpora left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megadocs.errors import InputError
+from megadocs.pipeline import workspace_report
+from megadocs.pipeline.experiment import run_experiment
+from megadocs.pipeline.workspace_report import report_workspace
+from megadocs.recipe import Recipe, load_recipe
+from megadocs.store.artifact import Workspace
+from pipeline.inline import InlineExecutor
+
+
+def small(toy_recipe: Path, name: str, arms: dict[str, Any], *more: str) -> Recipe:
+    tiny = ["seeds=[0]", "train.real_epochs=0.5", "model.hidden_size=16", "tokenizer.vocab_size=260"]
+    tiny += ["generate.engine.options={transport: memory}", f"arms={json.dumps(arms)}", f"name={name}", *more]
+    return load_recipe(toy_recipe, [f"{item}" for item in tiny])
+
+
+def run(recipe: Recipe, root: Path) -> None:
+    assert run_experiment(recipe, root, executor=InlineExecutor(root)).errors == []
+
+
+def test_runs_of_several_recipes_on_one_page(toy_recipe: Path, tmp_path: Path) -> None:
+    root = tmp_path / "ws"
+    simple = {"stream.ordering": "simple", "mixture.synthetic_fraction": 0.75}
+    run(small(toy_recipe, "first", {"real_only": {}, "long": {"train.real_epochs": 1.0}}), root)
+    run(small(toy_recipe, "second", {"real_only": {}, "also_long": {"train.real_epochs": 1.0}, "long": simple}), root)
+    run(small(toy_recipe, "elsewhere", {"real_only": {}}, "corpus.seed=7"), root)
+    run(small(toy_recipe, "second", {"real_only": {}, "also_long": {"train.real_epochs": 1.0}, "long": simple}), root)
+
+    outcome = report_workspace(root, executor=InlineExecutor(root))
+    assert outcome.report is not None
+    results = json.loads((root / "results.json").read_text())
+    assert [row["arm"] for row in results["arms"]] == ["real_only", "also_long", "long"]
+    assert len(results["runs"]) == 3  # `first` adds nothing: its arms are those of `second`, under other names
+    assert results["left_out"] == {"elsewhere": "a recipe over another corpus or tokenizer: it has a report of its own"}
+    assert results["recipes"] == ["second", "first"]
+    assert 'href="recipes/first.json"' in (root / "report.html").read_text()
+    assert report_workspace(root, executor=InlineExecutor(root)).report == outcome.report
+
+
+def test_one_name_for_two_arms(toy_recipe: Path, tmp_path: Path) -> None:
+    root = tmp_path / "ws"
+    run(small(toy_recipe, "first", {"real_only": {}, "long": {"train.real_epochs": 1.0}}), root)
+    run(small(toy_recipe, "second", {"real_only": {}, "long": {"train.real_epochs": 2.0}}), root)
+    _, experiment, others = workspace_report.merge_experiments(Workspace(root))
+    assert [run.arm.name for run in experiment.runs] == ["real_only", "long", "first.long"]
+    assert others == ["first"]
+
+
+def test_a_workspace_without_recipes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no recipe has run here"):
+        report_workspace(tmp_path)
