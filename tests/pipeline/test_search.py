@@ -188,6 +188,28 @@ def test_trials_that_always_fail_are_listed_and_the_rest_finish(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_hopeless_trial_is_given_up_and_run_to_its_end_before_a_certificate(tmp_path):
+    rule = {"after": 0.3, "margin": 0.05}
+    axes = {"train.learning_rate": {"values": [0.003, 1e-7]}}
+    train = {**TOY["train"], "real_epochs": 6, "log_every_steps": 1}
+    recipe = write_toy(tmp_path, search={"axes": axes, "stop_hopeless": rule}, seeds=[0], train=train)
+    done = search(recipe, tmp_path / "ws", "--json")
+    assert done.returncode == 0, done.stderr
+    (arm,) = json.loads(done.stdout)["arms"]
+    assert [trial["stopped"] is not None for trial in arm["trials"]] == [True, False, False]
+    assert "training loss" in arm["trials"][0]["stopped"]
+    assert arm["trials"][0]["setting"] == arm["trials"][1]["setting"] == {"train.learning_rate": 1e-7}
+    assert arm["certificate"]["kind"] == "edge"
+    assert (arm["cost"]["num_stopped"], arm["certificate"]["num_failed"]) == (1, 0)
+    trusting = write_toy(
+        tmp_path, search={"axes": axes, "stop_hopeless": rule | {"trust": True}}, seeds=[0], train=train
+    )
+    (arm,) = json.loads(search(trusting, tmp_path / "ws2", "--json").stdout)["arms"]
+    assert [line["verdict"] for line in arm["certificate"]["neighbours"] if line["value"]] == ["stopped"]
+    assert len(arm["trials"]) == 2
+
+
+@pytest.mark.slow
 def test_two_drivers_share_the_work(finished, tmp_path):
     recipe, _, result = finished
     workspace = tmp_path / "ws"

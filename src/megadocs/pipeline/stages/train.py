@@ -16,6 +16,7 @@ from megadocs.errors import InputError
 from megadocs.evaluate.evaluation_set import build_evaluation_set
 from megadocs.pipeline.ranks import is_rank, train_on_ranks
 from megadocs.pipeline.stages import StageContext, Stopped
+from megadocs.pipeline.stages.stop_rule import StopRule
 from megadocs.recipe import MixtureConfig, ModelConfig, StreamConfig, TrainConfig
 from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
 from megadocs.streams import Mixture, build_mixture, build_streams
@@ -85,12 +86,16 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
     from megadocs.train import TrainingProgress, run_training
     from megadocs.train.signals import TrainingInterrupted
 
+    rule = StopRule(None if is_rank() else context.settings.get("stop_rule"), context.build.path)
+
     def report(progress: TrainingProgress) -> None:
+        rule.check(progress.step, progress.num_steps, progress.loss)
         context.report(
             {
                 "done": progress.step,
                 "total": progress.num_steps,
                 "unit": "steps",
+                "loss": progress.loss,
                 "note": f"loss {progress.loss:.3f}",
                 "tokens_per_second": progress.tokens_per_second,
                 "seconds_left": progress.seconds_left,

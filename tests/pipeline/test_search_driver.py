@@ -1,0 +1,162 @@
+"""The driver over an executor that trains nothing: order of events, guesses, budgets, use of the slots."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+from megadocs.pipeline.search import run_search
+from megadocs.recipe import Recipe
+from megadocs.search import Trial
+from megadocs.store.artifact import Workspace
+
+
+class MadeUpTraining:
+    """Publishes made-up losses; of the running steps one at a time ends, drawn at random."""
+
+    def __init__(self, root, num_slots=2, seed=0, seconds=0.0, poison=None):
+        self.num_slots, self.seconds, self.poison = num_slots, seconds, poison or {}
+        self._workspace, self._draw = Workspace(root), np.random.default_rng(seed)
+        self.running, self.trained, self.most_at_once, self.calls = [], [], 0, []
+
+    def slots_of(self, step):
+        return min(step.slots or self.num_slots, self.num_slots)
+
+    def start(self, step):
+        self.running.append(step)
+        self.most_at_once = max(self.most_at_once, len(self.running))
+        assert sum(map(self.slots_of, self.running)) <= self.num_slots
+
+    def events(self, timeout_seconds):
+        if not self.running:
+            return []
+        time.sleep(self.seconds)
+        step = self.running.pop(self._draw.integers(len(self.running)))
+        if "stop" in self.calls and step.kind == "train":
+            return [(step, {"event": "stopped"})]
+        inputs = {role: needed.fingerprint for role, needed in step.inputs.items()}
+        with self._workspace.build(step.kind, step.fingerprint, config=step.config, inputs=inputs) as build:
+            build.summary.update(self._summary(step))
+        if step.kind == "train":
+            self.trained.append(step.fingerprint)
+        return [(step, {"event": "done", "seconds": self.seconds, "cpu_seconds": self.seconds})]
+
+    def stop(self):
+        self.calls.append("stop")
+
+    def kill(self):
+        self.calls.append("kill")
+
+    def close(self):
+        self.calls.append("close")
+
+    def _summary(self, step):
+        if step.kind == "evaluate":
+            train = step.inputs["train"].config
+            values, beta = train["train"], train["train"]["beta1"]
+            bowl = (math.log2(values["weight_decay"]) - 1) ** 2 + (math.log2(values["real_epochs"]) - beta) ** 2
+            noise = np.random.default_rng([int(4 * values["weight_decay"]), train["seed"]]).normal(0, 0.002)
+            loss = {"nats_per_token": 3.0 + 0.05 * bowl + noise}
+            return {"losses": {"validation windowed": loss, "test windowed": loss}}
+        counts = {"num_train_1x": 55, "max_multiple": 1}
+        return counts | {"num_tokens": 1, "flops": 1.0, "training_seconds": 1.0, "num_steps": 1}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    source = tmp_path / "texts"
+    source.mkdir()
+    (source / "one.txt").write_text("A text.", encoding="utf-8")
+    axes = {"train.weight_decay": [0.5, 1, 2, 4, 8], "train.real_epochs": [1, 2, 4, 8]}
+    return Recipe.model_validate(
+        {
+            "name": "made_up",
+            "corpus": {"source": str(source), "split": "auto"},
+            "arms": {"one": {"train.beta1": 0.9}, "two": {"train.beta1": 0.5}},
+            "seeds": [0, 1, 2],
+            "search": {"axes": {name: {"values": values} for name, values in axes.items()}},
+        }
+    )
+
+
+def with_search(recipe, **changes):
+    return recipe.model_copy(update={"search": recipe.search.model_copy(update=changes)})
+
+
+def decided(outcome):
+    """What must not depend on order, slots or guesses."""
+    return [(arm.certificate, list(arm.walk.losses.items())) for arm in outcome.arms]
+
+
+@pytest.mark.parametrize("max_runs", [None, 9])
+def test_the_outcome_does_not_depend_on_the_order_in_which_trials_end(recipe, tmp_path, max_runs):
+    recipe = with_search(recipe, max_runs=max_runs)
+    outcomes = []
+    for number, (num_slots, fraction) in enumerate([(1, 0.0), (2, 0.25), (3, 1.0), (5, 0.25)]):
+        executor = MadeUpTraining(tmp_path / f"ws{number}", num_slots, seed=number)
+        outcome = run_search(with_search(recipe, guess_fraction=fraction), tmp_path / f"ws{number}", executor=executor)
+        assert outcome.ending == ("finished" if max_runs is None else "max_runs")
+        assert len(set(executor.trained)) == len(executor.trained)
+        outcomes.append(decided(outcome))
+    assert all(one == outcomes[0] for one in outcomes)
+
+
+def test_guesses_fill_the_slots_and_are_counted(recipe, tmp_path):
+    alone = recipe.model_copy(update={"arms": {"one": {"train.beta1": 0.9}}})
+    plain = MadeUpTraining(tmp_path / "plain")
+    run_search(with_search(alone, guess_fraction=0.0), tmp_path / "plain", executor=plain)
+    executor = MadeUpTraining(tmp_path / "ws")
+    outcome = run_search(alone, tmp_path / "ws", executor=executor)
+    (arm,) = outcome.to_json()["arms"]
+    assert len(executor.trained) == arm["cost"]["num_trials"] + arm["cost"]["num_in_vain"]
+    assert arm["cost"]["num_in_vain"] <= max(1, arm["cost"]["num_trials"] // 4)
+    assert len(plain.trained) == arm["cost"]["num_trials"]
+    assert all(trial["round"] is None and "test_loss" not in trial for trial in arm["in_vain"])
+    asked = [Trial(t.point, t.seed) for trials in outcome.arms[0].walk.rounds for t in trials]
+    assert len(asked) == arm["cost"]["num_trials"]
+
+
+def test_hours_end_a_search_in_good_order_and_it_goes_on(recipe, tmp_path):
+    root = tmp_path / "ws"
+    executor = MadeUpTraining(root, seconds=0.02)
+    stopped = run_search(recipe, root, max_hours=0.3 / 3600, executor=executor)
+    assert stopped.ending == "max_hours"
+    assert executor.running == [] and executor.calls == ["close"], "running trials end, nothing is stopped"
+    assert 0 < len(executor.trained) < 20
+    assert stopped.seconds < 2
+    again = MadeUpTraining(root)
+    finished = run_search(recipe, root, executor=again)
+    assert finished.ending == "finished"
+    assert not set(again.trained) & set(executor.trained)
+    fresh = run_search(recipe, tmp_path / "fresh", executor=MadeUpTraining(tmp_path / "fresh"))
+    assert decided(finished) == decided(fresh)
+
+
+def test_a_search_that_is_late_takes_in_what_is_there(recipe, tmp_path):
+    root = tmp_path / "ws"
+    finished = run_search(recipe, root, executor=MadeUpTraining(root))
+    again = run_search(recipe, root, max_hours=1e-9, executor=MadeUpTraining(root))
+    assert again.ending == "finished"
+    assert decided(again) == decided(finished)
+
+
+def test_the_use_of_the_slots_is_measured(recipe, tmp_path):
+    root = tmp_path / "ws"
+    outcome = run_search(recipe, root, executor=MadeUpTraining(root, seconds=0.01))
+    use = outcome.to_json()["utilisation"]
+    assert use["num_slots"] == 2
+    assert 0.5 < use["busy_fraction"] <= 1.0
+    assert 0.0 < use["cpu_fraction"] <= 0.5  # one step at a time ends here: half of the time is waiting
+    assert 0.0 <= use["in_vain_fraction"] < 0.3
+
+
+def test_with_a_stop_rule_nothing_is_guessed(recipe, tmp_path):
+    root = tmp_path / "ws"
+    hopeless = Recipe.model_validate(
+        recipe.model_dump(mode="json") | {"search": recipe.search.model_dump(mode="json") | {"stop_hopeless": {}}}
+    )
+    outcome = run_search(hopeless, root, executor=MadeUpTraining(root))
+    assert not any(arm.in_vain for arm in outcome.arms)
