@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from megadocs.errors import RecipeError
 from megadocs.seeding import derive_seed
+from megadocs.streams.gather import byte_views, gather, merge_pieces
 from megadocs.streams.shares import Shares
 from megadocs.streams.sorting import Int64Array, hash_order
 from megadocs.streams.stream import Boundary, Stream, WindowId
@@ -85,6 +86,10 @@ class Mixture:
         self._seed = seed
         self._by_name = {stream.name: stream for stream in streams}
         self._block_order = lru_cache(maxsize=2)(self._build_block_order)
+        stores = {id(stream.tokens): stream.tokens for stream in streams}  # streams of one store share its arrays
+        first_of_store = dict(zip(stores, np.cumsum([0, *map(len, stores.values())]).tolist(), strict=False))
+        self._views = [view for tokens in stores.values() for view in byte_views(tokens)]
+        self._first_views = [first_of_store[id(stream.tokens)] for stream in streams]
 
     def window_ids(self, step: int) -> list[WindowId]:
         """The windows of a step, in order; any step, in any sequence of calls."""
@@ -160,11 +165,13 @@ class Mixture:
         return owners, epochs, windows
 
     def _read(self, owners: Int64Array, epochs: Int64Array, windows: Int64Array) -> npt.NDArray[np.int32]:
-        batch = np.empty((len(owners), self.context_length), dtype=np.int32)
+        parts = []
         for owner, stream in enumerate(self.streams):
             places = np.flatnonzero(owners == owner)
-            stream.copy_windows(epochs[places], windows[places], batch, places.tolist())
-        return batch
+            if len(places):
+                parts.append((stream.pieces(epochs[places], windows[places]), places, self._first_views[owner]))
+        pieces = merge_pieces(parts)
+        return gather(self._views, self.streams[0].token_dtype, pieces, self.context_length)
 
     def _samples_given(self) -> list[int]:
         """Windows each stream gives over the run; the last block may be cut short by the end of the run."""

@@ -4,15 +4,14 @@
     epochs, windows = stream.windows_at(positions)     # positions count on over the epochs
     stream.windows_batch([(epoch, window), ...])       # (B, T) int32 tokens
 
-Nothing is copied per stream: an epoch is a sequence of row indices and their running token counts; a window is
-gathered by slicing the segments it crosses. W = floor(tokens / T); the tail is dropped, counted and never carried
+Nothing is copied per stream: an epoch is a sequence of row indices and their running token counts; `gather.py` copies
+the pieces of segments that a window crosses. W = floor(tokens / T); the tail is dropped, counted and never carried
 over. Legend of shapes: B batch, T context length, R rows in stream order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
@@ -24,6 +23,7 @@ from megadocs.documents import KIND_CODES
 from megadocs.errors import RecipeError
 from megadocs.row_table import RowTable
 from megadocs.seeding import derive_seed
+from megadocs.streams.gather import Layout, Pieces, byte_views, gather, layout_pieces, merge_pieces
 from megadocs.streams.sorting import Int64Array, hash_order
 
 Boundary = Literal["row", "document"]
@@ -37,23 +37,6 @@ class WindowId(NamedTuple):
     stream: str
     epoch: int
     window: int
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Rows of one epoch in order, with where each lies.
-
-    Attributes:
-        rows: int64 (R,), indices into the row table.
-        ends: int64 (R,), stream position just past each row.
-        starts: int64 (R,), first token of each row within its segment.
-        segments: int32 (R,), index of each row's token array.
-    """
-
-    rows: Int64Array
-    ends: Int64Array
-    starts: Int64Array
-    segments: npt.NDArray[np.int32]
 
 
 class Stream:
@@ -96,7 +79,8 @@ class Stream:
         self.context_length = context_length
         self.weight = weight
         self.num_missing = num_missing
-        self._tokens = tokens
+        self.tokens = tokens
+        self.token_dtype = _common_dtype(tokens)
         self._seed = seed
         self._reorder_rows = reorder_rows
         self._reshuffle_windows = reshuffle_windows
@@ -165,28 +149,19 @@ class Stream:
 
     def windows_batch(self, windows: Sequence[tuple[int, int]]) -> npt.NDArray[np.int32]:
         """Tokens of several windows, given as (epoch, window) pairs, shape (B, T)."""
-        batch = np.empty((len(windows), self.context_length), dtype=np.int32)
         pairs = np.array(windows, dtype=np.int64).reshape(-1, 2)
-        self.copy_windows(pairs[:, 0], pairs[:, 1], batch, range(len(windows)))
-        return batch
+        pieces = self.pieces(pairs[:, 0], pairs[:, 1])
+        return gather(byte_views(self.tokens), self.token_dtype, pieces, self.context_length)
 
-    def copy_windows(
-        self, epochs: Int64Array, windows: Int64Array, out: npt.NDArray[np.int32], places: Sequence[int]
-    ) -> None:
-        """Write window i's tokens into `out[places[i]]`.
-
-        Args:
-            epochs: int64 (K,).
-            windows: int64 (K,).
-            out: (B, T), any integer type that holds the vocabulary.
-            places: K rows of `out`.
-        """
+    def pieces(self, epochs: Int64Array, windows: Int64Array) -> Pieces:
+        """Where the tokens of windows (B,) of those epochs (B,) lie, in the order given."""
         if not self._reorder_rows:
-            self._copy_from(self._layout(0), windows, out, places)
-            return
+            return layout_pieces(self._layout(0), windows, self.context_length)
+        parts = []
         for epoch in np.unique(epochs).tolist():
             here = np.flatnonzero(epochs == epoch)
-            self._copy_from(self._layout(epoch), windows[here], out, [places[entry] for entry in here.tolist()])
+            parts.append((layout_pieces(self._layout(epoch), windows[here], self.context_length), here, 0))
+        return merge_pieces(parts)
 
     def window_rows(self, epoch: int, window: int) -> tuple[Int64Array, Int64Array]:
         """Rows that the window crosses, and where each begins in it (0 for a fragment at the start); both (K,)."""
@@ -225,35 +200,17 @@ class Stream:
                 where="stream.ordering",
                 remedy="an ordering holds the same rows in every epoch; only their sequence may change",
             )
-        return Layout(rows, ends, self.table.start[rows], self.table.segment[rows])
+        shifts = self.table.start[rows] + self.table.num_tokens[rows] - ends
+        return Layout(rows, ends, shifts, self.table.segment[rows])
 
     def _build_permutation(self, epoch: int) -> Int64Array:
         seed = derive_seed(self._seed, "window_order", self.name, epoch)
         return hash_order(seed, self.num_uncapped_windows)[: self.num_windows]
 
-    def _copy_from(
-        self, layout: Layout, windows: Int64Array, out: npt.NDArray[np.int32], places: Sequence[int]
-    ) -> None:
-        """Copy windows by one slice of a plain array per row they cross: no fancy index, no intermediate copy."""
-        tokens, length = self._tokens, self.context_length
-        if tokens and tokens[0].dtype.itemsize == out.dtype.itemsize:
-            out = out.view(tokens[0].dtype)  # same width: a plain copy instead of a conversion
-        begins = windows * length
-        first = np.searchsorted(layout.ends, begins, side="right")
-        left = layout.ends[first] - begins  # tokens of the first row that are still to come
-        sources = layout.starts[first] + self.table.num_tokens[layout.rows[first]] - left
-        facts = zip(
-            places, first.tolist(), left.tolist(), sources.tolist(), layout.segments[first].tolist(), strict=True
-        )
-        for place, row, filled, source, segment in facts:
-            target = out[place]
-            if filled >= length:
-                target[:] = tokens[segment][source : source + length]
-                continue
-            target[:filled] = tokens[segment][source : source + filled]
-            while filled < length:
-                row += 1
-                start = int(layout.starts[row])
-                stop = min(filled + int(layout.ends[row] - layout.ends[row - 1]), length)
-                target[filled:stop] = tokens[layout.segments[row]][start : start + stop - filled]
-                filled = stop
+
+def _common_dtype(tokens: Sequence[npt.NDArray[np.generic]]) -> np.dtype[np.generic]:
+    """The type of all token arrays; a store has one, by its vocabulary."""
+    dtypes = {array.dtype for array in tokens if len(array)}
+    if len(dtypes) > 1:
+        raise ValueError(f"token arrays of several types: {', '.join(sorted(map(str, dtypes)))}")
+    return dtypes.pop() if dtypes else np.dtype(np.uint32)
