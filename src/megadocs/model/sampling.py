@@ -90,7 +90,7 @@ def sample(
         if len(lines) <= _DROP_BELOW * len(active):
             active = [active[line] for line in lines]
             kept = torch.tensor(lines, device=decoders[0].device)
-            tokens_BT, padding_B = tokens_BT[kept], padding_B[kept]
+            tokens_BT, padding_B = tokens_BT[kept], None if padding_B is None else padding_B[kept]
             for decoder in decoders:
                 decoder.keep(kept)
     return [Sample(tokens, done) for tokens, done in zip(new_tokens, finished, strict=True)]
@@ -137,7 +137,8 @@ def _check(models: Sequence[Llama], prompts: Sequence[Sequence[int]], seeds: Seq
     return longest
 
 
-def _left_pad(prompts: Sequence[Sequence[int]], longest: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _left_pad(prompts: Sequence[Sequence[int]], longest: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Tokens (B, T), and how many of each line are padding; None where all prompts are of one length."""
     rows = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     padding = [longest - len(prompt) for prompt in prompts]
-    return torch.tensor(rows, device=device), torch.tensor(padding, device=device)
+    return torch.tensor(rows, device=device), torch.tensor(padding, device=device) if any(padding) else None
