@@ -86,3 +86,52 @@ def test_what_cannot_be_sampled_is_refused():
             sample(model, prompts, max_new_tokens=1, seeds=seeds)
     with pytest.raises(InputError, match="64 positions"):
         sample(model, [[1] * 60], max_new_tokens=5, seeds=[0])
+
+
+def test_identical_members_are_the_member_under_both_averages():
+    model = small_model()
+    alone = sample(model, [[1, 2]] * 3, max_new_tokens=12, seeds=[1, 2, 3])
+    for mix in ("logits", "probabilities"):
+        assert sample([model, model], [[1, 2]] * 3, max_new_tokens=12, seeds=[1, 2, 3], mix=mix) == alone
+
+
+@pytest.mark.parametrize("mix", ["logits", "probabilities"])
+def test_frequencies_of_a_mix_are_its_mean(mix):
+    pair = [small_model(), small_model(num_key_value_heads=2)]
+    logits = torch.stack([model(torch.tensor([[1, 2]]))[0, -1] for model in pair])
+    expected = logits.mean(0).softmax(-1) if mix == "logits" else logits.softmax(-1).mean(0)
+    drawn = sample(pair, [[1, 2]] * 4000, max_new_tokens=1, seeds=range(4000), mix=mix)
+    counts = torch.bincount(torch.tensor([one.tokens[0] for one in drawn]), minlength=60) / 4000
+    assert (counts - expected).abs().max() < 4 * (0.25 / 4000) ** 0.5
+
+
+def test_ended_sequences_leave_and_the_others_go_on_as_before():
+    model = small_model()
+    prompts = [[1], [2], [3], [4], [5], [6]]
+    free = sample(model, prompts, max_new_tokens=20, seeds=range(6))
+    eos = free[0].tokens[4]
+    ended = sample(model, prompts, max_new_tokens=20, seeds=range(6), eos_id=eos)
+    for before, after in zip(free, ended, strict=True):
+        stop = before.tokens.index(eos) if eos in before.tokens else 20
+        assert after.tokens == before.tokens[:stop]
+        assert after.finished == (eos in before.tokens)
+
+
+@pytest.mark.parametrize("num_sequences", [2, 16])
+def test_bfloat16_decoding_is_near_a_full_pass(num_sequences):
+    from megadocs.model.decoder import Decoder
+
+    model = build_model(ModelConfig(**SHAPE), 60, 64, seed=0)
+    expected = model(torch.arange(20).unsqueeze(0).expand(num_sequences, -1))[:, -1]
+    model.compute_dtype = torch.bfloat16
+    with torch.inference_mode():
+        decoder = Decoder(model, num_sequences=num_sequences, length=20)
+        for position in range(20):
+            got = decoder.feed(torch.full((num_sequences, 1), position), None)
+    assert (got - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_models_of_two_vocabularies_cannot_be_mixed():
+    other = build_model(ModelConfig(**SHAPE), 61, 64, seed=0)
+    with pytest.raises(InputError, match="different vocabularies"):
+        sample([small_model(), other], [[1]], max_new_tokens=1, seeds=[0])
