@@ -1,0 +1,132 @@
+"""Any model on any set: errors that name what does not fit, ensembles, benchmarks, results that are kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from megadocs.cli.evaluate import print_result, score_models
+from megadocs.errors import InputError, UsageError
+from megadocs.evaluate.benchmarks.data import load_benchmark
+from megadocs.evaluate.cache import ScoreCache
+from megadocs.model import build_model, export_hf
+from megadocs.pipeline.continued_scoring import ContinuedScoring, load_members, set_of_source
+from megadocs.recipe import ModelConfig
+from megadocs.text.tokenizer import train_tokenizer
+from pipeline.corpora import WORDS, write_texts
+
+SHAPE = ModelConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    return write_texts(tmp_path_factory.mktemp("data") / "texts", 6)
+
+
+def write_model(folder, seed, vocab_size=300, words=WORDS):
+    tokenizer = train_tokenizer([" ".join(words)] * 2, vocab_size)
+    model = build_model(SHAPE, tokenizer.vocab_size, 64, seed)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(20)
+    export_hf(model, folder)
+    tokenizer.save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return [write_model(root / f"m{seed}", seed) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory):
+    path = tmp_path_factory.mktemp("items") / "piqa.jsonl"
+    lines = [{"goal": f"the {word}", "sol1": "opens it", "sol2": "finds the stone", "label": 1} for word in WORDS[:12]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def score(models, texts, **more):
+    given = {"recipe": None, "overrides": (), "sets": {"mine": str(texts)}, "benchmarks": [], "workspace": None}
+    options = {"context_length": 64, "subsets": "prefixes"}
+    loading = {"dtype": "float32", "device": "cpu"}
+    return score_models(models, **(given | {"options": options, "loading": loading} | more))
+
+
+def test_an_ensemble_of_four_on_a_set_and_a_benchmark(folders, texts, items, capsys):
+    result = score(folders, texts, benchmarks=[load_benchmark("piqa", source=str(items))])
+    sizes = result["losses"]["mine windowed"]["sizes"]
+    assert [(s["average"], s["num_members"]) for s in sizes] == [
+        (kind, size) for kind in ("logits", "probabilities") for size in (1, 2, 3, 4)
+    ]
+    assert sizes[0]["nats_per_token"] == sizes[4]["nats_per_token"]
+    single = score(folders[:1], texts)["losses"]["mine windowed"]
+    assert single["nats_per_token"] == pytest.approx(sizes[0]["nats_per_token"], abs=1e-6)
+    assert {tuple(row["average"]["members"]) for row in result["benchmarks"]} == {(0,), (0, 1), (0, 1, 2), (0, 1, 2, 3)}
+    print_result(result)
+    printed = capsys.readouterr().out
+    assert "mine windowed, logits of 4: " in printed
+    assert "piqa (local, 12 items), probabilities of 4: acc " in printed
+
+
+def test_models_trained_here_see_a_bos_before_a_prompt(folders, items):
+    (member,) = load_members(folders[:1])
+    assert member.begins_with_bos
+    data = load_benchmark("piqa", source=str(items))
+    (ours,) = ContinuedScoring([member], context_length=64).score_benchmarks([data])
+    from megadocs.evaluate.benchmarks.prompts import PromptEncoder
+    from megadocs.evaluate.benchmarks.score import score_benchmark
+
+    with_bos = score_benchmark(member.model, PromptEncoder(member.tokenizer, add_bos=True), data)
+    without = score_benchmark(member.model, PromptEncoder(member.tokenizer), data)
+    assert [v.tolist() for v in ours.log_likelihoods] == [v.tolist() for v in with_bos.log_likelihoods]
+    assert ours.log_likelihoods[0].tolist() != without.log_likelihoods[0].tolist()
+
+
+def test_a_train_artifact_stands_for_its_model(folders, tmp_path):
+    from pathlib import Path
+
+    (tmp_path / "train").mkdir()
+    Path(tmp_path / "train" / "model").symlink_to(folders[0])
+    (inside,) = load_members([str(tmp_path / "train")])
+    assert inside.weights_sha256 == load_members(folders[:1])[0].weights_sha256
+
+
+def test_kept_results_are_served_to_the_same_model_only(folders, texts, tmp_path, monkeypatch):
+    cache, sets = ScoreCache(tmp_path / "cache"), {"mine": set_of_source("mine", str(texts))}
+
+    def losses(folder, **options):
+        scoring = ContinuedScoring(load_members([folder]), cache=cache, **({"context_length": 64} | options))
+        return [result.scores.nats_per_token for result in scoring.score_sets(sets)]
+
+    first, other = losses(folders[0]), losses(folders[1])
+    assert first != other
+    monkeypatch.setattr("megadocs.pipeline.scoring.Scorer.losses", None)  # computing again would fail
+    assert losses(folders[0]) == first
+    with pytest.raises(TypeError):
+        losses(folders[0], context_length=32)
+
+
+def test_what_does_not_fit_is_said(folders, texts, tmp_path):
+    other = write_model(tmp_path / "other", 0, words=["quite", "another", "vocabulary"])
+    with pytest.raises(InputError, match="another tokenizer than"):
+        score([folders[0], other], texts)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"nothing matches|no readable file"):
+        score(folders[:1], texts, sets={"none": str(tmp_path / "empty")})
+    with pytest.raises(InputError, match="neither a folder nor a model on the hub"):
+        score([str(tmp_path / "nowhere")], texts)
+    with pytest.raises(InputError, match="the model takes 64 tokens, not 128"):
+        score(folders[:1], texts, options={"context_length": 128, "subsets": "prefixes"})
+    with pytest.raises(UsageError, match="nothing to score on"):
+        score(folders[:1], texts, sets={})
+
+
+def test_a_tokenizer_too_large_for_its_model_is_refused(texts, tmp_path):
+    folder = write_model(tmp_path / "m", 0)
+    train_tokenizer([" ".join(WORDS)] * 4, 400).save(tmp_path / "m")
+    with pytest.raises(InputError, match=r"the tokenizer has 3\d\d ids, the model 300"):
+        score([folder], texts)
