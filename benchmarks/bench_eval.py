@@ -18,7 +18,7 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from megadocs.evaluate.document_losses import score_documents, score_windows
 from megadocs.evaluate.ensembles import score_ensemble_windows
 from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.load_model import load_model
-from megadocs.evaluate.scoring_model import Dtype, as_scoring_model
+from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
 from megadocs.model.llama import Llama, build_model
 from megadocs.recipe import ModelConfig
 
@@ -64,25 +64,47 @@ def main() -> None:
 
 
 def bench_losses(dtype: Dtype, num_windows: int, rounds: int) -> dict[str, Any]:
-    """A set scored windowed and alone, against the model called on the same windows and nothing else."""
+    """A set scored windowed and alone, each against the model called on the very windows that it forms."""
     model = build_model(ModelConfig(preset="tiny"), VOCAB_SIZE, CONTEXT, 0)
     model.compute_dtype = getattr(torch, dtype)
     data = random_set(num_windows)
     tokens = torch.from_numpy(np.concatenate(data.rows)[: num_windows * CONTEXT].astype(np.int64)).view(-1, CONTEXT)
     scoring = as_scoring_model(model, dtype=dtype)
 
-    def bare() -> None:
+    slides = windows_alone(data)
+
+    def bare(batches: Sequence[torch.Tensor]) -> None:
         with torch.no_grad():
-            for batch in tokens.split(BATCH):
+            for batch in batches:
                 model(batch)
 
     seconds = take_turns(
         rounds,
-        bare=bare,
+        bare=lambda: bare(tokens.split(BATCH)),
         windowed=lambda: score_windows(scoring, data, context_length=CONTEXT, batch_size=BATCH),
+        bare_alone=lambda: bare(slides),
         alone=lambda: score_documents(scoring, data, context_length=CONTEXT, batch_size=BATCH),
     )
-    return {"dtype": dtype, "num_windows": num_windows, **compare(seconds, "bare"), "target": 1.1}
+    return {
+        "dtype": dtype,
+        "num_windows": num_windows,
+        "windowed": compare({name: seconds[name] for name in ("bare", "windowed")}, "bare"),
+        "alone": compare({name: seconds[name] for name in ("bare_alone", "alone")}, "bare_alone"),
+        "alone_tokens_forwarded": sum(batch.numel() for batch in slides) / data.num_tokens,
+        "target": 1.1,
+    }
+
+
+def windows_alone(data: EvaluationSet) -> list[torch.Tensor]:
+    """The batches that scoring each document alone forms: overlapping slides past the context, padding included."""
+    batches: list[torch.Tensor] = []
+
+    def record(tokens_BT: torch.Tensor) -> torch.Tensor:
+        batches.append(tokens_BT)
+        return torch.zeros(1).expand(*tokens_BT.shape, VOCAB_SIZE)
+
+    score_documents(ScoringModel.from_callable(record, VOCAB_SIZE), data, context_length=CONTEXT, batch_size=BATCH)
+    return batches
 
 
 def bench_ensemble(num_members: int, num_windows: int, rounds: int) -> dict[str, Any]:
