@@ -1,8 +1,13 @@
-"""Training speed against Hugging Face's Trainer and a bare loop, interleaved: `bench_train.py [OUT.json] [--rounds 3]`.
+"""Training speed against other trainers, interleaved: `bench_train.py [OUT.json] [--rounds 3] [--sizes tiny 20m]`.
+
+    bench_train.py out.json --litgpt /envs/litgpt/bin/python --nanogpt ~/nanoGPT --compiled
 
 Each contestant runs in a process of its own with one thread; rounds go through all contestants in turn, so that a
-busy neighbour hits all alike; medians, spread, and the same by CPU time, which a shared machine disturbs less. The
-JSON has hardware and versions.
+busy neighbour hits all alike; medians, spread, and the same by CPU time, which a shared machine disturbs less. Every
+round also measures the bfloat16 rate of the model's own matrix products: `share_of_matmul_rate` is the FLOPs of
+megadocs' steps (6 x parameters without the input embedding, plus causal attention) over it. litgpt runs in a Python
+that has it, nanoGPT from a checkout; `--compiled` adds what torch.compile makes of megadocs, litgpt and nanoGPT.
+The JSON has hardware and versions.
 """
 
 from __future__ import annotations
@@ -20,13 +25,23 @@ PEERS = ("megadocs", "hf-trainer:sdpa", "hf-trainer:eager", "plain-loop:sdpa", "
 SIZES = (("tiny", 2048, 22), ("20m", 8192, 7))
 
 
-def run_once(peer: str, preset: str, vocab: int, steps: int) -> dict[str, float]:
+def contestants(arguments: argparse.Namespace) -> list[str]:
+    peers = [*PEERS]
+    for name in ("litgpt", "nanogpt"):
+        peers += [f"{name}:eager"] if getattr(arguments, name) else []
+        peers += [f"{name}:compile"] if getattr(arguments, name) and arguments.compiled else []
+    return peers + (["megadocs:compile"] if arguments.compiled else [])
+
+
+def run_once(peer: str, preset: str, vocab: int, steps: int, arguments: argparse.Namespace) -> dict[str, float]:
     script = Path(__file__).with_name("train_peers.py")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run(
-        [sys.executable, str(script), peer, preset, str(vocab), str(steps)],
-        capture_output=True, text=True, env=environment, check=True,
-    )  # fmt: skip
+    source = str(script.parents[1] / "src")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": source}
+    python = arguments.litgpt if peer.startswith("litgpt") else sys.executable
+    command = [python, str(script), peer, preset, str(vocab), str(steps), str(arguments.nanogpt or "")]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if result.returncode:
+        sys.exit(f"{peer} failed:\n{result.stderr[-3000:]}")
     return json.loads(result.stdout.strip().splitlines()[-1])
 
 
@@ -44,34 +59,50 @@ def hardware() -> dict[str, object]:
     return {"cpu": cpu, "cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability(), **versions}
 
 
+def table_of(preset: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, object]:
+    """Medians and spread of every contestant, and megadocs' ratio to each; printed as well."""
+    table: dict[str, object] = {"load_average": os.getloadavg()[0]}
+    medians = {}
+    for peer, results in runs.items():
+        rows = {key: [result[key] for result in results] for key in results[0] if key != "peer"}
+        table[peer] = {
+            key: {"median": statistics.median(values), "min": min(values), "max": max(values)}
+            for key, values in rows.items()
+        }
+        medians[peer] = {key: statistics.median(values) for key, values in rows.items()}
+    ours, matmul = medians.get("megadocs"), medians.pop("matmul")
+    if ours is not None:
+        share = ours["tokens_per_second"] * matmul["flops_per_token"] / matmul["flops_per_second"]
+        cpu = ours["tokens_per_cpu_second"] * matmul["flops_per_token"] / matmul["flops_per_cpu_second"]
+        table["share_of_matmul_rate"] = {"by_the_clock": share, "by_cpu_time": cpu}
+        print(f"{preset:5} megadocs reaches {share:.1%} of the matmul rate ({cpu:.1%} by CPU time)")
+    for peer, values in medians.items():
+        ratio = f"megadocs x {ours['tokens_per_cpu_second'] / values['tokens_per_cpu_second']:.2f}" if ours else ""
+        wall, per_cpu = values["tokens_per_second"], values["tokens_per_cpu_second"]
+        print(f"{preset:5} {peer:18} {wall:9.0f} tokens/s {per_cpu:9.0f} per CPU second, {ratio}", flush=True)
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", nargs="?", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", nargs="*", default=[size[0] for size in SIZES])
+    parser.add_argument("--litgpt", metavar="PYTHON", help="a Python that has litgpt")
+    parser.add_argument("--nanogpt", metavar="DIR", type=Path, help="a checkout of karpathy/nanoGPT")
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--peers", nargs="*", help="these contestants only")
     arguments = parser.parse_args()
+    peers = arguments.peers or contestants(arguments)
     report: dict[str, object] = {"hardware": hardware(), "batch": 16, "context": 256, "threads": 1, "dtype": "bfloat16"}
     for preset, vocab, steps in SIZES:
         if preset not in arguments.sizes:
             continue
-        runs = {peer: [] for peer in PEERS}
+        runs: dict[str, list[dict[str, float]]] = {peer: [] for peer in [*peers, "matmul"]}
         for _ in range(arguments.rounds):
-            for peer in PEERS:
-                runs[peer].append(run_once(peer, preset, vocab, steps))
-        table = {}
-        for peer, results in runs.items():
-            table[peer] = {"load_average": os.getloadavg()[0]}
-            for key in ("tokens_per_second", "tokens_per_cpu_second"):
-                values = [result[key] for result in results]
-                table[peer][key] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-        report[preset] = table
-        ours = table["megadocs"]["tokens_per_cpu_second"]["median"]
-        for peer in PEERS:
-            value = table[peer]["tokens_per_cpu_second"]["median"]
-            wall = table[peer]["tokens_per_second"]["median"]
-            print(
-                f"{preset:5} {peer:18} {wall:9.0f} tokens/s {value:9.0f} per CPU second, megadocs x {ours / value:.2f}"
-            )
+            for peer in runs:
+                runs[peer].append(run_once(peer, preset, vocab, steps, arguments))
+        report[preset] = table_of(preset, runs)
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -1,4 +1,4 @@
-"""One timed training run of one contestant, in a process of its own: `train_peers.py PEER PRESET VOCAB STEPS`.
+"""One timed training run of one contestant, in a process of its own: `train_peers.py PEER PRESET VOCAB STEPS [FOLDER]`.
 
 Prints a JSON line with tokens per second of wall and of CPU time, the first two steps left out. All contestants train
 a Llama of the same shape on the same random tokens, batch 16 x 256, bfloat16 compute, float32 weights, AdamW,
@@ -7,6 +7,9 @@ gradient clipping, one thread.
     megadocs       run_training
     hf-trainer     transformers.Trainer on LlamaForCausalLM, bf16=True, sdpa or eager attention
     plain-loop     LlamaForCausalLM in a bare loop under autocast, fused AdamW: what a script without a framework does
+    litgpt         litgpt.pretrain, eager or compiled (in a Python that has litgpt)
+    nanogpt        nanoGPT's train.py, eager or compiled, from the checkout FOLDER
+    matmul         no trainer: the rate of the model's own matrix products
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from train_loops import run_litgpt, run_nanogpt
 
 BATCH, CONTEXT, SKIPPED = 16, 256, 2
 
@@ -42,7 +47,7 @@ def tokens_of(step: int, vocab: int) -> np.ndarray:
     return np.random.default_rng(step).integers(0, vocab, (BATCH, CONTEXT), dtype=np.int64)
 
 
-def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock) -> None:
+def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -> None:
     from megadocs.recipe.training import ModelConfig, TrainConfig
     from megadocs.train import run_training
 
@@ -61,20 +66,25 @@ def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock) -> None:
         if progress.step == steps:
             clock.step()
 
+    config = TrainConfig(batch_size=BATCH, context_length=CONTEXT, compile=mode == "compile")
     with tempfile.TemporaryDirectory() as folder:
         run_training(
-            recipe_model=ModelConfig(preset=preset), config=TrainConfig(batch_size=BATCH, context_length=CONTEXT),
+            recipe_model=ModelConfig(preset=preset), config=config,
             mixture=Windows(), read_batch=read_batch, vocab_size=vocab, seed=0, output_dir=Path(folder), progress=last,
         )  # fmt: skip
+
+
+def shape_of(preset: str, vocab: int) -> Any:
+    from megadocs.model.config import resolve_config
+    from megadocs.recipe.training import ModelConfig
+
+    return resolve_config(ModelConfig(preset=preset), vocab_size=vocab, context_length=CONTEXT)
 
 
 def hf_model(preset: str, vocab: int, attention: str) -> torch.nn.Module:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from megadocs.model.config import resolve_config
-    from megadocs.recipe.training import ModelConfig
-
-    shape = resolve_config(ModelConfig(preset=preset), vocab_size=vocab, context_length=CONTEXT)
+    shape = shape_of(preset, vocab)
     names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
              "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps")  # fmt: skip
     config = LlamaConfig(**{name: getattr(shape, name) for name in names}, tie_word_embeddings=False, use_cache=False)
@@ -123,17 +133,46 @@ def run_plain_loop(preset: str, vocab: int, steps: int, clock: Clock, attention:
         clock.step()
 
 
+def matmul_rates(preset: str, vocab: int) -> dict[str, float]:
+    """FLOP/s of the model's own products at a whole batch, by the clock and by CPU time, best of several."""
+    from megadocs.train.throughput import matmul_shapes
+
+    shape = shape_of(preset, vocab)
+    flops, seconds, cpu_seconds = 0.0, 0.0, 0.0
+    for (inputs, outputs), count in matmul_shapes(shape).items():
+        x = torch.randn(BATCH * CONTEXT, inputs).bfloat16()
+        w = torch.randn(outputs, inputs).bfloat16()
+        times = []
+        for _ in range(25):
+            wall, cpu = time.perf_counter(), time.process_time()
+            torch.nn.functional.linear(x, w)
+            times.append((time.perf_counter() - wall, time.process_time() - cpu))
+        flops += count * 2.0 * BATCH * CONTEXT * inputs * outputs
+        seconds += count * min(wall for wall, _ in times)
+        cpu_seconds += count * min(cpu for _, cpu in times)
+    per_token = shape.flops_per_token(CONTEXT)
+    rates = {"flops_per_second": flops / seconds, "flops_per_cpu_second": flops / cpu_seconds}
+    return {**rates, "flops_per_token": per_token}
+
+
 def main() -> None:
     peer, preset, vocab, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
     clock = Clock()
-    name, _, attention = peer.partition(":")
+    name, _, mode = peer.partition(":")
+    if name == "matmul":
+        print(json.dumps({"peer": peer, **matmul_rates(preset, vocab)}))
+        return
     if name == "megadocs":
-        run_megadocs(preset, vocab, steps, clock)
+        run_megadocs(preset, vocab, steps, clock, mode)
     elif name == "hf-trainer":
-        run_hf_trainer(preset, vocab, steps, clock, attention)
+        run_hf_trainer(preset, vocab, steps, clock, mode)
+    elif name == "plain-loop":
+        run_plain_loop(preset, vocab, steps, clock, mode)
+    elif name == "litgpt":
+        run_litgpt(shape_of(preset, vocab), steps, clock, mode)
     else:
-        run_plain_loop(preset, vocab, steps, clock, attention)
+        run_nanogpt(shape_of(preset, vocab), steps, clock, mode, Path(sys.argv[5]))
     print(json.dumps({"peer": peer, **clock.report()}))
 
 

@@ -51,3 +51,14 @@ def test_head_gradient_is_float32_for_bfloat16_states():
     linear_cross_entropy(hidden, head, torch.zeros(8, dtype=torch.int64), scale=1.0).backward()
     assert head.grad.dtype == torch.float32
     assert hidden.grad.dtype == torch.bfloat16
+
+
+def test_the_form_for_compilers_equals_the_plain_one():
+    generator = torch.Generator().manual_seed(0)
+    logits = 30 * torch.randn(7, 19, generator=generator)
+    targets = torch.randint(0, 19, (7, 1), generator=generator)
+    other = logits.clone()
+    plain = loss_module._to_gradient(logits, targets, 0.25)
+    fused = loss_module._to_gradient_in_one(other, targets, 0.25)
+    assert torch.allclose(plain, fused, rtol=1e-6)
+    assert torch.allclose(logits, other, atol=1e-7)

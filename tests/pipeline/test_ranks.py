@@ -118,7 +118,7 @@ def running_run(recipe, workspace, *options):
 
 @pytest.mark.slow
 def test_stopped_and_killed_it_resumes_with_another_number_of_processes(one_process, tmp_path):
-    recipe, rows, expected = one_process
+    recipe, rows, _ = one_process
     workspace = shutil.copytree(rows, tmp_path / "ws")
     long = ("train.real_epochs=8", "train.num_processes=2")
     process, folder = running_run(recipe, workspace, *long, "train.parallel=fsdp")

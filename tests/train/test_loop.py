@@ -106,8 +106,8 @@ def test_a_number_that_is_none_stops_before_the_update(tmp_path, bad, monkeypatc
     saved = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
     accumulate = loop.accumulate_gradients
 
-    def poisoned(call, model, *arguments, **options):
-        loss = accumulate(call, model, *arguments, **options)
+    def poisoned(model, *arguments, **options):
+        loss = accumulate(model, *arguments, **options)
         if bad == "loss":
             return loss * float("nan")
         model.lm_head.weight.grad[0, 0] = float("inf")

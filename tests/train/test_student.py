@@ -84,12 +84,6 @@ def test_a_run_announces_its_plan(tmp_path):
     assert "12 steps of 64 tokens = 768 tokens" in plans[0].text()
 
 
-def test_tensorboard_gets_the_records(tmp_path):
-    pytest.importorskip("tensorboard")
-    train(tmp_path / "run", config=train_config(trackers=["tensorboard"]))
-    assert list((tmp_path / "run/tensorboard").glob("events*"))
-
-
 def test_a_failing_tracker_is_dropped_and_a_missing_one_named(tmp_path, monkeypatch, caplog):
     from megadocs.train import trackers
 

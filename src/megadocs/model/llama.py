@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from megadocs.model.attention import attention_mask, causal_attention
 from megadocs.model.config import LlamaConfig, resolve_config
 from megadocs.model.initialise import initialise
-from megadocs.model.loss import linear_cross_entropy, token_losses
+from megadocs.model.loss import LossKernel, compiled_kernel, linear_cross_entropy, token_losses
 from megadocs.model.rope import rope_tables, rotate
 from megadocs.recipe.training import ModelConfig
 
@@ -117,11 +117,18 @@ class Llama(nn.Module):
         super().__init__()
         self.config = config
         self.compute_dtype = torch.float32
+        self._loss_kernel: LossKernel | None = None
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
         self.reset_rope()
+
+    def compile_parts(self) -> None:
+        """Compile every layer and the loss in place, each on its own: minutes less, and FSDP2 still sees layers."""
+        for layer in self.model.layers:
+            layer.compile(dynamic=False)
+        self._loss_kernel = compiled_kernel()
 
     def reset_rope(self) -> None:
         """Make the position tables (again: after construction on the meta device)."""
@@ -149,7 +156,10 @@ class Llama(nn.Module):
         if loss_scale is None:
             return F.linear(hidden_BTD, self.lm_head.weight.to(hidden_BTD.dtype)).float()
         hidden_ND = hidden_BTD[:, :-1].reshape(-1, hidden_BTD.shape[-1])
-        return linear_cross_entropy(hidden_ND, self.lm_head.weight, tokens_BT[:, 1:].reshape(-1), scale=loss_scale)
+        targets_N = tokens_BT[:, 1:].reshape(-1)
+        return linear_cross_entropy(
+            hidden_ND, self.lm_head.weight, targets_N, scale=loss_scale, kernel=self._loss_kernel
+        )
 
     def hidden_states(
         self, tokens_BT: Tensor, segments_BT: Tensor | None = None, kept_BT: Tensor | None = None

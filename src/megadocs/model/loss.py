@@ -14,30 +14,40 @@ takes 24 (4,080 positions, 128 wide, vocabulary 2,048, one thread) and keeps its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-#: Bytes of a block's logits, and the rows it has at least: fewer make the head's gradient the bottleneck.
+#: Bytes of a block's logits, and the rows it has at least: fewer make the head's gradient the bottleneck. On a GPU
+#: that gradient is read and written once a block (0.8 GB at 128,256 x 768), so a block is large.
 BLOCK_BYTES = 8 << 20
+CUDA_BLOCK_BYTES = 1 << 30
 MIN_BLOCK = 256
-#: Entries of the vocabulary whose head gradient is made at once: bounds temporaries of the head's size.
+#: Entries of the vocabulary whose head gradient is made at once on a CPU: bounds temporaries of the head's size.
 HEAD_SLICE = 16384
 #: Bytes of a chunk's float32 logits on a CPU, and its least rows. On a GPU a chunk is a block.
 CHUNK_BYTES = 1 << 20
 MIN_CHUNK = 8
 
+#: (logits (C, V), targets (C, 1), scale) -> summed loss; the logits become scale x (softmax - one-hot).
+LossKernel = Callable[[Tensor, Tensor, float], Tensor]
 
-def linear_cross_entropy(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, *, scale: float) -> Tensor:
+
+def linear_cross_entropy(
+    hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, *, scale: float, kernel: LossKernel | None = None
+) -> Tensor:
     """Scalar float32: scale x sum of -log p(target). The head is cast to the states' dtype; targets are int64.
 
-    Gradients are made here, not in the backward pass, which may therefore run once only.
+    Gradients are made here, not in the backward pass, which may therefore run once only. `kernel` does the work on a
+    chunk of logits; None is the plain one (`compiled_kernel` makes a fused one).
     """
     if not torch.is_grad_enabled():
         return token_losses(hidden_ND, head_VD.to(hidden_ND.dtype), targets_N).sum() * scale
-    loss: Tensor = _LinearCrossEntropy.apply(hidden_ND, head_VD, targets_N, scale)  # type: ignore[no-untyped-call]
+    loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, head_VD, targets_N, scale, kernel or _to_gradient
+    )
     return loss
 
 
@@ -56,7 +66,7 @@ def token_losses(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor) -> Tenso
 
 def _blocks(hidden_ND: Tensor, head_VD: Tensor) -> Iterator[slice]:
     num_positions = hidden_ND.shape[0]
-    size = max(MIN_BLOCK, BLOCK_BYTES // (2 * head_VD.shape[0]))
+    size = max(MIN_BLOCK, (CUDA_BLOCK_BYTES if hidden_ND.is_cuda else BLOCK_BYTES) // (2 * head_VD.shape[0]))
     yield from (slice(start, min(start + size, num_positions)) for start in range(0, num_positions, size))
 
 
@@ -70,26 +80,29 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """Gradients are made in the forward pass, block by block, and only multiplied by the incoming scalar later."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, scale: float, kernel: LossKernel
+    ) -> Tensor:
         weight_VD = head_VD.to(hidden_ND.dtype)
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         grad_hidden = torch.empty_like(hidden_ND)
         grad_head = torch.zeros(head_VD.shape, dtype=torch.float32, device=head_VD.device)
+        head_slice = head_VD.shape[0] if head_VD.is_cuda else HEAD_SLICE
         for block in _blocks(hidden_ND, weight_VD):
             table_BV = hidden_ND[block] @ weight_VD.t()  # logits, then their gradient
             for rows in _chunks(table_BV):
-                total += _to_gradient(table_BV[rows], targets_N[block][rows, None], scale)
+                total += kernel(table_BV[rows], targets_N[block][rows, None], scale)
             torch.mm(table_BV, weight_VD, out=grad_hidden[block])
-            for start in range(0, head_VD.shape[0], HEAD_SLICE):
-                entries = slice(start, start + HEAD_SLICE)
+            for start in range(0, head_VD.shape[0], head_slice):
+                entries = slice(start, start + head_slice)
                 grad_head[entries] += table_BV[:, entries].t() @ hidden_ND[block]
         ctx.gradients = (grad_hidden, grad_head.to(head_VD.dtype))
         return total * scale
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         (grad_hidden, grad_head), ctx.gradients = ctx.gradients, None  # in place: no second table of the head's size
-        return grad_hidden.mul_(grad), grad_head.mul_(grad), None, None
+        return grad_hidden.mul_(grad), grad_head.mul_(grad), None, None, None
 
 
 def _to_gradient(logits_CV: Tensor, target_C1: Tensor, scale: float) -> Tensor:
@@ -103,4 +116,20 @@ def _to_gradient(logits_CV: Tensor, target_C1: Tensor, scale: float) -> Tensor:
     losses_C1 = log_normaliser - target_logits
     probabilities.scatter_add_(1, target_C1, torch.full_like(target_logits, -1.0))
     logits_CV.copy_(probabilities.mul_(scale))
+    return losses_C1.sum()
+
+
+def compiled_kernel() -> LossKernel:
+    """The work on a chunk as one compiled kernel: two passes over the logits where the plain one makes a dozen."""
+    compiled: LossKernel = torch.compile(_to_gradient_in_one, dynamic=False)
+    return compiled
+
+
+def _to_gradient_in_one(logits_CV: Tensor, target_C1: Tensor, scale: float) -> Tensor:
+    """`_to_gradient` without scatters and in-place steps, which would keep a compiler from fusing it."""
+    logits = logits_CV.float()
+    log_normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
+    losses_C1 = log_normaliser - logits.gather(1, target_C1)
+    is_target = torch.arange(logits.shape[1], device=logits.device) == target_C1
+    logits_CV.copy_((torch.exp(logits - log_normaliser) - is_target.float()) * scale)
     return losses_C1.sum()

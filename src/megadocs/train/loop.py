@@ -40,7 +40,7 @@ from megadocs.train.distributed import full_tensor, join_world, parallelise, wit
 from megadocs.train.ema import AveragedWeights
 from megadocs.train.identity import check_identity, run_identity
 from megadocs.train.masking import kept_inputs
-from megadocs.train.memory import keep_freed_memory
+from megadocs.train.memory import freed_memory_kept
 from megadocs.train.metrics_log import MetricsLog
 from megadocs.train.micro_batch import choose_micro_batch
 from megadocs.train.optimiser import build_optimiser, set_rates
@@ -146,12 +146,20 @@ def run_training(
     if is_resumed and (finished := _finished(output_dir)) is not None:
         return finished
 
-    keep_freed_memory()
-    with join_world(config) as world, deterministic_kernels(config, world.device), StopSignals() as stop:
+    with (
+        join_world(config) as world,
+        deterministic_kernels(config, world.device),
+        freed_memory_kept(),
+        StopSignals() as stop,
+    ):
         part = world.part(config.batch_size)
         student = build_student(recipe_model, config, vocab_size=vocab_size, seed=seed)
         model = student.model.to(world.device)
-        micro_batch = choose_micro_batch(config, model.config, rows=part.stop - part.start, device=world.device)
+        micro_batch = choose_micro_batch(
+            config, model.config, rows=part.stop - part.start, device=world.device, num_ranks=world.size
+        )
+        if config.compile:
+            model.compile_parts()
         wrapped = parallelise(model, world, config)
         parameters = list(model.parameters())
         optimiser = build_optimiser(model, config)
@@ -174,7 +182,6 @@ def run_training(
                 write_json_atomic(output_dir / "run.json", identity)
             if announce is not None:
                 announce(plan)
-        call = torch.compile(wrapped) if config.compile else wrapped
 
         clock = time.perf_counter
         start = last_saved = clock()
@@ -196,7 +203,7 @@ def run_training(
                 set_rates(optimiser, learning_rate=learning_rate, weight_decay=weight_decay)
 
                 batch = to_tensors(read_batch(step), config, seed=seed, step=step, part=part, device=world.device)
-                loss = accumulate_gradients(call, wrapped, batch, micro_batch, num_ranks=world.size)
+                loss = accumulate_gradients(wrapped, batch, micro_batch, num_ranks=world.size)
                 max_norm = config.gradient_clip if config.gradient_clip is not None else math.inf
                 norm_value = float(full_tensor(nn.utils.clip_grad_norm_(parameters, max_norm)))
                 # One small exchange a step: the loss, whether anyone was asked to stop, whether the first rank saves,
@@ -297,9 +304,7 @@ def to_tensors(
     )
 
 
-def accumulate_gradients(
-    call: Callable[..., Tensor], wrapped: nn.Module, batch: StepBatch, micro_batch: int, *, num_ranks: int
-) -> Tensor:
+def accumulate_gradients(wrapped: nn.Module, batch: StepBatch, micro_batch: int, *, num_ranks: int) -> Tensor:
     """This rank's share of the step's mean loss; its gradient, averaged over ranks, is that of the whole mean.
 
     Every micro-batch is scaled by the targets of the whole step, so that a last, smaller one weighs what it should.
@@ -312,8 +317,8 @@ def accumulate_gradients(
         segments = None if batch.segments is None else batch.segments[part]
         kept = None if batch.kept is None else batch.kept[part]
         with without_sync(wrapped, is_last=start + micro_batch >= rows):
-            loss = call(batch.tokens[part], segments, kept, loss_scale=scale)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = wrapped(batch.tokens[part], segments, kept, loss_scale=scale)
+            loss.backward()
         total += loss.detach()
     return total / num_ranks
 
