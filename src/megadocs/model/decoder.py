@@ -64,8 +64,7 @@ class _Matrix:
 @cache
 def _can_pack() -> bool:
     """Whether this torch has the packed products (they are what its compiler uses, not part of its public face)."""
-    names = ("_reorder_linear_weight", "_linear_pointwise")
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    return all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
 
 
 class _Weights(NamedTuple):
@@ -135,10 +134,10 @@ class Decoder:
         batch, length, _, width = qkv_BTHW.shape
         heads = qkv_BTHW.shape[2] - 2 * self.groups
         rotating = qkv_BTHW[:, :, : heads + self.groups]
-        torch.view_as_complex(rotating.unflatten(-1, (-1, 2))).mul_(turns)
-        slot_2BGTW.copy_(qkv_BTHW[:, :, heads:].unflatten(2, (2, -1)).permute(2, 0, 3, 1, 4))
+        torch.view_as_complex(rotating.view(batch, length, -1, width // 2, 2)).mul_(turns)
+        slot_2BGTW.copy_(qkv_BTHW[:, :, heads:].view(batch, length, 2, -1, width).permute(2, 0, 3, 1, 4))
         # Query heads of a group are further queries of its keys and values: no copy of the cache.
-        q = qkv_BTHW[:, :, :heads].unflatten(2, (self.groups, -1)).permute(0, 2, 3, 1, 4)
+        q = qkv_BTHW[:, :, :heads].view(batch, length, self.groups, -1, width).permute(0, 2, 3, 1, 4)
         q = q.reshape(batch * self.groups, -1, width)
         keys, values = cached_2SW.unbind()
         scores = torch.bmm(q, keys.transpose(1, 2))
