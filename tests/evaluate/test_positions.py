@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from megadocs.errors import InputError
-from megadocs.evaluate.document_losses import collect_scores, iter_alone_losses, iter_window_losses
+from megadocs.evaluate.document_losses import TargetLosses, collect_scores, iter_alone_losses, iter_window_losses
 from megadocs.evaluate.evaluation_set import EvaluationSet
-from megadocs.evaluate.positions import iter_past, loss_by_position
+from megadocs.evaluate.positions import PositionTotals, iter_past, loss_by_position
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE
 
@@ -84,3 +84,18 @@ def test_short_and_long_documents_apart(make_set):
     assert [len(row) for row in short.rows] == [5, 12]
     assert [len(row) for row in long.rows] == [30, 18]
     assert make_set([5]).short_and_long(15)[1] is None
+
+
+def test_several_averages_are_added_up_side_by_side():
+    batch = TargetLosses(
+        document=np.array([0, 0, 1]),
+        position=np.array([1, 5, 1]),
+        context=np.array([1, 5, 1]),
+        nll=np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]], dtype=np.float32),
+    )
+    totals = PositionTotals(2, [0, 4])
+    totals.add(batch)
+    totals.add(batch)
+    first, second = totals.curves()
+    assert first.rows() == [(0, 4, 2.0), (4, None, 2.0)]
+    assert second.rows() == [(0, 4, 20.0), (4, None, 20.0)]
