@@ -11,6 +11,9 @@ from megadocs.cli.arguments import AsJson, Jobs, Overrides, RecipePath, Workspac
 from megadocs.cli.console import count, print_json, progress_text, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from megadocs.pipeline.generation import TaskStatus
     from megadocs.recipe import Recipe
     from megadocs.store.artifact import Workspace
 
@@ -51,19 +54,35 @@ def status(
 
     megadocs generate status recipes/quickstart.yaml --workspace runs/quickstart
     """
-    from megadocs.pipeline.generation import iter_books
+    from megadocs.pipeline.generation import iter_status
 
-    books = list(iter_books(*_open(recipe, overrides, workspace)))
+    states = list(iter_status(*_open(recipe, overrides, workspace)))
     if as_json:
-        print_json([{"task": task, **entry.to_json()} for task, entry in books])
+        print_json([state.to_json() for state in states])
         return
-    for task, entry in books:
-        flags = ", ".join(f"{name} {number}" for name, number in entry.flags.items())
-        typer.echo(
-            f"{task}: {entry.requested} requested = {entry.ok} ok + {entry.rejected} rejected + "
-            f"{entry.failed} failed + {entry.skipped} skipped + {entry.pending} pending; "
-            f"{count(entry.new_tokens)} new tokens" + (f"; flags: {flags}" if flags else "")
-        )
+    for state in states:
+        for line in _status_lines(state):
+            typer.echo(line)
+
+
+def _status_lines(state: TaskStatus) -> Iterator[str]:
+    """The books of a task, what came of its requests, and the run that writes now or wrote last."""
+    from megadocs.generate.progress import progress_event
+
+    books = state.books
+    yield (
+        f"{state.task}: {books.requested} requested = {books.ok} ok + {books.rejected} rejected + "
+        f"{books.failed} failed + {books.skipped} skipped + {books.pending} pending"
+    )
+    cached = f" ({books.cached_tokens / books.prompt_tokens:.0%} cached)" if books.prompt_tokens else ""
+    tokens = f"{count(books.prompt_tokens)} prompt tokens{cached}, {count(books.new_tokens)} new tokens"
+    yield f"  {state.num_documents} documents; {tokens}"
+    for title, counts in (("errors", books.errors), ("flags", books.flags)):
+        if counts:
+            yield f"  {title}: " + ", ".join(f"{name} {number}" for name, number in counts.items())
+    if state.live is not None:
+        when = "running now" if state.live.is_running else "last run"
+        yield f"  {when}: {progress_text(progress_event(state.live.progress))}"
 
 
 def retry(
@@ -74,11 +93,12 @@ def retry(
     megadocs generate retry recipes/quickstart.yaml --workspace runs/quickstart
     """
     from megadocs.generate import GenerationProgress
+    from megadocs.generate.progress import progress_event
     from megadocs.pipeline.generation import retry_failed
     from megadocs.pipeline.runner import Interrupt
 
     def show(progress: GenerationProgress) -> None:
-        say(progress_text({"done": progress.done, "total": progress.requested, "unit": "generations"}))
+        say(progress_text(progress_event(progress)))
 
     with Interrupt() as interrupt:
         books = retry_failed(*_open(recipe, overrides, workspace), show, lambda: interrupt.count > 0)

@@ -8,6 +8,7 @@ them anew; nothing is deleted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from megadocs.generate import (
     Accounting,
     GenerationProgress,
     export_generations,
-    plan_requests,
+    iter_requests,
     run_generation,
 )
 from megadocs.generate.audit import audit_generations
 from megadocs.generate.plan import Task
+from megadocs.generate.progress import LiveProgress, read_progress
 from megadocs.generate.status import read_accounting
 from megadocs.pipeline.experiment import open_experiment
 from megadocs.pipeline.runner import find_artifact
@@ -49,20 +51,44 @@ def open_corpus(recipe: Recipe, workspace: Workspace) -> SplitCorpus:
     return split_documents(iter_documents(recipe.corpus), recipe.corpus)
 
 
-def iter_books(recipe: Recipe, workspace: Workspace) -> Iterator[tuple[Task, Accounting]]:
-    """The books of each task, from the ledger as it is now."""
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """Where one task stands.
+
+    Attributes:
+        task: `rephrase` or `thought`.
+        num_documents: training documents.
+        books: from the ledger as it is now.
+        live: what the process that writes noted last, or the one before; None when there was none.
+    """
+
+    task: Task
+    num_documents: int
+    books: Accounting
+    live: LiveProgress | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        live = {"live": asdict(self.live.progress), "is_running": self.live.is_running} if self.live else {}
+        return {"task": self.task, "num_documents": self.num_documents, **self.books.to_json(), **live}
+
+
+def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
+    """The state of each task."""
     documents = open_corpus(recipe, workspace).train_multiple(1)
     for task in tasks_of(recipe):
-        yield task, read_accounting(recipe.generate, task, documents, workspace.root / "ledger" / task)
+        ledger = workspace.root / "ledger" / task
+        books = read_accounting(recipe.generate, task, documents, ledger)
+        yield TaskStatus(task, len(documents), books, read_progress(ledger))
 
 
 def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[str, dict[str, Any]]:
     """Write `<task>.parquet` of every task into a directory; the counts of each."""
-    documents = open_corpus(recipe, workspace).train_multiple(1)
+    documents = sorted(open_corpus(recipe, workspace).train_multiple(1), key=lambda document: document.id)
     directory.mkdir(parents=True, exist_ok=True)
     return {
         task: export_generations(
-            plan_requests(recipe.generate, task, documents),
+            iter_requests(recipe.generate, task, documents),
             workspace.root / "ledger" / task,
             directory / f"{task}.parquet",
         )
@@ -97,7 +123,7 @@ def retry_failed(
     """
     documents = open_corpus(recipe, workspace).train_multiple(1)
     books: dict[str, Accounting] = {}
-    for task in [task for task, entry in iter_books(recipe, workspace) if entry.failed]:
+    for task in [status.task for status in iter_status(recipe, workspace) if status.books.failed]:
         books[task] = run_generation(
             recipe.generate,
             task,

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from megadocs.corpus import read_corpus
 from megadocs.errors import IncompleteError
-from megadocs.generate import Accounting, GenerationProgress, export_generations, plan_requests, run_generation
+from megadocs.generate import Accounting, GenerationProgress, export_generations, iter_requests, run_generation
 from megadocs.generate.engines import Engine
+from megadocs.generate.progress import progress_event
 from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.recipe import GenerateConfig
 
@@ -24,7 +25,7 @@ def run(context: StageContext) -> None:
     show = progress_reporter(context)
     books = run_generation(config, task, documents, ledger, show, context.should_stop, engine=engine)
     refuse_unfinished(books, context)
-    requests = plan_requests(config, task, documents)
+    requests = iter_requests(config, task, sorted(documents, key=lambda document: document.id))  # never a list
     counts = export_generations(requests, ledger, context.build.path / "generations.parquet")
     context.build.summary.update(accounting=books.to_json(), export=counts)
     if books.spent_new_tokens > 1000:  # a handful of requests says nothing about speed
@@ -52,16 +53,7 @@ def progress_reporter(context: StageContext, unit: str = "generations") -> Calla
     """Passes the progress of a generation run on to the step's."""
 
     def report(progress: GenerationProgress) -> None:
-        context.report(
-            {
-                "done": progress.done,
-                "total": progress.requested,
-                "unit": unit,
-                "note": f"{progress.failed} failed" if progress.failed else "",
-                "tokens_per_second": progress.tokens_per_second,
-                "seconds_left": progress.seconds_left,
-            }
-        )
+        context.report(progress_event(progress, unit))
 
     return report
 
