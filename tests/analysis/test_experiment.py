@@ -180,3 +180,25 @@ def test_errors_say_what_is_wrong() -> None:
         parse_results(b"{", "results.json")
     with pytest.raises(AnalysisError, match="schema"):
         parse_results(b'{"schema": "megadocs.results", "schema_version": 99}', "results.json")
+
+
+def test_controls_are_not_synthetic_text_in_the_answer() -> None:
+    arms = {"real_only": (6.4, 1, 0, 8.0), "real_2x": (5.9, 2, 0, 8.0), "real_4x": (5.0, 4, 0, 8.0)}
+    arms |= {"simple": (5.6, 1, 30_000, 8.0), "repeat": (5.8, 1, 30_000, 8.0)}
+    made = make_experiment(arms)
+    answer = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))["answer"]
+    assert "repeat" not in answer[0]
+    assert answer[1].startswith("Controls came to 2.")
+    assert answer[1].endswith("with repeat.")
+
+
+def test_among_many_arms_ties_with_the_best_are_named() -> None:
+    arms = {"real_only": (6.4, 1, 0, 8.0), "real_2x": (5.9, 2, 0, 8.0), "real_4x": (5.0, 4, 0, 8.0)}
+    arms |= {
+        name: (5.5 + loss, 1, 30_000, 8.0) for name, loss in zip("abcde", (0.0, 0.001, 0.2, 0.2, 0.2), strict=True)
+    }
+    made = make_experiment(arms, seeds=(0, 1, 2))
+    answer = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))["answer"][0]
+    assert answer.endswith("a, the best, is not separated from b.") or answer.endswith(
+        "b, the best, is not separated from a."
+    )

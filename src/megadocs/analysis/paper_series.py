@@ -85,7 +85,8 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
     """
     arms = arm_views(results)
     synthetic = [arm for arm in arms if arm.facts["kind"] == "synthetic"]
-    tuned, controlled = tuned_arms(synthetic), controlled_arms(synthetic)
+    methods = [arm for arm in synthetic if arm.method not in _CONTROLS or arm.method == "merged"]
+    tuned, controlled = tuned_arms(methods), controlled_arms(methods)
     base = next((arm.facts["real_tokens"] for arm in arms if arm.arm == results["baseline"]), None)
     same_real = [arm for arm in arms if arm.facts["real_tokens"] == base]
 

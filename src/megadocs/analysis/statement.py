@@ -11,15 +11,18 @@ from typing import Any
 from megadocs.analysis.results_json import number_of
 
 _MAX_NAMED = 6  # arms named in one sentence; the tables have all
+_MAX_IN_ALL_PAIRS = 4  # of more arms only those that are not separated from the best are named
+_CONTROLS = ("repeat", "mis_stitched")  # orderings that show what length, repetition and bundling do by themselves
 _SETS = {"test": "held-out test", "validation": "validation"}
 
 
 def answer_sentences(results: Mapping[str, Any]) -> list[str]:
     """The report's opening: the worth in real data, what is not separated, what the intervals cover, the cost."""
     block = results["sets"][0]
-    first = "; ".join([_worth(results, block), *_not_separated(block)])
+    first = "; ".join([_worth(results, block), *_not_separated(results, block)])
     return [
         f"{first}.",
+        *_controls(results, block),
         *_against_baseline(results, block),
         *_intervals(results, block),
         *_cost(results),
@@ -27,8 +30,28 @@ def answer_sentences(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _synthetic(results: Mapping[str, Any], *, is_control: bool = False) -> list[str]:
+    """The synthetic arms, or the controls among the arms."""
+    return [
+        row["arm"]
+        for row in results["arms"]
+        if row["kind"] == "synthetic" and (row["settings"].get("ordering") in _CONTROLS) == is_control
+    ]
+
+
+def _controls(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    """What the controls came to, on the same scale."""
+    controls = _synthetic(results, is_control=True)
+    rows = [row for row in block["data_efficiency"] if row["arm"] in controls and row["estimate"] is not None]
+    if rows:
+        return [f"Controls came to {_joined([_worth_part(row, '') for row in rows[:_MAX_NAMED]])}."]
+    drops = [row for row in block["differences"] if row["arm"] in controls][:_MAX_NAMED]
+    parts = [f"{_signed(row['difference'])} nats {_span(row['interval'])} with {row['arm']}" for row in drops]
+    return [f"Controls came to {_joined(parts)} against {results['baseline']}."] if parts else []
+
+
 def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
-    synthetic = {row["arm"] for row in results["arms"] if row["kind"] == "synthetic"}
+    synthetic = _synthetic(results)
     rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
     if rows:
         rows.sort(key=lambda row: -_rank(row["estimate"]))
@@ -75,20 +98,29 @@ def _against_baseline(results: Mapping[str, Any], block: Mapping[str, Any]) -> l
     return [f"{_names([row['arm'] for row in rows])} {verb} not separated from {results['baseline']}{because}."]
 
 
-def _not_separated(block: Mapping[str, Any]) -> list[str]:
-    pairs = [row for row in block["pairs"] if row["verdict"] != "separated"]
-    if not pairs:
+def _not_separated(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    """Ties among the synthetic arms, controls left out; among many arms, ties with the best."""
+    arms = [arm for arm in _synthetic(results) if any(arm == row["arm"] for row in block["losses"])]
+    pairs = [row for row in block["pairs"] if row["arm"] in arms and row["reference"] in arms]
+    ties = [row for row in pairs if row["verdict"] != "separated"]
+    if not ties:
         return []
-    names = list(dict.fromkeys(name for row in pairs for name in (row["arm"], row["reference"])))
-    if block["pairs_of"] == "best":
-        return [f"{pairs[0]['reference']} is not separated from {_names([row['arm'] for row in pairs])}"]
-    if len(pairs) == 1:
+    if block["pairs_of"] == "best" or len(arms) > _MAX_IN_ALL_PAIRS:
+        losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
+        best = min((arm for arm in arms if losses[arm] == losses[arm]), key=losses.__getitem__, default=arms[0])
+        with_best = [row["arm"] if row["reference"] == best else row["reference"] for row in ties if best in _pair(row)]
+        return [f"{best}, the best, is not separated from {_names(with_best)}"] if with_best else []
+    names = list(dict.fromkeys(name for row in ties for name in _pair(row)))
+    if len(ties) == 1:
         return [f"{names[0]} and {names[1]} are not separated"]
-    if len(pairs) == len(names) * (len(names) - 1) // 2:
+    if len(ties) == len(names) * (len(names) - 1) // 2:
         return [f"{_names(names)} are not separated from each other"]
-    listed = _joined([f"{row['arm']} from {row['reference']}" for row in pairs[:_MAX_NAMED]])
-    more = f" (and {len(pairs) - _MAX_NAMED} more pairs)" if len(pairs) > _MAX_NAMED else ""
-    return [f"not separated: {listed}{more}"]
+    listed = _joined([f"{row['arm']} from {row['reference']}" for row in ties])
+    return [f"not separated: {listed}"]
+
+
+def _pair(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["arm"], row["reference"]
 
 
 def _intervals(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
