@@ -56,8 +56,8 @@ def duration(seconds: float) -> str:
 
 
 def count(number: float) -> str:
-    """Token counts as people write them: 950, 12.3K, 4.50M, 3.71B."""
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+    """Token counts as people write them: 950, 12.3K, 4.50M, 3.71B, 1.20T."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
