@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from megadocs.errors import InputError
+from megadocs.errors import DamagedError, InputError
 from megadocs.pipeline import workspace_report
 from megadocs.pipeline.experiment import run_experiment
 from megadocs.pipeline.workspace_report import report_workspace
@@ -53,6 +53,14 @@ def test_one_name_for_two_arms(toy_recipe: Path, tmp_path: Path) -> None:
     _, experiment, others = workspace_report.merge_experiments(Workspace(root))
     assert [run.arm.name for run in experiment.runs] == ["real_only", "long", "first.long"]
     assert others == ["first"]
+
+
+def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "x.json").write_text('{"name": 3}')
+    with pytest.raises(DamagedError) as caught:
+        report_workspace(tmp_path)
+    assert str(caught.value.where).endswith("x.json")
 
 
 def test_a_workspace_without_recipes_is_refused(tmp_path: Path) -> None:
