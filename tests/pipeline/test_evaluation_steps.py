@@ -10,7 +10,7 @@ from megadocs.errors import InputError, RecipeError
 from megadocs.pipeline.evaluation_steps import member_seeds
 from megadocs.pipeline.experiment import steps_of_stage
 from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
-from megadocs.recipe import MembersConfig, load_recipe
+from megadocs.recipe import MembersConfig, Recipe, build_arms, load_recipe
 from pipeline.corpora import write_recipe, write_texts
 
 FACTS = CorpusFacts(num_train_1x=12, max_multiple=2)
@@ -124,13 +124,16 @@ def test_the_samples_know_their_teacher(build):
     assert sample.fingerprint not in {step.fingerprint for step in build(SAMPLE).steps}
 
 
-def test_a_student_is_half_real_unless_it_says_otherwise(build):
+def test_a_student_is_half_real_unless_it_says_otherwise(build, toy_recipe):
     fractions = {
         str(run.arm.recipe.mixture.synthetic_fraction)
         for run in build(STUDENT, SAMPLE).runs
         if run.arm.name == "student"
     }
     assert fractions == {"0.5"}
+    recipe = load_recipe(toy_recipe, [STUDENT, SAMPLE])
+    resolved = Recipe.model_validate(recipe.model_dump(mode="json"))  # as a workspace keeps it
+    assert build_arms(resolved)[-1].recipe.mixture == build_arms(recipe)[-1].recipe.mixture
     own = build("arms.student={stream.ordering: self_distilled, mixture.synthetic_fraction: 0.9}", SAMPLE)
     assert str(own.runs[-1].arm.recipe.mixture.synthetic_fraction) == "0.9"
 

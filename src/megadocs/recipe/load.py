@@ -18,7 +18,7 @@ from megadocs.errors import RecipeError
 from megadocs.recipe.recipe import Recipe
 
 _MAX_RECIPE_BYTES = 1_000_000
-#: Share of the synthetic stream where neither recipe nor arm names one (self-distillation: facts, section 3).
+#: Share of the synthetic stream where an ordering is named and no share of it (self-distillation: facts, section 3).
 _FRACTIONS = {"self_distilled": Decimal("0.5")}
 _FRACTION = "mixture.synthetic_fraction"
 
@@ -74,7 +74,7 @@ def build_arms(recipe: Recipe) -> list[Arm]:
         for key, value in overrides.items():
             _set_dotted(data, key, value)
         ordering = data["stream"]["ordering"]
-        is_open = "synthetic_fraction" not in recipe.mixture.model_fields_set and _FRACTION not in overrides
+        is_open = not data["mixture"]["synthetic_fraction"] and _FRACTION not in overrides
         if ordering in _FRACTIONS and is_open and data["mixture"]["separate_real_stream"]:
             _set_dotted(data, _FRACTION, _FRACTIONS[ordering])
         arms.append(Arm(name, _validated(data, f"arms.{name}")))
