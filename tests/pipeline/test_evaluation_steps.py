@@ -124,18 +124,21 @@ def test_the_samples_know_their_teacher(build):
     assert sample.fingerprint not in {step.fingerprint for step in build(SAMPLE).steps}
 
 
-def test_a_student_is_half_real_unless_it_says_otherwise(build, toy_recipe):
+def test_a_student_is_half_real_unless_it_says_otherwise(build):
     fractions = {
         str(run.arm.recipe.mixture.synthetic_fraction)
         for run in build(STUDENT, SAMPLE).runs
         if run.arm.name == "student"
     }
     assert fractions == {"0.5"}
+    own = build("arms.student={stream.ordering: self_distilled, mixture.synthetic_fraction: 0.9}", SAMPLE)
+    assert str(own.runs[-1].arm.recipe.mixture.synthetic_fraction) == "0.9"
+
+
+def test_a_resolved_recipe_means_the_same(toy_recipe):
     recipe = load_recipe(toy_recipe, [STUDENT, SAMPLE])
     resolved = Recipe.model_validate(recipe.model_dump(mode="json"))  # as a workspace keeps it
     assert build_arms(resolved)[-1].recipe.mixture == build_arms(recipe)[-1].recipe.mixture
-    own = build("arms.student={stream.ordering: self_distilled, mixture.synthetic_fraction: 0.9}", SAMPLE)
-    assert str(own.runs[-1].arm.recipe.mixture.synthetic_fraction) == "0.9"
 
 
 def test_a_stage_brings_what_its_steps_need(build):
