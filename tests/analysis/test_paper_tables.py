@@ -65,6 +65,16 @@ def test_more_real_text_is_no_reference() -> None:
     assert (rows["real_4x"]["reference"], rows["simple"]["reference"]) == (None, "real_long")
 
 
+def test_equal_compute_takes_the_verdict_of_the_analysis() -> None:
+    results = make_results({name: ARMS[name] for name in ("real_only", "simple", "stitched")})
+    pair = {"arm": "simple", "reference": "stitched", "interval": [0.01, 0.09], "verdict": "separated"}
+    results["sets"][0]["pairs"] = [pair]
+    rows = {row["arm"]: row for row in compute_groups(results)}
+    assert rows["stitched"]["reference"] == "simple"
+    assert (rows["stitched"]["interval"], rows["stitched"]["verdict"]) == ([-0.09, -0.01], "separated")
+    assert rows["simple"]["verdict"] is None
+
+
 def test_controlled_beside_tuned() -> None:
     rows = {row["method"]: row for row in controlled_against_tuned(make_results(ARMS))}
     assert (rows["simple"]["tuned_arm"], rows["simple"]["controlled_arm"]) == ("simple_long", "simple")

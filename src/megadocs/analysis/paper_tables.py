@@ -96,7 +96,8 @@ def compute_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Within a group `difference` is against its arm of real text alone, else against its first arm (`reference`), among
     the arms on the baseline's real documents; arms on more real text are listed and not compared
-    (`has_other_documents`). Arms whose compute was not recorded are left out.
+    (`has_other_documents`). `interval` and `verdict` are those of the analysis where it compared the same two arms.
+    Arms whose compute was not recorded are left out.
     """
     base = next((row.get("real_tokens") for row in results["arms"] if row["arm"] == results["baseline"]), None)
     arms = sorted((view for view in arm_views(results) if view.compute), key=lambda view: view.compute or 0.0)
@@ -126,10 +127,23 @@ def compute_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "is_reference": arm is reference and len(same) > 1,
                     "has_other_documents": arm not in same,
                     "difference": sum(seeds) / len(seeds) if seeds else None,
+                    **_tested(results, arm.arm, other.arm if other else None),
                     "seed_differences": seeds,
                 }
             )
     return rows
+
+
+def _tested(results: Mapping[str, Any], arm: str, reference: str | None) -> dict[str, Any]:
+    """Interval and verdict of arm minus reference, from the analysis' differences and pairs, either way round."""
+    block = results["sets"][0]
+    for row in (*block.get("differences", ()), *block.get("pairs", ())):
+        if (row["arm"], row["reference"]) == (arm, reference):
+            return {"interval": row["interval"], "verdict": row["verdict"]}
+        if (row["arm"], row["reference"]) == (reference, arm):
+            low, high = (number_of(value) for value in row["interval"])
+            return {"interval": [-high, -low], "verdict": row["verdict"]}
+    return {"interval": None, "verdict": None}
 
 
 def _seed_differences(results: Mapping[str, Any], arm: ArmView, reference: ArmView) -> Sequence[float]:
