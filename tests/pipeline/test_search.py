@@ -17,6 +17,7 @@ from megadocs.pipeline.search_price import price_search
 from megadocs.pipeline.search_space import build_spaces, trial_steps
 from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
 from megadocs.recipe import load_recipe
+from megadocs.recipe.search import AxisConfig
 from megadocs.search import Trial
 from pipeline.corpora import write_texts
 
@@ -230,13 +231,24 @@ def test_two_drivers_share_the_work(finished, tmp_path):
     )
 
 
+def with_epochs(recipe, epochs):
+    """The same search with the epochs pinned: every run costs the same, whatever else it has."""
+    axes = {**recipe.search.axes, "train.real_epochs": AxisConfig(values=[epochs])}
+    return recipe.model_copy(update={"search": recipe.search.model_copy(update={"axes": axes})})
+
+
 def test_the_price_is_exact_in_runs_at_best(tmp_path):
     recipe = load_recipe(write_toy(tmp_path))
     price = price_search(recipe, tmp_path / "ws")
     assert price.arms == {"real_only": (8, 6, 6)}  # centre and 3 neighbours, 4 repeats
     assert price.best.num_runs == 8
-    assert price.worst.num_runs == 12
-    assert price_search(recipe, tmp_path / "ws", max_runs=5).worst.num_runs == 5
+    assert (price.worst.num_runs, price.worst.num_in_vain) == (12, 3)
+    limited = price_search(recipe, tmp_path / "ws", max_runs=5).worst
+    assert (limited.num_runs, limited.num_in_vain) == (5, 1)
+    pinned = [price_search(with_epochs(recipe, epochs), tmp_path / "ws").best for epochs in (2, 4)]
+    two, four = (best.num_tokens / best.num_runs for best in pinned)
+    # The first run is the start (2 epochs); the other four may be the dearest, and so may the guess.
+    assert limited.num_tokens == pytest.approx(two + 4 * four + four)
     assert 0 < price.best.num_tokens < price.worst.num_tokens
     assert not (tmp_path / "ws").exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from megadocs.cli.arguments import AsJson, Jobs, Overrides, RecipePath, Workspac
 from megadocs.cli.console import count, duration, print_json, say
 
 if TYPE_CHECKING:
+    from megadocs.pipeline.gpu_hours import GpuPrice
     from megadocs.pipeline.plan import Plan
 
 
@@ -23,13 +24,36 @@ def register(app: typer.Typer) -> None:
         overrides: Overrides = None,
         workspace: WorkspaceDir = None,
         jobs: Jobs = None,
+        probe: Annotated[
+            bool, typer.Option("--probe", help="Measure this machine for some 20 seconds first; kept in the workspace.")
+        ] = False,
+        gpu: Annotated[
+            str | None,
+            typer.Option(help="Hours of training and scoring on this GPU (h100, a100, ...).", show_default=False),
+        ] = None,
+        mfu: Annotated[float, typer.Option(min=0.001, max=1.0, help="Share of the GPU's peak that is assumed.")] = 0.4,
+        price_per_hour: Annotated[
+            float | None, typer.Option(min=0.0, help="Money for an hour of that GPU.", show_default=False)
+        ] = None,
         as_json: AsJson = False,
     ) -> None:
         """Show what RECIPE will do: steps, requests, tokens, expected time; done or to do.
 
         megadocs plan recipes/quickstart.yaml --workspace runs/quickstart
+        megadocs plan recipes/quickstart.yaml --probe
+        megadocs plan recipes/paper.yaml --gpu h100 --price-per-hour 2.50
         """
-        print_plan(recipe, overrides, workspace, jobs=jobs, as_json=as_json)
+        if probe:
+            from megadocs.pipeline.probe import run_probe
+            from megadocs.recipe import load_recipe
+
+            run_probe(load_recipe(recipe, overrides or ()), workspace or default_workspace(recipe), jobs)
+        on_gpu = None
+        if gpu is not None:
+            from megadocs.pipeline.gpu_hours import gpu_price
+
+            on_gpu = gpu_price(gpu, mfu, price_per_hour)
+        print_plan(recipe, overrides, workspace, jobs=jobs, gpu=on_gpu, as_json=as_json)
 
 
 def print_plan(
@@ -38,6 +62,7 @@ def print_plan(
     workspace: Path | None,
     *,
     jobs: int | None = None,
+    gpu: GpuPrice | None = None,
     as_json: bool = False,
 ) -> None:
     """Build the plan and print it as a tree, or as JSON."""
@@ -47,7 +72,7 @@ def print_plan(
     recipe = load_recipe(recipe_path, overrides or ())
     plan = build_plan(recipe, workspace or default_workspace(recipe_path), jobs)
     if as_json:
-        print_json(plan.to_json())
+        print_json(plan.to_json() | ({"gpu": gpu.to_json(plan.flops)} if gpu is not None else {}))
         return
     corpus = plan.corpus
     typer.echo(
@@ -60,12 +85,15 @@ def print_plan(
             "are not priced"
         )
     print_lines(plan)
+    if gpu is not None:
+        typer.echo(f"training and scoring, {plan.flops:.2g} FLOPs: {gpu.text(plan.flops)}")
     if recipe.search is not None:
         from megadocs.cli.search import price_lines
         from megadocs.pipeline.search_price import price_search
 
         typer.echo("`megadocs search` of this recipe:")
-        for line in price_lines(price_search(recipe, workspace or default_workspace(recipe_path), num_slots=jobs)):
+        price = price_search(recipe, workspace or default_workspace(recipe_path), num_slots=jobs)
+        for line in price_lines(price, gpu):
             typer.echo(line)
 
 
@@ -92,6 +120,11 @@ def print_lines(plan: Plan) -> None:
             typer.echo(f"│  └─ {line.name.removeprefix(kind).strip() or kind}: {', '.join(facts)}")
     for name, reason in plan.left_out.items():
         typer.echo(f"arm {name} is left out: {reason}")
-    typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots")
+    source = {
+        "probe": "by a probe of this machine",
+        "workspace": "by the finished runs of this workspace",
+        "default": "by the rates of another machine; --probe measures this one",
+    }
+    typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots, {source[plan.rates]}")
     if plan.seconds == 0:
         say("everything is done; `megadocs run` will reuse it")

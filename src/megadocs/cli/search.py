@@ -22,6 +22,7 @@ from megadocs.cli.console import count, duration, print_json, printable, say
 from megadocs.errors import IncompleteError
 
 if TYPE_CHECKING:
+    from megadocs.pipeline.gpu_hours import GpuPrice
     from megadocs.pipeline.search_price import Cost, SearchPrice
     from megadocs.pipeline.search_results import SearchOutcome
 
@@ -102,19 +103,23 @@ def _print_outcome(outcome: SearchOutcome, price: SearchPrice, *, as_json: bool)
         typer.echo(line)
 
 
-def price_lines(price: SearchPrice) -> Iterator[str]:
+def price_lines(price: SearchPrice, gpu: GpuPrice | None = None) -> Iterator[str]:
     """What a search may cost, for people."""
     for arm, (fewest, num_declared, num_all) in price.arms.items():
         extended = f", {num_all} with extensions" if num_all > num_declared else ""
         yield f"search {arm}: a grid of {num_declared} settings{extended}; at least {fewest} runs"
-    yield f"at best  {_cost_text(price.best)}"
-    yield f"at worst {_cost_text(price.worst)} (on {price.num_slots} slots)"
+    for arm, tokens in price.matched_tokens.items():
+        yield f"matched compute: every run of {arm} trains on about {count(tokens)} tokens"
+    yield f"at best  {_cost_text(price.best, gpu)}"
+    yield f"at worst {_cost_text(price.worst, gpu)} (on {price.num_slots} slots)"
 
 
-def _cost_text(cost: Cost) -> str:
+def _cost_text(cost: Cost, gpu: GpuPrice | None) -> str:
+    in_vain = f" and {cost.num_in_vain} begun on a guess in vain" if cost.num_in_vain else ""
+    on_gpu = f"; {gpu.text(cost.flops)}" if gpu is not None else ""
     return (
-        f"{cost.num_runs} new runs, about {count(cost.num_tokens)} tokens, {cost.flops:.2g} FLOPs, "
-        f"{duration(cost.seconds)}"
+        f"{cost.num_runs} new runs{in_vain}, about {count(cost.num_tokens)} tokens, {cost.flops:.2g} FLOPs, "
+        f"{duration(cost.seconds)}{on_gpu}"
     )
 
 

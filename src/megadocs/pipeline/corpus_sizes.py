@@ -9,7 +9,7 @@ a second wherever it runs, and says that the sizes are assumed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from megadocs.corpus import SplitCorpus, read_corpus
@@ -57,6 +57,11 @@ class CorpusSizes:
         return sum(len(document.text) for document in self.documents.train_multiple(multiple)) / (
             self.characters_per_token
         )
+
+    def with_tokenizer(self, characters_per_token: float) -> CorpusSizes:
+        """The same documents under a measured tokenizer."""
+        held_out = self.held_out_tokens * self.characters_per_token / characters_per_token
+        return replace(self, held_out_tokens=held_out, characters_per_token=characters_per_token)
 
     def to_json(self) -> dict[str, Any]:
         """The counts, for the plan."""

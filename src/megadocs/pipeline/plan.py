@@ -3,8 +3,9 @@
     plan = build_plan(recipe, Path("runs/quickstart"))     # reads the corpus, starts nothing, writes nothing
     for line in plan.lines: print(line.name, line.status, line.num_tokens, line.seconds)
 
-Counts are exact where their inputs are published and estimates (`is_estimate`) where they are not. Times come from the
-rates of finished steps of this workspace, else from rates measured on a two-core virtual machine (lab/LOG.md).
+Counts are exact where their inputs are published and estimates (`is_estimate`) where they are not. Times come from a
+probe of this machine (`probe.py`), else from the rates of finished steps of this workspace, else from rates measured on
+a two-core virtual machine (lab/LOG.md).
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from megadocs.generate import load_index, plan_requests
 from megadocs.generate.plan import Task
 from megadocs.generate.sender import total_cost
 from megadocs.model import resolve_config
 from megadocs.pipeline.corpus_sizes import CorpusSizes, measure_corpus
+from megadocs.pipeline.plan_time import wall_seconds
+from megadocs.pipeline.probe import Probe, ShapeRates, load_probe, shape_key
 from megadocs.pipeline.runner import find_artifact
 from megadocs.pipeline.stages.generate import with_num_generations
 from megadocs.pipeline.step import Step
@@ -43,6 +46,8 @@ _TRAIN_FLOPS_PER_CORE = 1.2e11
 _TOKENS_PER_BENCHMARK_ITEM = 160
 #: Sampling is bound by memory and by one token at a time: FLOPs a second lower than training's by about this factor.
 _SAMPLING_COST = 5.0
+#: A train or evaluate step beside its work: checking its inputs, publishing.
+_STAGE_SECONDS = 0.3
 _SECONDS_OF_KIND = {"corpus": 1.0, "tokenizer": 2.0, "rows": 1.0, "report": 5.0}
 
 
@@ -56,6 +61,7 @@ class PlanLine:
         num_prompt_tokens: of those requests, an estimate.
         cost: of those requests, at the prices of `generate.limits`; None without prices.
         num_tokens: new tokens still to be generated, or tokens to train on.
+        flops: of training and scoring that is left.
         seconds: expected time of what is left, on its slots.
         slots: CPU slots it takes.
         is_estimate: counts that depend on unpublished inputs.
@@ -71,6 +77,7 @@ class PlanLine:
     cost: float | None = None
     num_tokens: int | None = None
     num_steps: int | None = None
+    flops: float = 0.0
     seconds: float = 0.0
     slots: int = 1
     is_estimate: bool = False
@@ -87,6 +94,7 @@ class Plan:
         seconds: expected wall time of what is left.
         left_out: arm -> why the corpus cannot serve it.
         corpus: document counts, and whether they are the recipe's word (`is_assumed`).
+        rates: where the times come from: probe, workspace or default.
     """
 
     lines: tuple[PlanLine, ...]
@@ -94,6 +102,12 @@ class Plan:
     seconds: float
     left_out: Mapping[str, str]
     corpus: Mapping[str, Any]
+    rates: Literal["probe", "workspace", "default"] = "default"
+
+    @property
+    def flops(self) -> float:
+        """Of all training and scoring that is left."""
+        return sum(line.flops for line in self.lines)
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -108,17 +122,27 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None) -> Plan
     if sizes.documents is None:  # made for another machine, where the other sets and the benchmarks lie too
         scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
         recipe = recipe.model_copy(update={"evaluate": scored})
+    probe = load_probe(root, slots)
+    if probe is not None and sizes.documents is not None and probe.characters_per_token is not None:
+        sizes = sizes.with_tokenizer(probe.characters_per_token)
     experiment = build_experiment(recipe, sizes.step, sizes.facts)
-    pricer = _Pricer(recipe, workspace, sizes, experiment, slots)
+    pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
     lines = tuple(pricer.line(step) for step in experiment.steps)
-    return Plan(lines, slots, _wall_seconds(lines, slots), experiment.left_out, sizes.to_json())
+    seconds = _wall_seconds(experiment, lines, slots, probe)
+    return Plan(lines, slots, seconds, experiment.left_out, sizes.to_json(), pricer.source_of_rates)
 
 
 class _Pricer:
     """Prices steps one by one."""
 
     def __init__(
-        self, recipe: Recipe, workspace: Workspace, sizes: CorpusSizes, experiment: Experiment, num_slots: int
+        self,
+        recipe: Recipe,
+        workspace: Workspace,
+        sizes: CorpusSizes,
+        experiment: Experiment,
+        num_slots: int,
+        probe: Probe | None,
     ) -> None:
         self._recipe = recipe
         self._workspace = workspace
@@ -127,7 +151,19 @@ class _Pricer:
         self._runs = {step.fingerprint: run for run in runs for step in (run.train, run.evaluate)}
         self._num_slots = num_slots
         self._rates = _measured_rates(workspace.artifacts())
+        self._probe = probe
         self._num_rephrases = 0
+
+    @property
+    def source_of_rates(self) -> Literal["probe", "workspace", "default"]:
+        """What the times of training rest on."""
+        if self._probe is not None and self._probe.shapes:
+            return "probe"
+        return "workspace" if "train" in self._rates else "default"
+
+    def _shape(self, run: Run) -> ShapeRates | None:
+        """What a probe found of the run's shape."""
+        return self._probe.shapes.get(shape_key(run.arm.recipe)) if self._probe is not None else None
 
     def line(self, step: Step) -> PlanLine:
         """The step's line."""
@@ -160,13 +196,16 @@ class _Pricer:
         pending = self._pending(with_num_generations(config, task, num_generations), task)
         if task == "rephrase":  # they nest: what a line above writes is there for this one
             pending, self._num_rephrases = max(0, pending - self._num_rephrases), max(pending, self._num_rephrases)
-        num_tokens = round(pending * _reply_tokens(self._recipe, task))
+        mean = self._probe.mean_reply_tokens.get(task) if self._probe is not None else None
+        num_tokens = round(pending * (mean or _reply_tokens(self._recipe, task)))
         server = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
         server = self._recipe.plan.new_tokens_per_second or server
         rate = self._rates.get("generate", server * config.engine.num_servers)
         facts = self._sizes.facts
         prompt_tokens = round(pending * (_PROMPT_TOKENS + self._sizes.train_tokens(1) / max(1, facts.num_train_1x)))
         seconds = num_tokens / rate
+        if self._probe is not None and self._probe.new_tokens_per_second is not None and pending:
+            seconds = self._probe.engine_start_seconds + num_tokens / self._probe.new_tokens_per_second
         cost = total_cost(config.limits, prompt_tokens, num_tokens, seconds / 3600 * config.engine.num_servers)
         tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_tokens": num_tokens}
         return {**tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
@@ -192,8 +231,13 @@ class _Pricer:
             epochs = config.train.synthetic_epochs or 1.0
         num_steps = int(epochs * windows / batch_size)
         num_tokens = num_steps * batch_size * context_length
-        seconds = num_tokens * flops_per_token(config) / (self._train_rate() * slots)
-        return {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds, "is_estimate": True}
+        shape = self._shape(run)
+        if shape is not None:
+            seconds = shape.run_seconds + num_steps * shape.step_seconds + _STAGE_SECONDS
+        else:
+            seconds = num_tokens * flops_per_token(config) / (self._train_rate() * slots)
+        price: dict[str, Any] = {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds}
+        return price | {"flops": num_tokens * flops_per_token(config), "is_estimate": True}
 
     def _synthetic_tokens(self, run: Run) -> float:
         """Tokens of an arm's synthetic rows and of the real documents among them, once."""
@@ -208,8 +252,12 @@ class _Pricer:
     def _evaluation(self, run: Run, slots: int) -> dict[str, Any]:
         num_tokens = round(3 * self._sizes.held_out_tokens)  # windowed, and sliding alone
         flops = num_tokens * flops_per_token(run.arm.recipe) / 3  # forward only
-        seconds = 1 + flops / (self._train_rate() * slots)
-        return {"num_tokens": num_tokens, "seconds": seconds, "is_estimate": True}
+        shape = self._shape(run)
+        if shape is not None:
+            seconds = _STAGE_SECONDS + self._sizes.held_out_tokens * shape.score_seconds_per_token
+        else:
+            seconds = 1 + flops / (self._train_rate() * slots)
+        return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
 
     def _scoring(self, step: Step, slots: int) -> dict[str, Any]:
         """A benchmark, a further set, or an ensemble's validation and test sets: one forward pass for each member."""
@@ -219,7 +267,8 @@ class _Pricer:
         else:  # a further set is not read for the plan: as large as validation and test together
             num_tokens = round(3 * self._sizes.held_out_tokens)
         flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in members)
-        return {"num_tokens": num_tokens, "seconds": 1 + flops / (self._train_rate() * slots), "is_estimate": True}
+        seconds = 1 + flops / (self._train_rate() * slots)
+        return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
 
     def _sampling(self, step: Step, slots: int) -> dict[str, Any]:
         teachers = [self._runs[needed.fingerprint] for needed in step.inputs.values() if needed.kind == "train"]
@@ -258,8 +307,11 @@ def _measured_rates(artifacts: Iterable[Artifact]) -> dict[str, float]:
     return {step: sum(rates) / len(rates) for step, rates in sums.items()}
 
 
-def _wall_seconds(lines: Iterable[PlanLine], num_slots: int) -> float:
-    """Work over slots, at least the longest step."""
-    to_do = [line for line in lines if line.status != "done"]
-    work = sum(line.seconds * line.slots for line in to_do)
-    return max([work / num_slots, *(line.seconds for line in to_do)], default=0.0)
+def _wall_seconds(experiment: Experiment, lines: Iterable[PlanLine], num_slots: int, probe: Probe | None) -> float:
+    """The steps in the runner's order; the first ones wait for their worker processes."""
+    seconds = {line.fingerprint: line.seconds for line in lines if line.status != "done"}
+    runs = [step for step in experiment.steps if step.kind == "train" and step.fingerprint in seconds]
+    starts = [rates.start_seconds for rates in probe.shapes.values()] if probe is not None else []
+    for step in runs[:num_slots]:
+        seconds[step.fingerprint] += max(starts, default=0.0)
+    return wall_seconds(experiment.steps, seconds, num_slots)

@@ -1,8 +1,10 @@
 """What a search will cost before it starts: runs, tokens, FLOPs and hours, at best and at worst.
 
-At best the start is the optimum: its neighbours are tried once, and few runs repeated. At worst the search takes all
-the runs that it may (`max_runs`, else every setting with every seed), each as dear as the grid's dearest corner. What
-is finished in the workspace costs nothing. Times come from `plan.py`: the workspace's own rates where it has any.
+At best the start is the optimum: its neighbours are tried once, and few runs repeated; what is finished in the
+workspace costs nothing. At worst the walk takes all the runs that it may (`max_runs`, else every setting with every
+seed), and these are the dearest runs that it can reach: a run so many grid steps from the start comes after as many
+rounds. On top come the guesses that may be in vain. Times come from `plan.py`: a probe, the workspace's own rates, or
+another machine's.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,27 @@ from megadocs.pipeline.plan import Plan, build_plan, flops_per_token
 from megadocs.pipeline.search_space import ArmSpace, build_spaces, trial_steps
 from megadocs.pipeline.steps import CorpusFacts, corpus_step
 from megadocs.recipe import Recipe, build_arms
-from megadocs.search import Grid, Point, Trial, cheapest_points, count_bounds
+from megadocs.search import Point, Trial, cheapest_points, count_bounds
+
+#: Settings that do not change what a run costs.
+_FREE = {
+    f"train.{name}"
+    for name in ("learning_rate", "weight_decay", "warmup_fraction", "beta1", "beta2", "eps", "gradient_clip")
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A number of runs with what they take; `seconds` is wall time with all slots busy."""
+    """A number of runs with what they take; `seconds` is wall time with all slots busy.
+
+    `num_in_vain` more may be begun on a guess; tokens, FLOPs and seconds include them.
+    """
 
     num_runs: int
     num_tokens: int
     flops: float
     seconds: float
+    num_in_vain: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,8 @@ class SearchPrice:
         best, worst: see the module.
         shared_seconds: corpus, generation and rows that are not there yet; in both bounds.
         num_slots: steps side by side.
+        matched_tokens: arm -> tokens of each of its runs, when the search matches compute; else empty.
+        rates: where times come from, see `Plan`.
     """
 
     arms: Mapping[str, tuple[int, int, int]]
@@ -47,6 +61,8 @@ class SearchPrice:
     worst: Cost
     shared_seconds: float
     num_slots: int
+    matched_tokens: Mapping[str, int]
+    rates: str
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -61,27 +77,61 @@ def price_search(
     Raises:
         MegadocsError: what would fail at the start anyway.
     """
-    assert recipe.search is not None
+    config = recipe.search
+    assert config is not None
     spaces = build_spaces(recipe)
-    arms: dict[str, dict[str, Any]] = {}
-    for space in spaces:
-        for point in dict.fromkeys([*cheapest_points(space.grid, space.start), *_corners(space.grid)]):
-            if _is_possible(recipe, space, point):
-                arms[space.label(point)] = space.overrides_at(point)
-    priced = recipe.model_copy(update={"arms": arms, "seeds": recipe.seeds[:1]})
-    plan = build_plan(priced, root, num_slots)
-    costs = _costs(priced, plan)
+    stars = {space.arm.name: cheapest_points(space.grid, space.start) for space in spaces}
+    near, plan = _price_points(recipe, root, num_slots, [(s, p) for s in spaces for p in stars[s.arm.name]], new=False)
+    kinds = {space.arm.name: _points_by_cost(space) for space in spaces}
+    every, _ = _price_points(recipe, root, num_slots, [(s, p) for s in spaces for p in kinds[s.arm.name]], new=True)
     shared = sum(line.seconds for line in plan.lines if line.kind not in ("train", "evaluate"))
-    max_runs = max_runs or recipe.search.max_runs
+    reachable = [
+        (
+            space,
+            [
+                (every[space.label(p)], _distance(space.start, p))
+                for p in kinds[space.arm.name]
+                if space.label(p) in every
+            ],
+        )
+        for space in spaces
+    ]
+    max_runs = max_runs or config.max_runs
+    matched = config.compute_matched_epochs is not None
     return SearchPrice(
         arms={
             space.arm.name: (_fewest(space, recipe), space.grid.num_declared, space.grid.num_points) for space in spaces
         },
-        best=_best(spaces, costs, recipe, shared),
-        worst=_worst(spaces, costs, recipe, shared, max_runs),
+        best=_best(spaces, near, recipe, shared),
+        worst=_worst(reachable, recipe, shared, max_runs),
         shared_seconds=shared,
         num_slots=plan.num_slots,
+        matched_tokens={s.arm.name: max(c.num_tokens for c, _ in found) for s, found in reachable if found and matched},
+        rates=plan.rates,
     )
+
+
+def _price_points(
+    recipe: Recipe, root: Path, num_slots: int | None, points: list[tuple[ArmSpace, Point]], *, new: bool
+) -> tuple[dict[str, Cost], Plan]:
+    """The cost of one run at each possible point, by label; `new`: with a seed that no run has had."""
+    arms = {
+        space.label(point): space.overrides_at(point) for space, point in points if _is_possible(recipe, space, point)
+    }
+    seed = max(recipe.seeds) + 1_000_003 if new else recipe.seeds[0]
+    priced = recipe.model_copy(update={"arms": arms, "seeds": [seed], "ensembles": {}})
+    plan = build_plan(priced, root, num_slots)
+    return _costs(priced, plan), plan
+
+
+def _points_by_cost(space: ArmSpace) -> list[Point]:
+    """One point for each combination of the axes that decide what a run costs, the other axes at the start."""
+    axes = zip(space.grid.axes, space.start, strict=True)
+    return list(itertools.product(*([here] if axis.name in _FREE else range(len(axis.values)) for axis, here in axes)))
+
+
+def _distance(one: Point, other: Point) -> int:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _is_possible(recipe: Recipe, space: ArmSpace, point: Point) -> bool:
@@ -116,28 +166,38 @@ def _best(spaces: list[ArmSpace], costs: Mapping[str, Cost], recipe: Recipe, sha
 
 
 def _worst(
-    spaces: list[ArmSpace], costs: Mapping[str, Cost], recipe: Recipe, shared: float, max_runs: int | None
+    reachable: list[tuple[ArmSpace, list[tuple[Cost, int]]]], recipe: Recipe, shared: float, max_runs: int | None
 ) -> Cost:
-    """All runs there may be, each as dear as the arm's dearest; the dearest arms first."""
-    taken: list[tuple[Cost, int]] = []
-    for space in spaces:
-        known = [costs[label] for label in map(space.label, _corners(space.grid)) if label in costs]
-        if known:
-            dearest = max(known, key=lambda cost: cost.flops)
-            taken.append((dearest, count_bounds(space.grid, space.start, len(recipe.seeds))[1]))
-    taken.sort(key=lambda pair: -pair[0].flops)
-    left = max_runs if max_runs is not None else sum(number for _, number in taken)
-    total = Cost(0, 0, 0.0, shared)
-    for cost, number in taken:
-        number = min(number, left)
-        left -= number
-        total = Cost(
-            total.num_runs + number,
-            total.num_tokens + number * cost.num_tokens,
-            total.flops + number * cost.flops,
-            total.seconds + number * cost.seconds,
-        )
-    return total
+    """The dearest runs that the walks can reach, the dearest arm first, and guesses in vain as dear as the dearest."""
+    config = recipe.search
+    assert config is not None
+    ordered = sorted(reachable, key=lambda pair: -max((cost.flops for cost, _ in pair[1]), default=0.0))
+    taken: list[Cost] = []
+    for space, kinds in ordered:
+        most = count_bounds(space.grid, space.start, len(recipe.seeds))[1]
+        left = most if max_runs is None else min(most, max_runs - len(taken))
+        per_kind = most // max(1, len(_points_by_cost(space)))
+        taken += _dearest(kinds, per_kind, left, config.round_size)
+    may_guess = config.guess_fraction > 0 and config.stop_hopeless is None
+    num_in_vain = max(1, int(config.guess_fraction * len(taken))) if may_guess and taken else 0
+    dearest = max(taken, key=lambda cost: cost.flops, default=Cost(0, 0, 0.0, 0.0))
+    total = _total([*taken, *([dearest] * num_in_vain)], shared)
+    return replace(total, num_runs=len(taken), num_in_vain=num_in_vain)
+
+
+def _dearest(kinds: list[tuple[Cost, int]], per_kind: int, num_runs: int, round_size: int) -> list[Cost]:
+    """So many runs, each the dearest that is left among those near enough for its round; `per_kind` of each kind."""
+    ordered = sorted(kinds, key=lambda kind: -kind[0].flops)
+    left = [per_kind] * len(ordered)
+    taken = []
+    for number in range(num_runs):
+        rounds = -(-number // round_size)
+        for place, (cost, distance) in enumerate(ordered):
+            if left[place] and distance <= rounds:
+                left[place] -= 1
+                taken.append(cost)
+                break
+    return taken
 
 
 def _fewest(space: ArmSpace, recipe: Recipe) -> int:
@@ -151,8 +211,3 @@ def _total(costs: list[Cost], shared: float) -> Cost:
         sum(cost.flops for cost in costs),
         shared + sum(cost.seconds for cost in costs),
     )
-
-
-def _corners(grid: Grid) -> list[Point]:
-    """The settings at the ends of all axes."""
-    return list(itertools.product(*(dict.fromkeys((0, len(axis.values) - 1)) for axis in grid.axes)))

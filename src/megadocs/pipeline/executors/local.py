@@ -7,6 +7,7 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from megadocs.pipeline.step import STEP_VERSIONS, Step
 from megadocs.store.files import store_error
 
 _STOP_GRACE_SECONDS = 30.0
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 class LocalExecutor:
@@ -94,7 +95,7 @@ class LocalExecutor:
 
     def _new_worker(self, num_threads: int) -> _Worker:
         number = sum(len(idle) for idle in self._idle.values()) + len(self._busy)
-        variables = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(num_threads))
+        variables = os.environ | dict.fromkeys(THREAD_VARIABLES, str(num_threads))
         worker = _Worker(self._workspace, num_threads, number, variables)
         self._selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
@@ -129,7 +130,7 @@ class _Worker:
             logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise store_error("cannot make the directory", logs, error) from error
-        self.log_path = logs / f"worker-{os.getpid()}-{number}.log"
+        self.log_path = logs / f"worker-{socket.gethostname()}-{os.getpid()}-{number}.log"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "megadocs.pipeline.worker", str(workspace)],
@@ -163,7 +164,7 @@ class _Worker:
         return [json.loads(line) for line in lines], bool(data)
 
     def death_event(self) -> dict[str, Any]:
-        """Why the process ended in the middle of a step."""
+        """Why the process ended in the middle of a step; `signal` is the one that killed it, or None."""
         code = self._process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         remedy = "out of memory? close other programs or lower --jobs" if code == -signal.SIGKILL else "see the log"
@@ -173,6 +174,7 @@ class _Worker:
             "where": str(self.log_path),
             "remedy": f"{remedy}; run again to go on",
             "exit_code": 1,
+            "signal": -code if code < 0 else None,
         }
 
     def signal(self, number: signal.Signals) -> None:
