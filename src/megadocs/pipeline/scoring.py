@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from megadocs.documents import Document
 from megadocs.evaluate.document_losses import TargetLosses, collect_scores, iter_alone_losses, iter_window_losses
 from megadocs.evaluate.ensembles import EnsembleScores, Subsets, build_averages, losses_by_size
@@ -19,7 +21,7 @@ from megadocs.evaluate.evaluation_set import EvaluationSet, build_evaluation_set
 from megadocs.evaluate.positions import PositionTotals, iter_past
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE, Average
-from megadocs.model import import_hf
+from megadocs.model import Llama, import_hf
 from megadocs.pipeline.stages import StageContext
 from megadocs.recipe import EvaluationSetConfig
 from megadocs.store.artifact import Artifact
@@ -141,8 +143,18 @@ def averages_of(num_members: int, subsets: Subsets = "prefixes") -> list[Average
 
 
 def load_trained(artifact: Artifact) -> ScoringModel:
-    """The model of a train artifact, in the compute type it was trained in."""
-    return as_scoring_model(import_hf(artifact.path / "model"), dtype=artifact.record["config"]["train"]["dtype"])
+    """The model of a train artifact, in the compute type it was trained in, on the device that the recipe allows."""
+    network = load_network(artifact)
+    return as_scoring_model(network, dtype=artifact.record["config"]["train"]["dtype"])
+
+
+def load_network(artifact: Artifact) -> Llama:
+    """The network of a train artifact, on CUDA where there is one and `train.device` does not say cpu."""
+    train = artifact.record["config"]["train"]
+    device = "cuda" if torch.cuda.is_available() and train["device"] != "cpu" else "cpu"
+    network = import_hf(artifact.path / "model").to(device).eval()
+    network.compute_dtype = torch.bfloat16 if train["dtype"] == "bfloat16" else torch.float32
+    return network
 
 
 def loss_summary(results: Sequence[EnsembleScores]) -> dict[str, Any]:

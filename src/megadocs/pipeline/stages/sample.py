@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from megadocs.generate import EngineInfo, export_generations, plan_requests, run_generation
 from megadocs.pipeline.distillation_steps import teacher_revision
 from megadocs.pipeline.stages import StageContext
@@ -18,6 +16,7 @@ _TIMEOUT_SECONDS = 86_400.0
 def run(context: StageContext) -> None:
     """Make the sample artifact: generations.parquet; its summary holds the books."""
     from megadocs.pipeline.own_engine import OwnEngine
+    from megadocs.pipeline.scoring import load_network
 
     config = _generate_config(context)
     revision = teacher_revision({role: artifact.fingerprint for role, artifact in context.inputs.items()})
@@ -27,7 +26,8 @@ def run(context: StageContext) -> None:
         concurrency=context.settings["batch_size"],
     )
     tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
-    engine = OwnEngine(_models(context), tokenizer, info, mix=context.config["mix"] or "logits")
+    teachers = [load_network(artifact) for artifact in context.inputs_of_kind("train")]
+    engine = OwnEngine(teachers, tokenizer, info, mix=context.config["mix"] or "logits")
     ledger = context.workspace.root / "ledger" / "sample"
     show = progress_reporter(context, "samples")
     books = run_generation(config, "sample", [], ledger, show, context.should_stop, engine=engine)
@@ -52,18 +52,3 @@ def _generate_config(context: StageContext) -> GenerateConfig:
         attempt_timeout_seconds=_TIMEOUT_SECONDS,
         limits=LimitsConfig(),
     )
-
-
-def _models(context: StageContext) -> list[Any]:
-    """The teachers in the order of their roles, in the compute type they were trained in."""
-    import torch
-
-    from megadocs.model import import_hf
-
-    models = []
-    for artifact in context.inputs_of_kind("train"):
-        model = import_hf(artifact.path / "model").to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        dtype = artifact.record["config"]["train"]["dtype"]
-        model.compute_dtype = torch.bfloat16 if dtype == "bfloat16" else torch.float32
-        models.append(model)
-    return models
