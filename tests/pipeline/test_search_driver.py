@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import math
 import time
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from megadocs.cli.search_live import LiveDisplay, PlainDisplay
+from megadocs.cli.status import search_lines
 from megadocs.pipeline.search import run_search
+from megadocs.pipeline.search_results import RunningTrial
+from megadocs.pipeline.status import read_status
 from megadocs.recipe import Recipe
 from megadocs.search import Trial
 from megadocs.store.artifact import Workspace
@@ -160,3 +167,63 @@ def test_with_a_stop_rule_nothing_is_guessed(recipe, tmp_path):
     )
     outcome = run_search(hopeless, root, executor=MadeUpTraining(root))
     assert not any(arm.in_vain for arm in outcome.arms)
+
+
+def test_the_file_shows_what_runs_and_the_status_reads_it(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("megadocs.pipeline.search._WRITE_SECONDS", 0.0)
+    monkeypatch.setattr("megadocs.pipeline.search._WATCH_SECONDS", 0.0)
+    root, seen = tmp_path / "ws", []
+
+    class Watcher:
+        def step(self, state):
+            pass
+
+        def search(self, outcome):
+            on_disk = read_status(root).search
+            if outcome.running and on_disk is not None and on_disk["running"]:
+                seen.append((on_disk, list(search_lines(on_disk))))
+
+    run_search(recipe, root, executor=MadeUpTraining(root), watcher=Watcher())
+    on_disk, lines = seen[len(seen) // 2]
+    assert on_disk["is_alive"] and on_disk["ending"] == "unfinished"
+    assert len(on_disk["running"]) <= 2
+    assert set(on_disk["running"][0]) == {
+        *("arm", "setting", "seed", "is_guess", "phase", "step", "num_steps", "loss", "seconds_left")
+    }
+    assert lines[0].startswith("search made_up: running")
+    assert any(line.startswith("  running: ") for line in lines)
+    after = read_status(root).search
+    assert (after["ending"], after["is_alive"], after["running"]) == ("finished", False, [])
+    assert (root / "searches" / "made_up.json").read_bytes() == (root / "search.json").read_bytes()
+
+
+def test_plain_lines_say_each_result_once(recipe, tmp_path, capsys):
+    root = tmp_path / "ws"
+    outcome = run_search(recipe, root, executor=MadeUpTraining(root), watcher=PlainDisplay())
+    lines = capsys.readouterr().err.splitlines()
+    results = [line for line in lines if ", seed " in line]
+    assert len(results) == sum(len(arm.results) for arm in outcome.arms) == len(set(results))
+    run_search(recipe, root, executor=MadeUpTraining(root), watcher=PlainDisplay())
+    again = capsys.readouterr().err
+    assert "runs were there already" in again and ", seed " not in again
+
+
+def test_the_live_table_shows_arm_setting_step_loss_and_time_left(recipe, tmp_path):
+    console = Console(record=True, width=160, file=io.StringIO(), force_terminal=True)
+    root, frames = tmp_path / "ws", []
+
+    class Live:
+        def __init__(self):
+            self.console = console
+
+        def update(self, renderable):
+            frames.append(renderable)
+
+    display = LiveDisplay(Live())
+    running = RunningTrial("one", {"train.weight_decay": 0.5}, 0, True, "train", 40, 96, 5.25, 12.0)
+    outcome = run_search(recipe, root, executor=MadeUpTraining(root), watcher=display)
+    display.search(dataclasses.replace(outcome, running=(running,)))
+    console.print(frames[-1])
+    text = console.export_text()
+    for part in ("one", "weight_decay 0.5", "seed 0 (a guess)", "step 40/96", "loss 5.250", "12 s left", "slots busy"):
+        assert part in text

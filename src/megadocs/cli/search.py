@@ -140,7 +140,7 @@ def result_lines(result: dict[str, Any]) -> Iterator[str]:
 def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
     certificate, cost = arm["certificate"], arm["cost"]
     setting = ", ".join(f"{_short(name)} {value:g}" for name, value in certificate["setting"].items())
-    yield f"{arm['arm']}: {_claim(certificate)}"
+    yield f"{arm['arm']}: {claim(certificate)}"
     if certificate["loss"] is not None:
         yield f"  {setting}"
         seeds = f"mean of {certificate['num_seeds']} seeds" if certificate["num_seeds"] > 1 else "one seed"
@@ -171,7 +171,7 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
             yield f"  FAILED {at}, seed {trial['seed']}: {printable(trial['error'])}"
 
 
-def _claim(certificate: dict[str, Any]) -> str:
+def claim(certificate: dict[str, Any]) -> str:
     """The certificate in one line."""
     match certificate["kind"]:
         case "incomplete":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.experiment import RECIPE_FILE
 from megadocs.pipeline.plan import Plan, build_plan
+from megadocs.pipeline.search_records import SEARCH_FILE
 from megadocs.recipe import Recipe
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import read_json
 from megadocs.store.lock import is_locked
+
+#: A driver that has not written for so long is gone.
+_ALIVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +39,15 @@ class WorkspaceStatus:
         unfinished: partial artifacts.
         plan: what is left of the recipe that ran here last; None when its source can no longer be read.
         plan_error: why not.
+        search: the content of the last `search.json` (see `search_results.py`), and `is_alive`: its driver has written
+            to it within half a minute; None: no search ran here.
     """
 
     counts: dict[str, int]
     unfinished: tuple[UnfinishedWork, ...]
     plan: Plan | None
     plan_error: str | None
+    search: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -60,7 +68,17 @@ def read_status(root: Path) -> WorkspaceStatus:
             plan, error = build_plan(Recipe.model_validate(read_json(root / RECIPE_FILE)), root), None
         except MegadocsError as problem:
             error = str(problem)
-    return WorkspaceStatus(counts, tuple(_unfinished(root)), plan, error)
+    return WorkspaceStatus(counts, tuple(_unfinished(root)), plan, error, _search(root))
+
+
+def _search(root: Path) -> dict[str, Any] | None:
+    """The last search, and whether somebody works on it: a driver writes every few seconds."""
+    path = root / SEARCH_FILE
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = read_json(path)
+    is_fresh = time.time() - found.get("updated_unix", 0.0) < _ALIVE_SECONDS
+    return found | {"is_alive": found["ending"] == "unfinished" and is_fresh}
 
 
 def _unfinished(root: Path) -> Iterator[UnfinishedWork]:
