@@ -48,11 +48,13 @@ def test_runs_of_several_recipes_on_one_page(toy_recipe: Path, tmp_path: Path) -
 
 def test_one_name_for_two_arms(toy_recipe: Path, tmp_path: Path) -> None:
     root = tmp_path / "ws"
-    run(small(toy_recipe, "first", {"real_only": {}, "long": {"train.real_epochs": 1.0}}), root)
+    large = {"mixture.real_multiple": 64}
+    run(small(toy_recipe, "first", {"real_only": {}, "long": {"train.real_epochs": 1.0}, "large": large}), root)
     run(small(toy_recipe, "second", {"real_only": {}, "long": {"train.real_epochs": 2.0}}), root)
     _, experiment, others = workspace_report.merge_experiments(Workspace(root))
     assert [run.arm.name for run in experiment.runs] == ["real_only", "long", "first.long"]
     assert others == ["first"]
+    assert list(experiment.left_out) == ["large"]
 
 
 def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:

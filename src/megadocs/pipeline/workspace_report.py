@@ -90,6 +90,7 @@ def merge_experiments(workspace: Workspace, *, allow_code: bool = False) -> tupl
         ):
             merged.left_out[other.name] = "a recipe over another corpus or tokenizer: it has a report of its own"
             continue
+        merged.left_out = {**experiment.left_out, **merged.left_out}
         merged.add(other.name, experiment)
         if other is not recipe:
             others.append(other.name)
