@@ -276,6 +276,27 @@ def test_compute_matched_arms_train_on_the_same_windows(tmp_path):
     assert epochs == [8, 4, 2]
 
 
+@pytest.mark.slow
+def test_compute_matched_runs_train_on_the_same_tokens(tmp_path):
+    arms = {
+        "real_only": {},
+        "real_2x": {"mixture.real_multiple": 2},
+        "half": {"stream.ordering": "simple", "mixture.synthetic_fraction": 0.5},
+        "most": {"stream.ordering": "simple", "mixture.synthetic_fraction": 0.75},
+    }
+    axes = {"train.weight_decay": {"values": [0.4]}}
+    generate = {"engine": {"kind": "fake", "model": "fake"}, "rephrase": {"num_generations": 2, "max_new_tokens": 60}}
+    section = {"axes": axes, "compute_matched_epochs": 8}
+    recipe = write_toy(tmp_path, search=section, arms=arms, seeds=[0], generate=generate)
+    priced = search(recipe, tmp_path / "ws", "--dry-run", "--json")
+    assert priced.stderr.count("matched compute: every run of") == 4
+    done = search(recipe, tmp_path / "ws", "--json")
+    assert done.returncode == 0, done.stderr
+    tokens = {arm["arm"]: arm["trials"][0]["num_tokens"] for arm in json.loads(done.stdout)["arms"]}
+    assert tokens["real_only"] == tokens["half"] == tokens["most"]
+    assert tokens["real_2x"] == pytest.approx(tokens["real_only"], rel=0.02)  # twice the documents, not tokens
+
+
 @pytest.mark.parametrize(
     "section, where",
     [
