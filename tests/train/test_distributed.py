@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -110,6 +111,15 @@ def test_accumulation_and_ranks_together(tmp_path, one_rank):
         folder = tmp_path / parallel
         launch(folder, 2, config={"dtype": "float32", "micro_batch_size": 1, "parallel": parallel})
         assert np.allclose(losses(folder), losses(one_rank), rtol=2e-5)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize("num_ranks, parallel", [(1, "ddp"), (2, "ddp"), (2, "fsdp")])
+def test_compiled_it_trains_the_same_run(tmp_path, one_rank, num_ranks, parallel):
+    config = {"dtype": "float32", "compile": True, "parallel": parallel, "rank_timeout_seconds": 170}
+    result = launch(tmp_path / "run", num_ranks, config=config)
+    assert result.returncode == 0, result.stderr
+    assert np.allclose(losses(tmp_path / "run"), losses(one_rank), rtol=2e-5)
 
 
 def test_not_a_number_on_one_rank_stops_all_before_the_update(tmp_path):

@@ -20,7 +20,7 @@ with freed_memory_kept() if sys.argv[1] == "on" else nullcontext() as told:
     for round in range(20):
         if round == 5:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        blocks = [torch.ones(4_000_000) for _ in range(4)]  # 64 MB
+        blocks = [torch.ones(12_000_000) for _ in range(2)]  # 48 MB each: beyond what glibc keeps by itself
         del blocks
     faults, inside = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, resident()
 print(told, faults, inside - resident())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -48,7 +48,6 @@ def register(app: typer.Typer) -> None:
 
         if is_rank():
             _train_as_rank(recipe, overrides, workspace or default_workspace(recipe), arm, seed, allow_code=allow_code)
-            return
         from megadocs.cli.outcome import run_and_print
 
         run_and_print(
@@ -68,12 +67,12 @@ def register(app: typer.Typer) -> None:
 
 def _train_as_rank(
     recipe_path: Path, overrides: list[str] | None, root: Path, arm: str | None, seed: int | None, *, allow_code: bool
-) -> None:
+) -> NoReturn:
     import logging
     import signal
 
     from megadocs.cli.console import say
-    from megadocs.pipeline.rank import train_as_rank
+    from megadocs.pipeline.rank import leave, train_as_rank
     from megadocs.pipeline.stages import Stopped
     from megadocs.recipe import load_recipe, select_runs
 
@@ -82,6 +81,7 @@ def _train_as_rank(
     try:
         published = train_as_rank(recipe, root, report=say, allow_code=allow_code)
     except Stopped:
-        raise typer.Exit(128 + signal.SIGTERM) from None
+        leave(128 + signal.SIGTERM)
     if published is not None:
         say(f"trained; the model is in {published.path / 'model'}")
+    leave(0)

@@ -125,9 +125,9 @@ class Llama(nn.Module):
         self.reset_rope()
 
     def compile_parts(self) -> None:
-        """Compile every layer and the loss in place, each on its own: minutes less, and FSDP2 still sees layers."""
+        """Compile each layer and the loss on their own: minutes less than the whole; FSDP2's hooks stay outside."""
         for layer in self.model.layers:
-            layer.compile(dynamic=False)
+            layer.forward = torch.compile(layer.forward, dynamic=False)
         self._loss_kernel = compiled_kernel()
 
     def reset_rope(self) -> None:

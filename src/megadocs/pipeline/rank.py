@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from megadocs.errors import InputError, MegadocsError, UsageError
 from megadocs.pipeline.executors.local import job_of as step_job
@@ -133,5 +133,12 @@ def _context_of(job: Mapping[str, Any], report: Any) -> StageContext:
     )
 
 
+def leave(exit_code: int) -> NoReturn:
+    """End this process without finalising the interpreter: communication threads that wake up in it abort the rank."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

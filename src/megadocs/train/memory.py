@@ -23,7 +23,8 @@ def freed_memory_kept() -> Iterator[bool]:
     if library is None or not hasattr(library, "mallopt"):
         yield False
         return
+    told = library.mallopt(_M_MMAP_THRESHOLD, 1 << 30) or library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # older glibc
     try:
-        yield bool(library.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and library.mallopt(_M_TRIM_THRESHOLD, _MAX_INT))
+        yield bool(told and library.mallopt(_M_TRIM_THRESHOLD, _MAX_INT))
     finally:
         library.malloc_trim(0)
