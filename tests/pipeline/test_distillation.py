@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -98,6 +99,10 @@ def check_scores(experiment, workspace, run):
     }
     assert {name for name, _ in scores} >= {"whole", "whole_past_30"}
     late, whole = scores["whole_past_30", "alone"], scores["whole", "alone"]
+    parts = [scores[name, "alone"] for name in ("whole_short", "whole_long") if (name, "alone") in scores]
+    assert sum(part.sum_nll.sum() for part in parts) == pytest.approx(whole.sum_nll.sum())
+    positions = json.loads((find_artifact(run.scored.sets["whole"], workspace).path / "positions.json").read_text())
+    assert sum(r["num_tokens"] for r in positions[0]["ranges"]) == whole.num_tokens.sum()
     assert 0 < late.num_tokens.sum() < whole.num_tokens.sum()
     assert late.sum_nll.sum() < whole.sum_nll.sum()
 

@@ -170,6 +170,46 @@ def iter_alone_losses(
         yield TargetLosses(batch[lines, 0], batch[lines, 1] + context - lead, context, nll_AN)
 
 
+class ScoreCollector:
+    """Adds target losses up per document, batch by batch, in float64.
+
+    Args:
+        data: the documents, in the order that the batches count them in.
+        mode: `windowed` or `alone`.
+        num_averages: A.
+        has_start: a start token stood before the rows (`start_id`).
+    """
+
+    def __init__(self, data: EvaluationSet, mode: Mode, num_averages: int, *, has_start: bool = False) -> None:
+        self._data, self._mode, self._has_start = data, mode, has_start
+        self._num_tokens = np.zeros(len(data), dtype=np.int64)
+        self._sum_nll = np.zeros((num_averages, len(data)), dtype=np.float64)
+
+    def add(self, batch: TargetLosses) -> None:
+        """Take in one batch."""
+        self._num_tokens += np.bincount(batch.document, minlength=len(self._data))
+        for total, nll in zip(self._sum_nll, batch.nll, strict=True):
+            total += np.bincount(batch.document, weights=nll, minlength=len(self._data))
+
+    def scores(self, *, name: str | None = None, num_dropped_tokens: int = 0) -> list[DocumentScores]:
+        """One `DocumentScores` per average, under the set's name or another.
+
+        A document of which not every target is there (tail, windows' starts, `positions.past_only`) counts that share
+        of its bytes.
+        """
+        data, num_tokens = self._data, self._num_tokens
+        has_first = self._mode == "windowed" or self._has_start
+        targets = np.array([len(row) for row in data.rows], dtype=np.int64) - (not has_first)
+        share = 2 * np.asarray(data.num_bytes, dtype=np.int64) * num_tokens + targets
+        num_bytes = share // (2 * targets)  # rounded
+        return [
+            DocumentScores(
+                name or data.name, self._mode, data.document_ids, num_tokens, num_bytes, total, num_dropped_tokens
+            )
+            for total in self._sum_nll
+        ]
+
+
 def collect_scores(
     data: EvaluationSet,
     mode: Mode,
@@ -179,25 +219,11 @@ def collect_scores(
     num_dropped_tokens: int = 0,
     has_start: bool = False,
 ) -> list[DocumentScores]:
-    """Add target losses up per document, in float64; one `DocumentScores` per average.
-
-    A document of which not every target is there (tail, windows' starts, `positions.iter_past`) counts that share of
-    its bytes. `has_start` says that a start token stood before the rows.
-    """
-    num_tokens = np.zeros(len(data), dtype=np.int64)
-    sum_nll = np.zeros((num_averages, len(data)), dtype=np.float64)
+    """The scores of all batches, one `DocumentScores` per average (see `ScoreCollector`)."""
+    collector = ScoreCollector(data, mode, num_averages, has_start=has_start)
     for batch in batches:
-        num_tokens += np.bincount(batch.document, minlength=len(data))
-        for total, nll in zip(sum_nll, batch.nll, strict=True):
-            total += np.bincount(batch.document, weights=nll, minlength=len(data))
-    targets = np.array([len(row) for row in data.rows], dtype=np.int64) - (mode == "alone" and not has_start)
-    num_bytes = (2 * np.asarray(data.num_bytes, dtype=np.int64) * num_tokens + targets) // (
-        2 * targets
-    )  # rounded share
-    return [
-        DocumentScores(data.name, mode, data.document_ids, num_tokens, num_bytes, total, num_dropped_tokens)
-        for total in sum_nll
-    ]
+        collector.add(batch)
+    return collector.scores(num_dropped_tokens=num_dropped_tokens)
 
 
 def _check(

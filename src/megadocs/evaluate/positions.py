@@ -98,8 +98,13 @@ def loss_by_position(batches: Iterable[TargetLosses], edges: Sequence[int] | Non
     return totals.curves()[0]
 
 
-def iter_past(batches: Iterable[TargetLosses], position: int) -> Iterator[TargetLosses]:
+def past_only(batch: TargetLosses, position: int) -> TargetLosses:
     """Only the targets at `position` of their document and after it."""
+    late = batch.position >= position
+    return TargetLosses(batch.document[late], batch.position[late], batch.context[late], batch.nll[:, late])
+
+
+def iter_past(batches: Iterable[TargetLosses], position: int) -> Iterator[TargetLosses]:
+    """`past_only` of every batch."""
     for batch in batches:
-        late = batch.position >= position
-        yield TargetLosses(batch.document[late], batch.position[late], batch.context[late], batch.nll[:, late])
+        yield past_only(batch, position)

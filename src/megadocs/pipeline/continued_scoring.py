@@ -141,7 +141,7 @@ class ContinuedScoring:
 
     def _score_set(self, name: str, entry: ScoringSet) -> list[EnsembleScores]:
         def compute() -> list[EnsembleScores]:
-            return self.scorer.set_losses(name, entry.documents, entry.config)
+            return self.scorer.further_set(name, entry.documents, entry.config).scores
 
         if self._cache is None:
             return compute()

@@ -15,10 +15,17 @@ from typing import Any
 import torch
 
 from megadocs.documents import Document
-from megadocs.evaluate.document_losses import TargetLosses, collect_scores, iter_alone_losses, iter_window_losses
+from megadocs.evaluate.document_losses import (
+    ScoreCollector,
+    TargetLosses,
+    collect_scores,
+    iter_alone_losses,
+    iter_window_losses,
+)
 from megadocs.evaluate.ensembles import EnsembleScores, Subsets, build_averages, losses_by_size
 from megadocs.evaluate.evaluation_set import EvaluationSet, build_evaluation_set
-from megadocs.evaluate.positions import PositionTotals, iter_past
+from megadocs.evaluate.positions import PositionLosses, PositionTotals, past_only
+from megadocs.evaluate.scores import DocumentScores
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE, Average
 from megadocs.model import Llama, import_hf
@@ -26,6 +33,19 @@ from megadocs.pipeline.stages import StageContext
 from megadocs.recipe import EvaluationSetConfig
 from megadocs.store.artifact import Artifact
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class SetResults:
+    """What a further set gave.
+
+    Attributes:
+        scores: whole, parts and past positions, under every average.
+        positions: the loss by position of every average, JSON-ready: [{average, members, ranges}].
+    """
+
+    scores: list[EnsembleScores]
+    positions: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,56 +89,51 @@ class Scorer:
     def losses(self, data: EvaluationSet) -> list[EnsembleScores]:
         """Windowed (where the set fills a window), then alone; one entry per average."""
         data = data.ordered()
-        scores = []
-        if data.num_tokens >= self.context_length:
-            batches = iter_window_losses(
-                self.members, self.averages, data, context_length=self.context_length, batch_size=self.batch_size
-            )
-            dropped = data.num_tokens % self.context_length
-            scores += collect_scores(data, "windowed", batches, len(self.averages), num_dropped_tokens=dropped)
-        has_start = self._start_id is not None
-        scores += collect_scores(data, "alone", self._alone(data), len(self.averages), has_start=has_start)
-        return [EnsembleScores(self.averages[i % len(self.averages)], part) for i, part in enumerate(scores)]
+        collector = self._collector(data)
+        for batch in self._alone(data):
+            collector.add(batch)
+        return [*self.windowed(data), *self._paired(collector.scores())]
 
-    def losses_past(self, data: EvaluationSet, position: int) -> list[EnsembleScores]:
-        """Alone, the targets at `position` of their document and after it; none where no document is so long."""
+    def windowed(self, data: EvaluationSet) -> list[EnsembleScores]:
+        """Windowed as in training; nothing for a set that fills no window."""
         data = data.ordered()
-        long = [i for i, row in enumerate(data.rows) if len(row) > position]
-        if not long:
+        if data.num_tokens < self.context_length:
             return []
-        data = data.subset(long, f"{data.name}_past_{position}")
-        batches = iter_past(self._alone(data), position)
-        has_start = self._start_id is not None
-        scores = collect_scores(data, "alone", batches, len(self.averages), has_start=has_start)
-        return [EnsembleScores(*pair) for pair in zip(self.averages, scores, strict=True)]
+        batches = iter_window_losses(
+            self.members, self.averages, data, context_length=self.context_length, batch_size=self.batch_size
+        )
+        dropped = data.num_tokens % self.context_length
+        scores = collect_scores(data, "windowed", batches, len(self.averages), num_dropped_tokens=dropped)
+        return self._paired(scores)
 
-    def set_losses(self, name: str, documents: Sequence[Document], config: EvaluationSetConfig) -> list[EnsembleScores]:
-        """A further set whole, its short and long documents apart, and past the positions that the recipe names."""
-        whole = self.data(name, documents)
-        parts = [whole]
-        if config.short_below_tokens is not None:
-            parts += [part for part in whole.short_and_long(config.short_below_tokens) if part is not None]
-        results = [result for part in parts for result in self.losses(part)]
-        for position in config.past:
-            results += self.losses_past(whole, position)
-        return results
+    def further_set(self, name: str, documents: Sequence[Document], config: EvaluationSetConfig) -> SetResults:
+        """A further set whole, its short and long documents apart, past positions, and by position.
 
-    def positions(self, data: EvaluationSet) -> list[dict[str, Any]]:
-        """The loss by position of each average, alone: ranges that double. JSON-ready."""
-        totals = PositionTotals(len(self.averages))
-        for batch in self._alone(data.ordered()):
+        Each document alone goes through the models once, whatever is made of it.
+        """
+        data = self.data(name, documents).ordered()
+        longest = max(len(row) for row in data.rows)
+        past = {position: self._collector(data) for position in config.past if position < longest}
+        whole, totals = self._collector(data), PositionTotals(len(self.averages))
+        for batch in self._alone(data):
+            whole.add(batch)
             totals.add(batch)
-        return [
-            {
-                "average": average.kind,
-                "members": list(average.members),
-                "ranges": [
-                    {"from": low, "to": high, "num_tokens": count, "nats_per_token": mean}
-                    for (low, high, mean), count in zip(curve.rows(), curve.num_tokens.tolist(), strict=True)
-                ],
-            }
-            for average, curve in zip(self.averages, totals.curves(), strict=True)
-        ]
+            for position, collector in past.items():
+                collector.add(past_only(batch, position))
+        alone = self._paired(whole.scores())
+        scores = [*self.windowed(data), *alone]
+        if config.short_below_tokens is not None:
+            for part in data.short_and_long(config.short_below_tokens):
+                scores += [*self.windowed(part), *_of_part(alone, part)] if part is not None else []
+        for position, collector in past.items():
+            scores += self._paired(collector.scores(name=f"{name}_past_{position}"))
+        return SetResults(scores, [_curve(*pair) for pair in zip(self.averages, totals.curves(), strict=True)])
+
+    def _collector(self, data: EvaluationSet) -> ScoreCollector:
+        return ScoreCollector(data, "alone", len(self.averages), has_start=self._start_id is not None)
+
+    def _paired(self, scores: Sequence[DocumentScores]) -> list[EnsembleScores]:
+        return [EnsembleScores(*pair) for pair in zip(self.averages, scores, strict=True)]
 
     @property
     def _start_id(self) -> int | None:
@@ -135,6 +150,38 @@ class Scorer:
             batch_size=self.batch_size,
             start_id=self._start_id,
         )
+
+
+def _of_part(results: Sequence[EnsembleScores], part: EvaluationSet) -> list[EnsembleScores]:
+    """Scores of some of the documents, under the part's name."""
+    wanted = set(part.document_ids)
+    chosen = [i for i, name in enumerate(results[0].scores.document_ids) if name in wanted]
+    return [
+        EnsembleScores(
+            result.average,
+            DocumentScores(
+                part.name,
+                result.scores.mode,
+                [result.scores.document_ids[i] for i in chosen],
+                result.scores.num_tokens[chosen],
+                result.scores.num_bytes[chosen],
+                result.scores.sum_nll[chosen],
+            ),
+        )
+        for result in results
+    ]
+
+
+def _curve(average: Average, curve: PositionLosses) -> dict[str, Any]:
+    """The loss by position of one average, JSON-ready."""
+    return {
+        "average": average.kind,
+        "members": list(average.members),
+        "ranges": [
+            {"from": low, "to": high, "num_tokens": count, "nats_per_token": mean}
+            for (low, high, mean), count in zip(curve.rows(), curve.num_tokens.tolist(), strict=True)
+        ],
+    }
 
 
 def averages_of(num_members: int, subsets: Subsets = "prefixes") -> list[Average]:

@@ -25,10 +25,10 @@ def run(context: StageContext) -> None:
     name, source = context.config["name"], CorpusConfig.model_validate(context.config["corpus"])
     documents, num_in_training = read_extra_set(name, config, source, read_corpus(context.inputs["corpus"].path))
     scorer = Scorer.open(context, context.inputs_of_kind("train"))
-    results = scorer.set_losses(name, documents, config)
+    found = scorer.further_set(name, documents, config)
     if len(scorer.members) == 1:
-        write_scores(context.build.path / "scores.parquet", [result.scores for result in results])
+        write_scores(context.build.path / "scores.parquet", [result.scores for result in found.scores])
     else:
-        write_ensemble_scores(context.build.path / "ensemble.parquet", results)
-    write_json_atomic(context.build.path / "positions.json", scorer.positions(scorer.data(name, documents)))
-    context.build.summary.update(losses=loss_summary(results), num_in_training=num_in_training)
+        write_ensemble_scores(context.build.path / "ensemble.parquet", found.scores)
+    write_json_atomic(context.build.path / "positions.json", found.positions)
+    context.build.summary.update(losses=loss_summary(found.scores), num_in_training=num_in_training)
