@@ -50,6 +50,14 @@ def carry_out_all(recipe, workspace, wanted=None):
     return experiment, done
 
 
+def make(step, workspace):
+    """A step and whatever it needs, in this process."""
+    for needed in step.inputs.values():
+        make(needed, workspace)
+    if find_artifact(step, workspace) is None:
+        carry_out(job_of(step), workspace, lambda _: None, lambda: False)
+
+
 @pytest.fixture
 def recipe(toy_recipe):
     def load(*more):
@@ -129,22 +137,30 @@ def test_stopped_sampling_keeps_what_it_has(tmp_path, recipe):
     experiment = build_experiment(settings, corpus, corpus_facts(find_artifact(corpus, workspace)))
     (sample,) = experiment.of_kind("sample")
 
-    def make(step):
-        for needed in step.inputs.values():
-            make(needed)
-        if find_artifact(step, workspace) is None:
-            carry_out(job_of(step), workspace, lambda _: None, lambda: False)
-
     for needed in sample.inputs.values():
-        make(needed)
+        make(needed, workspace)
     ledger = workspace.root / "ledger" / "sample"
     with pytest.raises(Stopped):
         carry_out(job_of(sample), workspace, lambda _: None, lambda: len(load_index(ledger)) >= 4)
     kept = len(load_index(ledger))
     assert 4 <= kept < 40
-    make(sample)
+    make(sample, workspace)
     assert len(load_index(ledger)) == 40
     assert find_artifact(sample, workspace).summary["accounting"]["num_sent"] == 40 - kept
+
+
+def test_scoring_stops_when_asked_and_publishes_nothing(tmp_path, recipe):
+    workspace = Workspace(tmp_path / "ws")
+    corpus = corpus_step(recipe(), source_digest(recipe().corpus))
+    carry_out(job_of(corpus), workspace, lambda _: None, lambda: False)
+    experiment = build_experiment(recipe(), corpus, corpus_facts(find_artifact(corpus, workspace)))
+    run = next(run for run in experiment.runs if run.arm.name == "real_only")
+    make(run.train, workspace)
+    heard = []
+    with pytest.raises(Stopped):
+        carry_out(job_of(run.evaluate), workspace, heard.append, lambda: len(heard) >= 2)
+    assert heard[0]["note"] == "validation"
+    assert find_artifact(run.evaluate, workspace) is None
 
 
 @pytest.fixture(scope="module")

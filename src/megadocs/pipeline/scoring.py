@@ -8,7 +8,7 @@ A single model is scored under one average (itself), K members under both averag
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from megadocs.evaluate.scores import DocumentScores
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE, Average
 from megadocs.model import Llama, import_hf
-from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.recipe import EvaluationSetConfig
 from megadocs.store.artifact import Artifact
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
@@ -59,6 +59,7 @@ class Scorer:
         context_length: tokens of a window.
         stride: new tokens per slide of a document past the context; None: half of it.
         batch_size: windows per forward pass.
+        watch: called after every batch with the set's name, the targets scored and all targets; may raise to stop.
     """
 
     members: Sequence[ScoringModel]
@@ -67,6 +68,7 @@ class Scorer:
     context_length: int
     stride: int | None = None
     batch_size: int = 32
+    watch: Callable[[str, int, int], None] = lambda name, done, total: None
 
     @classmethod
     def open(cls, context: StageContext, trained: Sequence[Artifact]) -> Scorer:
@@ -80,6 +82,7 @@ class Scorer:
             config["context_length"],
             evaluate.get("stride"),
             evaluate.get("batch_size", 32),
+            watcher(context),
         )
 
     def data(self, name: str, documents: Sequence[Document]) -> EvaluationSet:
@@ -103,7 +106,8 @@ class Scorer:
             self.members, self.averages, data, context_length=self.context_length, batch_size=self.batch_size
         )
         dropped = data.num_tokens % self.context_length
-        scores = collect_scores(data, "windowed", batches, len(self.averages), num_dropped_tokens=dropped)
+        watched = self._watched(data, batches)
+        scores = collect_scores(data, "windowed", watched, len(self.averages), num_dropped_tokens=dropped)
         return self._paired(scores)
 
     def further_set(self, name: str, documents: Sequence[Document], config: EvaluationSetConfig) -> SetResults:
@@ -141,7 +145,7 @@ class Scorer:
         return self.tokenizer.eos_id if self.tokenizer.separators_per_row == 1 else None
 
     def _alone(self, data: EvaluationSet) -> Iterator[TargetLosses]:
-        return iter_alone_losses(
+        batches = iter_alone_losses(
             self.members,
             self.averages,
             data,
@@ -150,6 +154,25 @@ class Scorer:
             batch_size=self.batch_size,
             start_id=self._start_id,
         )
+        return self._watched(data, batches)
+
+    def _watched(self, data: EvaluationSet, batches: Iterator[TargetLosses]) -> Iterator[TargetLosses]:
+        done = 0
+        for batch in batches:
+            done += len(batch.document)
+            self.watch(data.name, done, data.num_tokens)
+            yield batch
+
+
+def watcher(context: StageContext) -> Callable[[str, int, int], None]:
+    """Reports the progress of scoring to the step's runner, and stops when that asks for it."""
+
+    def watch(name: str, done: int, total: int) -> None:
+        if context.should_stop():
+            raise Stopped
+        context.report({"done": done, "total": total, "unit": "tokens", "note": name})
+
+    return watch
 
 
 def _of_part(results: Sequence[EnsembleScores], part: EvaluationSet) -> list[EnsembleScores]:
