@@ -22,7 +22,7 @@ VERBS = {
     "rows": "stages",
     "streams": "streams",
     "train": "train",
-    "evaluate": "stages",
+    "evaluate": "evaluate",
     "report": "report",
     "analyze": "analyze",
     "compare": "compare",

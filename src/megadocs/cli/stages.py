@@ -9,7 +9,6 @@ from megadocs.cli.arguments import AllowCode, AsJson, Jobs, Overrides, RecipePat
 _HELP = {
     "corpus": "Read, cut and split the real documents of RECIPE.",
     "rows": "Tokenise everything that the arms of RECIPE use, once.",
-    "evaluate": "Train and score every arm and seed of RECIPE.",
 }
 
 
