@@ -21,7 +21,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install -q -c constraints.txt -e '.[demo,dev]'
 	touch $@
 
-# A real vLLM server for `make test-vllm`, on the CPU: 2 GB. It pins its own torch, so it has an environment of its own.
+# A real vLLM server for `make test-vllm`, on the CPU: 4 GB on disk, in an environment of its own, since it pins its torch
+# (the CPU build, from TORCH_INDEX or a local wheel).
 VLLM_VENV ?= .venv-vllm
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 

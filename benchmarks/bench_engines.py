@@ -66,6 +66,8 @@ async def minimal(server: Server, bodies: Sequence[dict[str, Any]], concurrency:
         while queue:
             body = queue.pop() | server.extra(slot)
             reply = await client.post(f"{server.address}/v1/chat/completions", json=body, timeout=None)
+            if reply.status_code != 200:
+                sys.exit(f"HTTP {reply.status_code}: {reply.text[:500]}")
             total += reply.json()["usage"]["completion_tokens"]
 
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=concurrency)) as client:
