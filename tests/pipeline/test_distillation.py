@@ -15,6 +15,7 @@ from megadocs.evaluate.scores import read_scores
 from megadocs.generate import EngineInfo, load_index
 from megadocs.generate.engines.protocol import Completion
 from megadocs.model import build_model
+from megadocs.model.sampling import Sample
 from megadocs.pipeline.executors.local import job_of
 from megadocs.pipeline.experiment import corpus_facts
 from megadocs.pipeline.own_engine import OwnEngine
@@ -204,6 +205,13 @@ def test_members_write_in_turn_and_averages_write_together(tokenizer):
     assert mixed == [single[seed % 2][seed] for seed in range(4)]
     twins = replies(OwnEngine([pair[0], pair[0]], tokenizer, info, mix="logits"), range(4))
     assert twins == single[0]
+
+
+def test_a_sample_ends_where_another_document_begins(tokenizer):
+    engine = OwnEngine(models(tokenizer, [0]), tokenizer, EngineInfo({}, 32, concurrency=1))
+    words = tokenizer.encode_batch(["the cat"])[0].tolist()
+    reply = engine._reply(Sample([*words, tokenizer.bos_id, *words], finished=False))
+    assert (reply.text, reply.finish_reason) == ("the cat", "stop")
 
 
 def test_a_failing_model_ends_the_run_with_its_reason(tokenizer):

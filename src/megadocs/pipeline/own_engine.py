@@ -114,9 +114,12 @@ class OwnEngine:
         return [replies[index] for index in range(len(completions))]
 
     def _reply(self, drawn: Sample) -> Reply:
+        tokens, finished = drawn.tokens, drawn.finished
+        if self._tokenizer.bos_id in tokens:  # another document begins there: this one ended without its EOS
+            tokens, finished = tokens[: tokens.index(self._tokenizer.bos_id)], True
         return Reply(
-            text=self._tokenizer.decode(drawn.tokens),
-            finish_reason="stop" if drawn.finished else "length",
+            text=self._tokenizer.decode(tokens),
+            finish_reason="stop" if finished else "length",
             prompt_tokens=1,
             new_tokens=len(drawn.tokens) + drawn.finished,
         )
