@@ -32,6 +32,7 @@ from megadocs.pipeline.published_steps import published_corpus_fields
 from megadocs.pipeline.row_steps import arm_rows, needs_samples, with_generations
 from megadocs.pipeline.step import Step, all_fields, chosen_fields
 from megadocs.recipe import Arm, Recipe, build_arms
+from megadocs.text.vocab_size import LLAMA_3_VOCAB_SIZE, read_vocab_size
 
 #: Fields of `train` that decide how a run is carried out, not what it computes. The number of ranks is one: like the
 #: number of threads it changes the last digits of sums, not the windows, their order or the arithmetic.
@@ -231,8 +232,13 @@ def _fits_one_thread(recipe: Recipe) -> bool:
 
 
 def expected_vocab_size(recipe: Recipe) -> int:
-    """Vocabulary of the student before the tokenizer is there: exact for a trained one, Llama-3's for a loaded one."""
-    return recipe.tokenizer.vocab_size if recipe.tokenizer.kind == "train" else 128_256
+    """Vocabulary of the student before the tokenizer is there: as asked for, as read from its file, else Llama-3's.
+
+    A hub name is looked up in the local cache only: plans do not download.
+    """
+    if recipe.tokenizer.kind == "train":
+        return recipe.tokenizer.vocab_size
+    return read_vocab_size(recipe.tokenizer.source, recipe.tokenizer.revision) or LLAMA_3_VOCAB_SIZE
 
 
 def _in_priority(
