@@ -10,14 +10,17 @@ from megadocs.report.inputs import (
     StepRecord,
     StreamAccount,
 )
+from megadocs.report.stream_windows import PieceOfRow, StreamWindow
 
 __all__ = [
     "Curve",
     "Generated",
     "GenerationAccount",
+    "PieceOfRow",
     "ReportInputs",
     "Sample",
     "StepRecord",
     "StreamAccount",
+    "StreamWindow",
     "build_report",
 ]

@@ -35,6 +35,8 @@ from megadocs.report.figures import (
 )
 from megadocs.report.inputs import Generated, ReportInputs, Sample
 from megadocs.report.paper import compute_view, paper_views
+from megadocs.report.stream_windows import CSS as WINDOWS_CSS
+from megadocs.report.stream_windows import stream_windows_section
 
 _MAX_SAMPLES = 12
 _MAX_SAMPLE_CHARACTERS = 12_000
@@ -46,7 +48,7 @@ def build_report(inputs: ReportInputs) -> str:
     Args:
         inputs: results and everything shown beside them; what is missing is shown as missing.
     """
-    css = Markup(resources.files("megadocs.report").joinpath("page.css").read_text(encoding="utf-8"))
+    css = Markup(resources.files("megadocs.report").joinpath("page.css").read_text(encoding="utf-8") + WINDOWS_CSS)
     digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
     results = inputs.results
     headline = results["sets"][0]
@@ -74,6 +76,7 @@ def build_report(inputs: ReportInputs) -> str:
         setting=_setting_text,
         training=training_figure(results, inputs.curves),
         samples=[_sample_view(sample) for sample in inputs.samples[:_MAX_SAMPLES]],
+        stream_windows=stream_windows_section(inputs.windows),
         streams_by_arm=[(arm, list(rows)) for arm, rows in groupby(inputs.streams, key=lambda row: row.arm)],
     )
 

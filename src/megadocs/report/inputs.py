@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from megadocs.report.stream_windows import StreamWindow
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -150,6 +152,7 @@ class ReportInputs:
         streams: token accounting per arm and stream.
         generations: accounting per generation task.
         steps: artifacts behind the numbers.
+        windows: sample windows of the streams.
         recipe_yaml: the resolved recipe.
         environment: versions and machine, name -> text.
     """
@@ -162,5 +165,6 @@ class ReportInputs:
     streams: Sequence[StreamAccount] = ()
     generations: Sequence[GenerationAccount] = ()
     steps: Sequence[StepRecord] = ()
+    windows: Sequence[StreamWindow] = ()
     recipe_yaml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from megadocs.pipeline.run_records import FinishedRun, record_path
 from megadocs.pipeline.score_records import benchmark_scores, ensemble_losses, extra_scores
 from megadocs.pipeline.search_records import read_searches
 from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.stream_windows import read_stream_windows
 from megadocs.recipe import AnalysisConfig
 from megadocs.report import (
     Generated,
@@ -33,6 +34,7 @@ from megadocs.report import (
 from megadocs.seeding import derive_seed, document_key, mix
 from megadocs.store.artifact import Artifact
 from megadocs.store.files import write_bytes_atomic
+from megadocs.text.tokenizer import load_tokenizer
 
 _NUM_SAMPLES = 6
 
@@ -72,6 +74,12 @@ def run(context: StageContext) -> None:
         corpus=_corpus_counts(context.inputs["corpus"]),
         streams=streams,
         generations=accounts,
+        windows=read_stream_windows(
+            {run.arm: run.train for run in _one_seed(runs.values())},
+            context.workspace,
+            corpus,
+            load_tokenizer(str(context.inputs["tokenizer"].path)),
+        ),
         steps=[_step_record(role, artifact) for role, artifact in sorted(context.inputs.items())],
         recipe_yaml=yaml.safe_dump(config["recipe"], sort_keys=False, allow_unicode=True),
         environment=_environment(next(iter(runs.values())).train),

@@ -1,0 +1,66 @@
+"""Sample windows of trained arms for the report, from what their records name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from megadocs.corpus import SplitCorpus
+from megadocs.errors import MegadocsError
+from megadocs.pipeline.stages.train import build_arm_mixture
+from megadocs.report import PieceOfRow, StreamWindow
+from megadocs.rows import RowsManifest, open_rows
+from megadocs.store.artifact import Artifact, Workspace
+from megadocs.streams import describe_stream, render_plain, sample_window
+from megadocs.text.tokenizer import Tokenizer
+
+_MAX_ARMS = 12
+#: Ordering more rows than this takes longer than a report should.
+_MAX_ROWS = 1_000_000
+
+
+def read_stream_windows(
+    trained: Mapping[str, Artifact], workspace: Workspace, corpus: SplitCorpus, tokenizer: Tokenizer
+) -> list[StreamWindow]:
+    """The first window of every stream of the arms; a window that several arms share is given once.
+
+    Args:
+        trained: arm -> a train artifact of it.
+        corpus: the split documents.
+        tokenizer: the student's.
+    """
+    shown: dict[tuple[object, ...], StreamWindow] = {}
+    for arm, artifact in list(trained.items())[:_MAX_ARMS]:
+        try:
+            windows = _windows_of(arm, artifact, workspace, corpus, tokenizer)
+        except MegadocsError as error:  # segments that are gone, an order that runs code: the report is about results
+            windows = [StreamWindow([arm], "streams", 0, absent=error.what)]
+        for window in windows:
+            key = (window.stream, *window.pieces, window.absent)
+            known = shown.get(key)
+            arms = [*known.arms, arm] if known else [arm]
+            shown[key] = StreamWindow(arms, window.stream, 0, window.summary, window.pieces, window.absent)
+    return list(shown.values())
+
+
+def _windows_of(
+    arm: str, artifact: Artifact, workspace: Workspace, corpus: SplitCorpus, tokenizer: Tokenizer
+) -> list[StreamWindow]:
+    names = [name for role, name in artifact.record["inputs"].items() if role.startswith("rows")]
+    found = [workspace.find("rows", name) for name in names]
+    manifests = [RowsManifest.load(rows.path / "rows.json") for rows in found if rows is not None]
+    num_rows = sum(manifest.num_rows for manifest in manifests)
+    if num_rows > _MAX_ROWS:
+        return [StreamWindow([arm], "streams", 0, absent=f"{num_rows:,} rows; use `megadocs streams show`")]
+    rows = open_rows(manifests, workspace.root / "segments")
+    mixture = build_arm_mixture(artifact.record["config"], rows, corpus, allow_code=False)
+    windows = []
+    for stream in mixture.streams:
+        pieces = [
+            PieceOfRow(
+                piece.document_id, piece.kind, piece.generation, piece.num_tokens, piece.begins, piece.ends, piece.text
+            )
+            for piece in sample_window(stream, window=0, decode=tokenizer.decode)
+        ]
+        summary = [line.strip() for line in render_plain(describe_stream(stream)).splitlines()]
+        windows.append(StreamWindow([arm], stream.name, 0, summary, pieces))
+    return windows
