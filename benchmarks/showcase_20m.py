@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", nargs="?", type=Path)
     parser.add_argument("--lm-eval", metavar="PYTHON")
-    parser.add_argument("--epochs", type=float, default=0.6)
+    parser.add_argument("--epochs", type=float, default=2.0)
     arguments = parser.parse_args()
     python = arguments.lm_eval or (sys.executable if importlib.util.find_spec("lm_eval") else None)
     folder = Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
