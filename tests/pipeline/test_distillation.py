@@ -147,7 +147,8 @@ def test_stopped_sampling_keeps_what_it_has(tmp_path, recipe):
     assert 4 <= kept < 40
     make(sample, workspace)
     assert len(load_index(ledger)) == 40
-    assert find_artifact(sample, workspace).summary["accounting"]["num_sent"] == 40 - kept
+    sent = find_artifact(sample, workspace).summary["accounting"]["num_sent"]
+    assert 40 - kept <= sent < 40  # an empty sample may be drawn twice
 
 
 def test_scoring_stops_when_asked_and_publishes_nothing(tmp_path, recipe):
