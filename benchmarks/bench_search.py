@@ -14,6 +14,7 @@ and its best neighbour (`optimum`, the harder reading) or of the smallest gap be
 from __future__ import annotations
 
 import argparse
+import heapq
 import itertools
 import json
 import platform
@@ -26,7 +27,7 @@ import numpy as np
 from megadocs.pipeline.search import run_search
 from megadocs.pipeline.step import Step
 from megadocs.recipe import Recipe
-from megadocs.search import Grid, Trial, build_axis, certify, next_trials
+from megadocs.search import Grid, LocalWalk, Trial, Walks, build_axis, certify, next_trials
 from megadocs.store.artifact import Workspace
 
 SHAPE = (6, 3, 4, 3)
@@ -76,29 +77,59 @@ def smallest_gap(losses: np.ndarray, scope: str) -> float:
     return float(min(np.abs(np.diff(losses, axis=n)).min() for n in range(losses.ndim)))
 
 
-def search(losses, noise_sd, draw, *, seeds, round_size, max_runs, start):
-    """One search; the certificate and the trials that it took."""
+def search(losses, noise_sd, draw, *, seeds, round_size, max_runs, start, num_slots=1, guess_fraction=0.5):
+    """One search on so many slots, by a clock that is played: as the driver does, without steps and files.
+
+    Returns the certificate, the trials that count, how many were begun in vain, and the share of the slots' time used.
+    A run takes a base time, and twice as long for each step up the first axis (as epochs do), give or take a tenth.
+    """
     grid = Grid(
         tuple(build_axis(f"axis{n}", [float(2**i) for i in range(size)]) for n, size in enumerate(losses.shape))
     )
+    key = int(draw.integers(2**31))
     seed_effects = {seed: draw.normal(0, 3 * noise_sd) for seed in seeds}
-    known: dict[Trial, float | None] = {}
-    while trials := next_trials(grid, start, seeds, known, round_size=round_size):
-        for trial in trials[: max_runs - len(known)]:
-            known[trial] = losses[trial.point] + seed_effects[trial.seed] + draw.normal(0, noise_sd)
-        if len(known) >= max_runs:
+    walks = Walks([LocalWalk(grid, start, seeds, round_size=round_size)], round_size=round_size, max_runs=max_runs)
+    known: dict[Trial, float] = {}
+    running: list[tuple[float, int, Trial]] = []
+    begun: dict[Trial, float] = {}
+    now = held = 0.0
+    while True:
+        walks.take_in([known])
+        if walks.is_finished:
             break
-    return certify(grid, seeds, known), known
+        needed = [trial for _, trial in walks.needed() if trial not in begun]
+        while len(running) < num_slots:
+            asked = {trial for trials in walks.walks[0].rounds for trial in trials}
+            num_unasked = sum(trial not in asked for trial in begun)
+            if needed:
+                trial = needed.pop(0)
+            elif guess_fraction and num_unasked < max(1, int(guess_fraction * walks.num_trials)):
+                trial = walks.guess(0, known, {trial for _, _, trial in running})
+            else:
+                trial = None
+            if trial is None:
+                break
+            begun[trial] = now
+            heapq.heappush(running, (now + (1 + 2 ** trial.point[0]) * draw.uniform(0.9, 1.1), len(begun), trial))
+        now, _, trial = heapq.heappop(running)
+        held += now - begun[trial]
+        noise = np.random.default_rng([key, *trial.point, trial.seed]).normal(0, noise_sd)
+        known[trial] = losses[trial.point] + seed_effects[trial.seed] + noise
+    held += sum(now - begun[trial] for _, _, trial in running)
+    counted = walks.walks[0].losses
+    num_in_vain = sum(trial not in counted for trial in begun)
+    return certify(grid, seeds, counted), counted, num_in_vain, held / (num_slots * now)
 
 
 def measure(args, share: float, scope: str) -> dict:
+    in_vain, busy = [], []
     runs, settings, exact, within_one, certified, separated, false_interior, rim = [], [], 0, 0, 0, 0, 0, 0
     for number in range(args.surfaces):
         draw = np.random.default_rng([args.seed, number])
         losses = draw_surface(draw, SHAPE, is_interior=number % 2 == 0)
         best = local_optima(losses)[0]
         start = tuple(size // 2 for size in SHAPE)
-        certificate, known = search(
+        certificate, known, num_in_vain, share_busy = search(
             losses,
             share * smallest_gap(losses, scope),
             draw,
@@ -106,7 +137,10 @@ def measure(args, share: float, scope: str) -> dict:
             round_size=args.round_size,
             max_runs=args.max_runs,
             start=start,
+            num_slots=args.slots,
         )
+        in_vain.append(num_in_vain)
+        busy.append(share_busy)
         found = certificate.point
         distance = sum(abs(a - b) for a, b in zip(found, best, strict=True))
         runs.append(len(known))
@@ -128,6 +162,9 @@ def measure(args, share: float, scope: str) -> dict:
         "runs_max": int(max(runs)),
         "runs_mean_fraction": float(np.mean(runs)) / grid_runs,
         "runs_max_fraction": max(runs) / grid_runs,
+        "in_vain_mean": float(np.mean(in_vain)),
+        "in_vain_max": int(max(in_vain)),
+        "slots_busy": float(np.mean(busy)),
         "settings_mean": float(np.mean(settings)),
         "settings_max": int(max(settings)),
         "optimum_found": exact / total,
@@ -226,6 +263,7 @@ def main() -> None:
     parser.add_argument("--num-seeds", type=int, default=3)
     parser.add_argument("--round-size", type=int, default=2)
     parser.add_argument("--max-runs", type=int, default=32)
+    parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--overhead", action="store_true")
     parser.add_argument("--driver", action="store_true")
     parser.add_argument("--out", type=Path)

@@ -102,7 +102,7 @@ def decided(outcome):
 def test_the_outcome_does_not_depend_on_the_order_in_which_trials_end(recipe, tmp_path, max_runs):
     recipe = with_search(recipe, max_runs=max_runs)
     outcomes = []
-    for number, (num_slots, fraction) in enumerate([(1, 0.0), (2, 0.25), (3, 1.0), (5, 0.25)]):
+    for number, (num_slots, fraction) in enumerate([(1, 0.0), (2, 0.5), (3, 1.0), (5, 0.5)]):
         executor = MadeUpTraining(tmp_path / f"ws{number}", num_slots, seed=number)
         outcome = run_search(with_search(recipe, guess_fraction=fraction), tmp_path / f"ws{number}", executor=executor)
         assert outcome.ending == ("finished" if max_runs is None else "max_runs")
@@ -119,7 +119,7 @@ def test_guesses_fill_the_slots_and_are_counted(recipe, tmp_path):
     outcome = run_search(alone, tmp_path / "ws", executor=executor)
     (arm,) = outcome.to_json()["arms"]
     assert len(executor.trained) == arm["cost"]["num_trials"] + arm["cost"]["num_in_vain"]
-    assert arm["cost"]["num_in_vain"] <= max(1, arm["cost"]["num_trials"] // 4)
+    assert arm["cost"]["num_in_vain"] <= max(1, arm["cost"]["num_trials"] // 2)
     assert len(plain.trained) == arm["cost"]["num_trials"]
     assert all(trial["round"] is None and "test_loss" not in trial for trial in arm["in_vain"])
     asked = [Trial(t.point, t.seed) for trials in outcome.arms[0].walk.rounds for t in trials]

@@ -19,11 +19,13 @@ def bench():
 
 @pytest.mark.parametrize("share, within_one", [(0.0, 1.0), (1 / 3, 0.9)])
 def test_a_search_is_cheap_and_its_certificates_hold(bench, share, within_one):
-    options = argparse.Namespace(surfaces=40, seed=1, num_seeds=3, round_size=2, max_runs=32)
+    options = argparse.Namespace(surfaces=40, seed=1, num_seeds=3, round_size=2, max_runs=32, slots=2)
     found = bench.measure(options, share, "optimum")
     assert found["runs_max_fraction"] <= 0.15
     assert found["within_one_step"] >= within_one
     assert share or found["optimum_found"] == 1.0
     assert found["certified"] >= 0.8
     assert found["edges_certified_interior"] == 0
+    assert found["slots_busy"] > 0.9
+    assert found["in_vain_max"] <= 8
     assert 0.3 < found["optimum_on_rim"] < 0.7

@@ -59,7 +59,7 @@ class SearchConfig(Section):
         2, ge=1, description="Trials of one arm at a time: more run side by side, but some then are in vain."
     )
     guess_fraction: float = Field(
-        0.25,
+        0.5,
         ge=0,
         le=1,
         description="So that no core waits, trials that the walk will probably ask for begin early; at most so many for "
