@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,20 @@ WorkspaceDir = Annotated[
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=1, help="Steps side by side; default one per core.", show_default=False),
+]
+ExecutorOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--executor", help="Where steps run: processes of this machine, or workers of a Ray cluster."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="`auto`: the Ray cluster that runs here; `local`: one of its own; or host:port. Default: RAY_ADDRESS, "
+        "else local.",
+        metavar="ADDRESS",
+        show_default=False,
+    ),
 ]
 AllowCode = Annotated[
     bool, typer.Option("--allow-code", help="Load orderings of the form module:attribute that the recipe names.")

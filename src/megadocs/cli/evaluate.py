@@ -10,8 +10,10 @@ import typer
 from megadocs.cli.arguments import (
     AllowCode,
     AsJson,
+    ExecutorOption,
     Jobs,
     Overrides,
+    RayAddress,
     WorkspaceDir,
     default_workspace,
 )
@@ -67,6 +69,8 @@ def register(app: typer.Typer) -> None:
         ] = "prefixes",
         workspace: WorkspaceDir = None,
         jobs: Jobs = None,
+        executor: ExecutorOption = "local",
+        ray_address: RayAddress = None,
         allow_code: AllowCode = False,
         as_json: AsJson = False,
     ) -> None:
@@ -90,6 +94,8 @@ def register(app: typer.Typer) -> None:
                 workspace,
                 stage="evaluate",
                 jobs=jobs,
+                executor=executor,
+                ray_address=ray_address,
                 allow_code=allow_code,
                 as_json=as_json,
             )

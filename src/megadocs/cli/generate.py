@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megadocs.cli.arguments import AsJson, Jobs, Overrides, RecipePath, WorkspaceDir, default_workspace
+from megadocs.cli.arguments import (
+    AsJson,
+    ExecutorOption,
+    Jobs,
+    Overrides,
+    RayAddress,
+    RecipePath,
+    WorkspaceDir,
+    default_workspace,
+)
 from megadocs.cli.console import count, print_json, progress_text, say
 
 if TYPE_CHECKING:
@@ -36,6 +45,8 @@ def run(
     overrides: Overrides = None,
     workspace: WorkspaceDir = None,
     jobs: Jobs = None,
+    executor: ExecutorOption = "local",
+    ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the generations of RECIPE that are missing from the workspace's ledger.
@@ -44,7 +55,16 @@ def run(
     """
     from megadocs.cli.outcome import run_and_print
 
-    run_and_print(recipe, overrides, workspace, stage="generate", jobs=jobs, as_json=as_json)
+    run_and_print(
+        recipe,
+        overrides,
+        workspace,
+        stage="generate",
+        jobs=jobs,
+        executor=executor,
+        ray_address=ray_address,
+        as_json=as_json,
+    )
 
 
 def status(
@@ -86,22 +106,34 @@ def _status_lines(state: TaskStatus) -> Iterator[str]:
 
 
 def retry(
-    recipe: RecipePath, overrides: Overrides = None, workspace: WorkspaceDir = None, as_json: AsJson = False
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    workspace: WorkspaceDir = None,
+    executor: ExecutorOption = "local",
+    ray_address: RayAddress = None,
+    as_json: AsJson = False,
 ) -> None:
     """Try failed generations again; what was built without them moves to superseded/ and is made anew by the next run.
 
     megadocs generate retry recipes/quickstart.yaml --workspace runs/quickstart
     """
+    from functools import partial
+
     from megadocs.generate import GenerationProgress
+    from megadocs.generate.engines import build_engine
     from megadocs.generate.progress import progress_event
+    from megadocs.pipeline.executors import build_cluster_engine
     from megadocs.pipeline.generation import retry_failed
     from megadocs.pipeline.runner import Interrupt
 
     def show(progress: GenerationProgress) -> None:
         say(progress_text(progress_event(progress)))
 
+    loaded, opened = _open(recipe, overrides, workspace)
+    engine = loaded.generate.engine
+    build = partial(build_cluster_engine, engine, ray_address) if executor == "ray" else partial(build_engine, engine)
     with Interrupt() as interrupt:
-        books = retry_failed(*_open(recipe, overrides, workspace), show, lambda: interrupt.count > 0)
+        books = retry_failed(loaded, opened, show, lambda: interrupt.count > 0, build)
     if as_json:
         print_json({task: entry.to_json() for task, entry in books.items()})
     for task, entry in books.items():

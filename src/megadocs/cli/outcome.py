@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from megadocs.cli.arguments import default_workspace
 from megadocs.cli.console import duration, print_json, say, show_progress
 from megadocs.errors import IncompleteError, UsageError
 from megadocs.recipe import load_recipe, select_runs
+
+if TYPE_CHECKING:
+    from megadocs.pipeline.executors import ExecutorName
 
 
 def run_and_print(
@@ -23,6 +26,8 @@ def run_and_print(
     arm: str | None = None,
     seed: int | None = None,
     jobs: int | None = None,
+    executor: ExecutorName = "local",
+    ray_address: str | None = None,
     allow_code: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -31,6 +36,7 @@ def run_and_print(
     Raises:
         MegadocsError: a step failed; the others were carried out as far as they could be.
     """
+    from megadocs.pipeline.executors import build_executor
     from megadocs.pipeline.experiment import failed_generations, raise_failure, run_experiment
     from megadocs.pipeline.ranks import is_rank
     from megadocs.store.files import read_json
@@ -44,7 +50,14 @@ def run_and_print(
         )
     recipe = select_runs(load_recipe(recipe_path, overrides or ()), arm=arm, seed=seed)
     root = workspace or default_workspace(recipe_path)
-    outcome = run_experiment(recipe, root, stage=stage, num_slots=jobs, show=show_progress, allow_code=allow_code)
+    outcome = run_experiment(
+        recipe,
+        root,
+        stage=stage,
+        show=show_progress,
+        allow_code=allow_code,
+        executor=build_executor(executor, root, num_slots=jobs, ray_address=ray_address),
+    )
     states = [state for part in outcome.outcomes for state in part.states]
     num_done = sum(state.status == "done" for state in states)
     num_reused = sum(state.status == "reused" for state in states)

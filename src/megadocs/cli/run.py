@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from megadocs.cli.arguments import AllowCode, AsJson, Jobs, Overrides, RecipePath, WorkspaceDir
+from megadocs.cli.arguments import (
+    AllowCode,
+    AsJson,
+    ExecutorOption,
+    Jobs,
+    Overrides,
+    RayAddress,
+    RecipePath,
+    WorkspaceDir,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +27,8 @@ def register(app: typer.Typer) -> None:
         overrides: Overrides = None,
         workspace: WorkspaceDir = None,
         jobs: Jobs = None,
+        executor: ExecutorOption = "local",
+        ray_address: RayAddress = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
         allow_code: AllowCode = False,
         as_json: AsJson = False,
@@ -33,4 +44,14 @@ def register(app: typer.Typer) -> None:
             return
         from megadocs.cli.outcome import run_and_print
 
-        run_and_print(recipe, overrides, workspace, stage="report", jobs=jobs, allow_code=allow_code, as_json=as_json)
+        run_and_print(
+            recipe,
+            overrides,
+            workspace,
+            stage="report",
+            jobs=jobs,
+            executor=executor,
+            ray_address=ray_address,
+            allow_code=allow_code,
+            as_json=as_json,
+        )

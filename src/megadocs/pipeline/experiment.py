@@ -107,6 +107,7 @@ def run_experiment(
     num_slots: int | None = None,
     show: Show = no_progress,
     allow_code: bool = False,
+    executor: Executor | None = None,
 ) -> ExperimentOutcome:
     """Carry out a recipe.
 
@@ -117,11 +118,12 @@ def run_experiment(
         num_slots: steps side by side; None is one per core.
         show: makes a listener for a number of steps (see `cli.console.show_progress`).
         allow_code: load orderings of the form module:attribute that the recipe names.
+        executor: where steps run, closed at the end; None: processes of this machine.
     """
     workspace = Workspace(root)
-    corpus = sources_step(recipe)
-    executor = LocalExecutor(root, num_slots)
+    executor = executor or LocalExecutor(root, num_slots)
     try:
+        corpus = sources_step(recipe)
         outcomes = [_run([corpus], workspace, executor, show)]
         artifact = find_artifact(corpus, workspace)
         if artifact is None:

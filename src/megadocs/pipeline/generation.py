@@ -22,6 +22,7 @@ from megadocs.generate import (
     run_generation,
 )
 from megadocs.generate.audit import audit_generations
+from megadocs.generate.engines import Engine
 from megadocs.generate.plan import Task
 from megadocs.generate.progress import LiveProgress, read_progress
 from megadocs.generate.status import read_accounting
@@ -115,8 +116,16 @@ def retry_failed(
     workspace: Workspace,
     report: Callable[[GenerationProgress], None],
     should_stop: Callable[[], bool],
+    build: Callable[[], Engine],
 ) -> dict[str, Accounting]:
     """Try the failed generations again with fresh seeds; set aside what was built without them.
+
+    Args:
+        recipe: whose generations failed.
+        workspace: that holds the ledger.
+        report: called about once a second.
+        should_stop: polled; True ends it in good order.
+        build: makes the engine, once for each task.
 
     Returns:
         Books of each task that had failures.
@@ -132,6 +141,7 @@ def retry_failed(
             report,
             should_stop,
             redo=frozenset({"failed"}),
+            engine=build(),
         )
     if books:
         for artifact in workspace.artifacts("generate"):

@@ -5,10 +5,13 @@ An executor starts steps and hands back their events.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from megadocs.generate.engines import Engine
 from megadocs.pipeline.step import Step
+from megadocs.recipe import EngineConfig
 
 ExecutorName = Literal["local", "ray"]
 
@@ -64,3 +67,21 @@ def build_executor(
     from megadocs.pipeline.executors.ray import RayExecutor
 
     return RayExecutor(workspace, num_slots, ray_address)
+
+
+def build_cluster_engine(
+    config: EngineConfig, ray_address: str | None = None, note: Callable[[str], None] = lambda text: None
+) -> Engine:
+    """The recipe's engine, `num_servers` of it on the workers of a Ray cluster.
+
+    Args:
+        config: the recipe's engine section.
+        ray_address: as for `build_executor`.
+        note: called with a line when workers come and go.
+    """
+    from megadocs.pipeline.executors.ray_cluster import require_ray
+
+    require_ray()
+    from megadocs.pipeline.executors.ray_engine import RayEngine
+
+    return RayEngine(config, ray_address, note)

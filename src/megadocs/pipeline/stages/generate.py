@@ -9,6 +9,7 @@ from megadocs.errors import IncompleteError
 from megadocs.generate import Accounting, GenerationProgress, export_generations, iter_requests, run_generation
 from megadocs.generate.engines import Engine
 from megadocs.generate.progress import progress_event
+from megadocs.pipeline.executors import build_cluster_engine
 from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.recipe import GenerateConfig
 
@@ -44,9 +45,7 @@ def _cluster_engine(config: GenerateConfig, context: StageContext) -> Engine | N
     address = context.settings.get("ray_address")
     if address is None:
         return None
-    from megadocs.pipeline.executors.ray_engine import RayEngine
-
-    return RayEngine(config.engine, address, lambda text: context.report({"note": text}))
+    return build_cluster_engine(config.engine, address, lambda text: context.report({"note": text}))
 
 
 def progress_reporter(context: StageContext, unit: str = "generations") -> Callable[[GenerationProgress], None]:

@@ -1,0 +1,35 @@
+"""A Ray cluster for the tests: one node of two CPUs, its object store small. Tests are skipped where Ray is missing."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+NODE = {"num_cpus": 2, "object_store_memory": 80_000_000, "include_dashboard": False}
+
+
+@pytest.fixture(scope="session")
+def make_cluster():
+    """Builds clusters; all are ended with the session."""
+    pytest.importorskip("ray")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # otherwise a token is written into the home directory
+    made = []
+
+    def build(**head):
+        made.append(Cluster(initialize_head=True, head_node_args=NODE | head))
+        return made[-1]
+
+    yield build
+    ray.shutdown()
+    for cluster in made:
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def address(make_cluster):
+    """host:port of a cluster that is there for all tests; none may harm it."""
+    return make_cluster().address

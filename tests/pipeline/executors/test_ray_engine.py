@@ -1,0 +1,136 @@
+"""Generation over engine workers of a cluster: the same records as beside the driver, whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from megadocs.errors import EngineError
+from megadocs.generate import export_generations, plan_requests, run_generation
+from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
+from megadocs.generate.ledger import segment_paths
+from megadocs.store.framed_log import iter_frames
+from pipeline.executors.generation import make_config, make_documents
+from pipeline.executors.processes import kill, pids_of
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+from megadocs.pipeline.executors.ray_engine import RayEngine  # noqa: E402
+
+WORKER = "ray::EngineWorker"
+
+
+class Run:
+    """One generation run: its books, its frames in the ledger, its export."""
+
+    def __init__(self, config, documents, directory, *, engine=None, on_progress=lambda progress: None):
+        ledger = directory / "ledger"
+        self.books = run_generation(config, "rephrase", documents, ledger, on_progress, lambda: False, engine=engine)
+        self.frames = [frame for path in segment_paths(ledger) for frame in iter_frames(path)]
+        export_generations(plan_requests(config, "rephrase", documents), ledger, directory / "export.parquet")
+        self.export = (directory / "export.parquet").read_bytes()
+
+
+def same_records(run, expected):
+    """Not one record lost, none twice, each the same bytes; the order in the ledger is that of the replies."""
+    assert len(run.frames) == len(expected.frames)
+    assert sorted(run.frames) == sorted(expected.frames)
+    assert run.export == expected.export
+    assert run.books.ok == expected.books.ok and run.books.failed == run.books.pending == 0
+
+
+class KillOnce:
+    """Kills as soon as so many records are there; remembers what was in flight."""
+
+    def __init__(self, done, action):
+        self.done, self.action, self.in_flight = done, action, None
+
+    def __call__(self, progress):
+        if self.in_flight is None and progress.done >= self.done:
+            self.in_flight = progress.in_flight
+            self.action()
+
+
+def test_the_same_ledger_records_and_export_as_beside_the_driver(address, tmp_path):
+    odd = {"odd": "empty:0.1,truncated:0.1,repetition:0.1"}  # some are asked for again with another seed
+    config, documents = make_config(options=odd), make_documents(40)
+    local = Run(config, documents, tmp_path / "local")
+    assert local.books.num_sent > 80
+    notes = []
+    spread = Run(config, documents, tmp_path / "ray", engine=RayEngine(config.engine, address, notes.append))
+    same_records(spread, local)
+    assert spread.books.num_sent == local.books.num_sent
+    assert notes[-1] == "2 of 2 engine workers up"
+    assert not pids_of(WORKER)
+
+
+def test_a_worker_is_killed(address, tmp_path):
+    config, documents = make_config(options={"latency_seconds": 0.1}), make_documents(60)
+    local = Run(config, documents, tmp_path / "local")
+    notes = []
+    killer = KillOnce(20, lambda: kill(pids_of(WORKER)[0]))
+    engine = RayEngine(config.engine, address, notes.append)
+    killed = Run(config, documents, tmp_path / "killed", engine=engine, on_progress=killer)
+    assert killer.in_flight is not None
+    same_records(killed, local)
+    assert local.books.num_sent < killed.books.num_sent <= local.books.num_sent + killer.in_flight + 2
+    assert notes.count("2 of 2 engine workers up") == 2  # another one took the dead one's place
+
+
+def test_all_workers_are_killed(address, tmp_path):
+    config, documents = make_config(options={"latency_seconds": 0.1}), make_documents(40)
+    local = Run(config, documents, tmp_path / "local")
+    killer = KillOnce(20, lambda: [kill(pid) for pid in pids_of(WORKER)])
+    killed = Run(config, documents, tmp_path / "killed", engine=RayEngine(config.engine, address), on_progress=killer)
+    assert killer.in_flight is not None
+    same_records(killed, local)
+
+
+def test_a_node_leaves(make_cluster, tmp_path):
+    cluster = make_cluster(num_cpus=0)
+    nodes = [cluster.add_node(num_cpus=1, object_store_memory=80_000_000) for _ in range(2)]
+    config, documents = make_config(options={"latency_seconds": 0.1}), make_documents(40)
+    local = Run(config, documents, tmp_path / "local")
+    killer = KillOnce(10, lambda: cluster.remove_node(nodes[0], allow_graceful=False))
+    notes = []
+    engine = RayEngine(config.engine, cluster.address, notes.append)
+    left = Run(config, documents, tmp_path / "left", engine=engine, on_progress=killer)
+    assert killer.in_flight is not None
+    same_records(left, local)
+    assert notes[-1] == "1 of 2 engine workers up"  # no room for another
+
+
+def test_an_engine_that_cannot_start_is_named(address, tmp_path):
+    config = make_config(engine={"kind": "vllm", "command": [str(tmp_path / "no-vllm")]})
+    with pytest.raises(EngineError, match=r"node .*: no command"):
+        Run(config, make_documents(2), tmp_path / "none", engine=RayEngine(config.engine, address))
+    assert not pids_of(WORKER)
+
+
+def test_requests_wait_for_room_and_go_to_the_worker_of_their_lane(address):
+    config = make_config(options={"latency_seconds": 0.2}, engine={"num_servers": 2, "concurrency": 1})
+    engine = RayEngine(config.engine, address)
+
+    async def scenario():
+        await engine.start()
+        while len(engine._usable()) < 2:
+            await asyncio.sleep(0.05)
+        started = time.monotonic()
+        replies = await asyncio.gather(*(engine.complete(completion(lane)) for lane in range(8)))
+        seconds = time.monotonic() - started
+        assert await engine.is_healthy()
+        await engine.close()
+        await engine.close()
+        return replies, seconds, await engine.complete(completion(0))
+
+    replies, seconds, after = asyncio.run(scenario())
+    assert all(isinstance(reply, Reply) for reply in replies)
+    assert 0.8 <= seconds < 1.6  # eight requests of 0.2 s, two at once
+    assert after == EngineFailure("connection", "no engine worker is up")
+
+
+def completion(lane):
+    return Completion([{"role": "user", "content": f"Lane {lane}."}], 20, 1.0, 1.0, lane, 5.0, {}, lane)
