@@ -104,13 +104,14 @@ def test_torchrun_trains_one_run_and_the_first_rank_publishes(one_process, tmp_p
 
 
 def running_run(recipe, workspace, *options):
-    """Train on two processes until the first records are there; the process and the unfinished run's folder."""
+    """Train on two processes until there are new records; the process and the unfinished run's folder."""
+    before = sum(path.read_bytes().count(b"\n") for path in workspace.glob("train/*.partial/metrics.jsonl"))
     command = [sys.executable, "-m", "megadocs", "train", recipe, *FAST, *ONE_RUN, *options, "--workspace", workspace]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
         found = list(workspace.glob("train/*.partial/metrics.jsonl"))
-        if found and found[0].read_bytes().count(b"\n") > 5:
+        if found and found[0].read_bytes().count(b"\n") > before + 5:
             return process, found[0].parent
         time.sleep(0.01)
     raise AssertionError(process.communicate()[0])
