@@ -294,7 +294,7 @@ def test_compute_matched_runs_train_on_the_same_tokens(tmp_path):
     assert done.returncode == 0, done.stderr
     tokens = {arm["arm"]: arm["trials"][0]["num_tokens"] for arm in json.loads(done.stdout)["arms"]}
     assert tokens["real_only"] == tokens["half"] == tokens["most"]
-    assert tokens["real_2x"] == pytest.approx(tokens["real_only"], rel=0.02)  # twice the documents, not tokens
+    assert tokens["real_2x"] == pytest.approx(tokens["real_only"], rel=0.05)  # twice the documents, not tokens
 
 
 @pytest.mark.parametrize(
