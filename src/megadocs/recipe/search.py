@@ -62,8 +62,8 @@ class SearchConfig(Section):
         0.5,
         ge=0,
         le=1,
-        description="So that no core waits, trials that the walk will probably ask for begin early; at most so many for "
-        "each of the walk's may be in vain. 0: none.",
+        description="So that no core waits, trials that the walk will probably ask for begin early; at most so many "
+        "for each of the walk's may be in vain. 0: none.",
     )
     stop_hopeless: StopHopeless | None = Field(
         None, description="Give hopeless trials up half-way; none: all run to their end. With it nothing is guessed."

@@ -101,7 +101,8 @@ def _window(window: StreamWindow, *, is_open: bool) -> Markup:
 
 def _pieces(pieces: Sequence[PieceOfRow]) -> Markup:
     numbers: dict[str, int] = {}
-    rows, left = [], _MAX_CHARACTERS
+    rows: list[Markup] = []
+    left = _MAX_CHARACTERS
     for piece in pieces:
         number = numbers.setdefault(piece.document_id, len(numbers))
         if left <= 0:

@@ -91,7 +91,7 @@ def merge_pieces(parts: Sequence[tuple[Pieces, Int64Array, int]]) -> Pieces:
 
 def byte_views(tokens: Sequence[npt.NDArray[np.generic]]) -> list[memoryview]:
     """The token arrays as bytes; nothing is copied."""
-    return [memoryview(np.ascontiguousarray(array)).cast("B") if len(array) else memoryview(b"") for array in tokens]
+    return [np.ascontiguousarray(array).data.cast("B") if len(array) else memoryview(b"") for array in tokens]
 
 
 def gather(
