@@ -92,7 +92,7 @@ def test_all_workers_are_killed(address, tmp_path):
 def test_a_node_leaves(make_cluster, tmp_path):
     cluster = make_cluster(num_cpus=0)
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=80_000_000) for _ in range(2)]
-    config, documents = make_config(options={"latency_seconds": 0.1}), make_documents(40)
+    config, documents = make_config(options={"latency_seconds": 0.5}), make_documents(60)
     local = Run(config, documents, tmp_path / "local")
     killer = KillOnce(10, lambda: cluster.remove_node(nodes[0], allow_graceful=False))
     notes = []
