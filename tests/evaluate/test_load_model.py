@@ -67,8 +67,9 @@ def test_one_changed_weight_is_another_model(folder, make_llama, tokenizer):
 
 def test_bad_folders(tmp_path, folder, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no model is here"):
-        load_model(str(tmp_path))
+        load_model(str(tmp_path / "empty"))
     with pytest.raises(InputError, match="neither a folder nor a model on the hub"):
         load_model("nobody/nothing-of-this-name")
     train_tokenizer([TEXT, TEXT.upper(), TEXT.title() * 3] * 4, 400).save(folder)
