@@ -50,7 +50,9 @@ def contents(workspace):
         if path.parts[-3] == "report":
             continue
         found["/".join(path.parts[-3:-1])] = {
-            name: facts["sha256"] for name, facts in files.items() if name not in ("metrics.jsonl", "run.json")
+            name: facts["sha256"]
+            for name, facts in files.items()
+            if name not in ("metrics.jsonl", "run.json", "summary.json")
         }
     return found
 
@@ -88,9 +90,8 @@ def expected(recipe, tmp_path_factory):
 
 
 def test_a_recipe_gives_the_same_artifacts_as_without_ray(address, recipe, expected, tmp_path):
-    _, messages = ended(start("run", recipe, tmp_path / "ws", *on(address)))
+    ended(start("run", recipe, tmp_path / "ws", *on(address)))
     assert contents(tmp_path / "ws") == expected
-    assert "2 of 2 engine workers up" in messages
     assert (tmp_path / "ws" / "report.html").is_file()
     assert not list((tmp_path / "ws" / "locks").glob("cluster-*"))
     _, again = ended(start("run", recipe, tmp_path / "ws", *on(address)))
@@ -159,3 +160,18 @@ def test_nodes_that_do_not_see_the_workspace_are_named(address, tmp_path):
                 ray_cluster.check_nodes(tmp_path / "elsewhere" / "locks" / "x.lock")
     finally:
         cluster.close()
+
+
+def test_a_search_finds_the_same_with_its_trials_on_ray(address, recipe, tmp_path):
+    axes = (
+        "search={axes: {train.learning_rate: {values: [0.001, 0.003, 0.01]}, train.real_epochs: {values: [1, 2, 4]}}}"
+    )
+    options = [axes, "search.arms=[real_only]", "seeds=[0]", "--max-runs", "8"]
+    results = {}
+    for name, where in (("local", ["--jobs", "2"]), ("ray", on(address))):
+        ended(start("search", recipe, tmp_path / name, *options, *where))
+        (arm,) = json.loads((tmp_path / name / "search.json").read_text())["arms"]
+        trials = sorted((str(trial["setting"]), trial["seed"], trial["loss"]) for trial in arm["trials"])
+        results[name] = (arm["certificate"]["setting"], arm["certificate"]["loss"], trials)
+    assert results["ray"] == results["local"]
+    assert len(results["ray"][2]) > 3
