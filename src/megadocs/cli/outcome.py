@@ -14,6 +14,7 @@ from megadocs.errors import IncompleteError, UsageError
 from megadocs.recipe import load_recipe, select_runs
 
 if TYPE_CHECKING:
+    from megadocs.pipeline.experiment import ExperimentOutcome
     from megadocs.pipeline.executors import ExecutorName
 
 
@@ -39,7 +40,6 @@ def run_and_print(
     from megadocs.pipeline.executors import build_executor
     from megadocs.pipeline.experiment import failed_generations, raise_failure, run_experiment
     from megadocs.pipeline.ranks import is_rank
-    from megadocs.store.files import read_json
 
     started = time.monotonic()
     if is_rank():
@@ -58,30 +58,10 @@ def run_and_print(
         allow_code=allow_code,
         executor=build_executor(executor, root, num_slots=jobs, ray_address=ray_address),
     )
-    states = [state for part in outcome.outcomes for state in part.states]
-    num_done = sum(state.status == "done" for state in states)
-    num_reused = sum(state.status == "reused" for state in states)
-    seconds = time.monotonic() - started
-    say(f"{num_done} steps done, {num_reused} reused, in {duration(seconds)}; workspace {root}")
-    if outcome.experiment:
-        for name, reason in outcome.experiment.left_out.items():
-            say(f"arm {name} was left out: {reason}")
+    results = _tell(outcome, root, time.monotonic() - started)
     if outcome.interrupted_by:
         say("stopped; run the same command again to go on")
         raise typer.Exit(128 + outcome.interrupted_by)
-    results: dict[str, Any] = {
-        "workspace": str(root),
-        "seconds": round(seconds, 1),
-        "num_steps_done": num_done,
-        "num_steps_reused": num_reused,
-        "steps": [{"name": s.step.name, "status": s.status, "fingerprint": s.step.fingerprint} for s in states],
-        "left_out": dict(outcome.experiment.left_out) if outcome.experiment else {},
-    }
-    if outcome.report is not None:
-        results["results"] = read_json(outcome.report.path / "results.json")
-        for line in results["results"]["answer"]:
-            say(line)
-        say(f"report: {root / 'report.html'}")
     failed = failed_generations(outcome, root)
     results["num_failed_generations"] = failed
     if as_json and not outcome.errors:
@@ -90,3 +70,30 @@ def run_and_print(
     if failed:
         say(f"{failed} generations failed for good; `megadocs generate retry` tries them again with fresh seeds")
         raise typer.Exit(IncompleteError.exit_code)
+
+
+def _tell(outcome: ExperimentOutcome, root: Path, seconds: float) -> dict[str, Any]:
+    """Print what was done, what was left out and the answer; the same as a JSON value."""
+    from megadocs.store.files import read_json
+
+    states = [state for part in outcome.outcomes for state in part.states]
+    num_done = sum(state.status == "done" for state in states)
+    num_reused = sum(state.status == "reused" for state in states)
+    say(f"{num_done} steps done, {num_reused} reused, in {duration(seconds)}; workspace {root}")
+    left_out = dict(outcome.experiment.left_out) if outcome.experiment else {}
+    for name, reason in left_out.items():
+        say(f"arm {name} was left out: {reason}")
+    results: dict[str, Any] = {
+        "workspace": str(root),
+        "seconds": round(seconds, 1),
+        "num_steps_done": num_done,
+        "num_steps_reused": num_reused,
+        "steps": [{"name": s.step.name, "status": s.status, "fingerprint": s.step.fingerprint} for s in states],
+        "left_out": left_out,
+    }
+    if outcome.report is not None and not outcome.interrupted_by:
+        results["results"] = read_json(outcome.report.path / "results.json")
+        for line in results["results"]["answer"]:
+            say(line)
+        say(f"report: {root / 'report.html'}")
+    return results
