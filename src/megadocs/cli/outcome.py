@@ -14,8 +14,8 @@ from megadocs.errors import IncompleteError, UsageError
 from megadocs.recipe import load_recipe, select_runs
 
 if TYPE_CHECKING:
-    from megadocs.pipeline.experiment import ExperimentOutcome
     from megadocs.pipeline.executors import ExecutorName
+    from megadocs.pipeline.experiment import ExperimentOutcome
 
 
 def run_and_print(
