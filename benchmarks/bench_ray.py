@@ -26,8 +26,8 @@ from megadocs.generate import run_generation
 from megadocs.generate.engines import build_engine
 from megadocs.pipeline.executors import Executor, build_cluster_engine, build_executor
 from megadocs.pipeline.runner import run_steps
+from megadocs.pipeline.sources import sources_step
 from megadocs.pipeline.step import Step
-from megadocs.pipeline.steps import sources_step
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Workspace
 
@@ -85,7 +85,7 @@ def time_steps(executor: Executor, root: Path, recipe: Recipe) -> tuple[float, f
 
 def main() -> None:
     """Measure both ways and write the figures."""
-    figures: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count(), "ray": ray.__version__}
+    figures: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count(), "ray_version": ray.__version__}
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         texts = root / "texts"
