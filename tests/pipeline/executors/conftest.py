@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -20,16 +21,27 @@ def make_cluster():
     made = []
 
     def build(**head):
+        on_term = signal.getsignal(signal.SIGTERM)
         made.append(Cluster(initialize_head=True, head_node_args=NODE | head))
+        signal.signal(signal.SIGTERM, on_term)
         return made[-1]
 
     yield build
     ray.shutdown()
     for cluster in made:
         cluster.shutdown()
+    del os.environ["RAY_AUTH_MODE"]
 
 
 @pytest.fixture(scope="session")
 def address(make_cluster):
     """host:port of a cluster that is there for all tests; none may harm it."""
     return make_cluster().address
+
+
+@pytest.fixture(autouse=True)
+def _own_handlers():
+    """Nodes of a test's cluster set a handler for SIGTERM in this process: later tests get theirs back."""
+    on_term = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, on_term)
