@@ -319,3 +319,9 @@ def test_what_cannot_be_searched_is_named(tmp_path, section, where):
 def test_corpus_may_not_be_searched(tmp_path):
     with pytest.raises(RecipeError):
         load_recipe(write_toy(tmp_path, search={"axes": {"corpus.split": {"values": [1]}}}))
+
+
+def test_a_recipe_without_a_search_has_no_price(tmp_path):
+    recipe = load_recipe(write_toy(tmp_path)).model_copy(update={"search": None})
+    with pytest.raises(RecipeError, match="no section `search`"):
+        price_search(recipe, tmp_path / "ws")

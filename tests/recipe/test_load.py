@@ -1,6 +1,7 @@
 """Recipes: loading, overrides, arms, and errors that name the dotted key and the nearest key."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +118,9 @@ def test_yaml_cannot_construct_objects(tmp_path):
 def test_fingerprint_ignores_key_order_and_sees_values(recipe_path):
     assert fingerprint({"a": 1, "b": Decimal("0.50")}) == fingerprint({"b": Decimal("0.5"), "a": 1})
     assert fingerprint(load_recipe(recipe_path)) != fingerprint(load_recipe(recipe_path, ["train.real_epochs=3"]))
+
+
+def test_a_key_of_another_kind_is_not_called_unknown():
+    recipe = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
+    with pytest.raises(RecipeError, match="does not go with the section"):
+        load_recipe(recipe, ["tokenizer.kind=load", "tokenizer.source=folder"])

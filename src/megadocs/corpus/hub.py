@@ -14,6 +14,7 @@ from pathlib import Path
 
 from megadocs.corpus.sources import SourceFile
 from megadocs.errors import InputError
+from megadocs.hub_errors import hub_errors
 
 PREFIX = "hf://"
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(:(?P<split>[\w.-]+))?")
@@ -76,25 +77,18 @@ def list_hub_files(source: str) -> HubListing:
 def iter_hub_files(listing: HubListing) -> Iterator[SourceFile]:
     """The files of a listing on disk, each fetched when it is asked for."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     for name in listing.names:
         try:
             path = hf_hub_download(listing.dataset.repo, name, repo_type="dataset", revision=listing.commit)
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        except hub_errors() as error:
             raise _unreachable(listing.dataset, error) from error
         yield SourceFile(Path(path), name)
 
 
 def _repository_files(dataset: HubDataset, revision: str | None) -> tuple[str, list[str]]:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RevisionNotFoundError
 
     try:
         info = HfApi().dataset_info(dataset.repo, revision=revision)
@@ -109,7 +103,7 @@ def _repository_files(dataset: HubDataset, revision: str | None) -> tuple[str, l
                 return "", []
             raise _unreachable(dataset, error) from error
         return root.name, [path.relative_to(root).as_posix() for path in root.rglob("*.parquet")]
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except hub_errors() as error:
         raise _unreachable(dataset, error) from error
 
 

@@ -21,6 +21,7 @@ from megadocs.errors import InputError
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
 from megadocs.model.hf_import import FAMILY, import_hf
 from megadocs.store.files import file_sha256, read_json
+from megadocs.hub_errors import hub_errors
 from megadocs.text.tokenizer import BOS_TOKEN, Tokenizer, load_tokenizer
 
 _FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
@@ -113,13 +114,11 @@ def _load_other(folder: Path) -> Any:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    from httpx import HTTPError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError, OSError) as error:
+    except hub_errors() as error:
         raise InputError(
             f"neither a folder nor a model on the hub: {type(error).__name__}",
             where=name,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from megadocs.errors import InputError
+from megadocs.hub_errors import hub_errors
 
 _WANTED = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json"]
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -29,7 +30,7 @@ def find_pretrained(source: str) -> Path:
 
     try:
         return Path(snapshot_download(source, allow_patterns=_WANTED))
-    except (OSError, ValueError) as error:  # the hub client's errors derive from these two
+    except hub_errors() as error:
         raise InputError(
             f"the hub did not give this model: {error}",
             where=f"model.init_from: {source}",

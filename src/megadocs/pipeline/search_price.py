@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from megadocs.errors import RecipeError
 from megadocs.pipeline.plan import Plan, build_plan, flops_per_token
 from megadocs.pipeline.search_space import ArmSpace, build_spaces, trial_steps
 from megadocs.pipeline.steps import CorpusFacts, corpus_step
@@ -78,7 +79,8 @@ def price_search(
         MegadocsError: what would fail at the start anyway.
     """
     config = recipe.search
-    assert config is not None
+    if config is None:
+        raise RecipeError("the recipe has no section `search`", where="search", remedy="add axes; see docs/search.md")
     spaces = build_spaces(recipe)
     stars = {space.arm.name: cheapest_points(space.grid, space.start) for space in spaces}
     near, plan = _price_points(recipe, root, num_slots, [(s, p) for s in spaces for p in stars[s.arm.name]], new=False)

@@ -159,6 +159,10 @@ def _as_recipe_error(error: ValidationError, source: str) -> RecipeError:
     where = f"{source}: {dotted}" if dotted else source
     if first["type"] == "extra_forbidden":
         known = _known_keys(path[:-1])
+        if path[-1] in known:  # a key of another kind of this section
+            what = f"{dotted} does not go with the section's `kind`"
+            remedy = "remove it, or set the kind that has it (docs/recipe.md)"
+            return RecipeError(what + more, where=source, remedy=remedy)
         close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
         remedy = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
         return RecipeError(f"unknown key {path[-1]!r}{more}", where=where, remedy=remedy)

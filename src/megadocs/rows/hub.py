@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from megadocs.errors import InputError
+from megadocs.hub_errors import hub_errors
 
 
 def push_export(directory: str | Path, repo_id: str, *, private: bool = True, revision: str | None = None) -> str:
@@ -25,7 +26,6 @@ def push_export(directory: str | Path, repo_id: str, *, private: bool = True, re
         InputError: the directory is no export, or the hub refused.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     directory = Path(directory)
     if not (directory / "export.json").is_file():
@@ -34,9 +34,9 @@ def push_export(directory: str | Path, repo_id: str, *, private: bool = True, re
     try:
         api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
         api.upload_folder(repo_id=repo_id, repo_type="dataset", folder_path=directory, revision=revision)
-    except (HfHubHTTPError, HFValidationError) as error:
+    except hub_errors() as error:
         raise InputError(
-            f"the hub refused: {str(error).splitlines()[0]}",
+            f"the hub refused or could not be reached: {str(error).splitlines()[0]}",
             where=repo_id,
             remedy="check the name, log in with `hf auth login` or set HF_TOKEN",
         ) from error

