@@ -19,9 +19,9 @@ from typing import Any
 
 from megadocs.errors import InputError
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
+from megadocs.hub_errors import hub_errors
 from megadocs.model.hf_import import FAMILY, import_hf
 from megadocs.store.files import file_sha256, read_json
-from megadocs.hub_errors import hub_errors
 from megadocs.text.tokenizer import BOS_TOKEN, Tokenizer, load_tokenizer
 
 _FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
