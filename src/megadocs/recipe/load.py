@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from megadocs.errors import RecipeError
+from megadocs.recipe.overrides import set_dotted
 from megadocs.recipe.recipe import Recipe
 
 _MAX_RECIPE_BYTES = 1_000_000
@@ -36,7 +37,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Args:
         path: YAML file.
-        overrides: `dotted.key=value` strings; values are parsed as YAML.
+        overrides: `dotted.key=value` strings (see `overrides.py`); values are parsed as YAML.
 
     Raises:
         RecipeError: unreadable file, bad YAML, unknown key, value out of range; `where` is the dotted key.
@@ -60,7 +61,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise RecipeError(f"the value is not YAML: {text!r}", where=key, remedy="quote it") from error
-        _set_dotted(data, key.strip(), value)
+        set_dotted(data, key.strip(), value)
     return _validated(data, str(path))
 
 
@@ -72,11 +73,11 @@ def build_arms(recipe: Recipe) -> list[Arm]:
     for name, overrides in (recipe.arms or {"run": {}}).items():
         data = _merged({}, base)
         for key, value in overrides.items():
-            _set_dotted(data, key, value)
+            set_dotted(data, key, value)
         ordering = data["stream"]["ordering"]
         is_open = not data["mixture"]["synthetic_fraction"] and _FRACTION not in overrides
         if ordering in _FRACTIONS and is_open and data["mixture"]["separate_real_stream"]:
-            _set_dotted(data, _FRACTION, _FRACTIONS[ordering])
+            set_dotted(data, _FRACTION, _FRACTIONS[ordering])
         arms.append(Arm(name, _validated(data, f"arms.{name}")))
     return arms
 
@@ -122,24 +123,6 @@ def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         else:
             out[key] = value
     return out
-
-
-def _set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set `a.b.c` in nested mappings. Arms are addressed as arms.NAME.<dotted key of the arm>."""
-    first, _, rest = dotted.partition(".")
-    if first == "arms" and rest:
-        name, _, key = rest.partition(".")
-        arm = data.setdefault("arms", {}).setdefault(name, {}) if key else data.setdefault("arms", {})
-        arm[key or name] = value
-        return
-    node = data
-    keys = dotted.split(".")
-    for key in keys[:-1]:
-        below = node.get(key)
-        if not isinstance(below, dict):
-            below = node[key] = {}
-        node = below
-    node[keys[-1]] = value
 
 
 def _validated(data: dict[str, Any], source: str) -> Recipe:

@@ -13,7 +13,7 @@ from megadocs.recipe.evaluation import EnsembleConfig, EvaluateConfig
 from megadocs.recipe.generation import GenerateConfig
 from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.published import PublishedConfig
-from megadocs.recipe.search import SearchConfig
+from megadocs.recipe.search import SEARCHABLE_SECTIONS, SearchConfig
 from megadocs.recipe.streams import MixtureConfig, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
 
@@ -70,7 +70,7 @@ class Recipe(Section):
             if not NAME_PATTERN.fullmatch(name):
                 raise ValueError(f"arm name {name!r}: use 1-80 letters, digits, '.', '_' or '-'")
             for key in overrides:
-                if key.split(".")[0] not in ("stream", "mixture", "model", "train"):
+                if key.split(".")[0] not in SEARCHABLE_SECTIONS:
                     raise ValueError(f"arm {name!r} may not override {key!r}: only stream, mixture, model and train")
         return value
 

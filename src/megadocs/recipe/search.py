@@ -8,7 +8,8 @@ from pydantic import Field, field_validator
 
 from megadocs.recipe.base import Section
 
-_SEARCHABLE = ("stream", "mixture", "model", "train")
+#: Sections whose fields may be an axis, or an override of an arm.
+SEARCHABLE_SECTIONS = ("stream", "mixture", "model", "train")
 
 
 class AxisConfig(Section):
@@ -84,6 +85,6 @@ class SearchConfig(Section):
     @classmethod
     def _keys(cls, value: str | dict[str, object]) -> str | dict[str, object]:
         for key in value if isinstance(value, dict) else ():
-            if key.split(".")[0] not in _SEARCHABLE or "." not in key:
-                raise ValueError(f"{key!r} cannot be searched: name a field of {', '.join(_SEARCHABLE)}")
+            if key.split(".")[0] not in SEARCHABLE_SECTIONS or "." not in key:
+                raise ValueError(f"{key!r} cannot be searched: name a field of {', '.join(SEARCHABLE_SECTIONS)}")
         return value
