@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from megadocs.errors import DamagedError
-from megadocs.pipeline.score_records import benchmark_scores, ensemble_losses, extra_scores
+from megadocs.pipeline.score_records import benchmark_scores, ensemble_losses, extra_positions, extra_scores
 from megadocs.pipeline.search_records import read_searches
 from megadocs.store.artifact import Artifact, Workspace
 
@@ -118,3 +118,23 @@ def test_further_sets_of_a_run(tmp_path: Path) -> None:
     artifact = publish(tmp_path, "extra_set", {}, columns | {"sum_nll": [6.0]})
     (scores,) = extra_scores("real_only", 0, "4", {"set 4 long": artifact})
     assert (scores.set_name, scores.document_ids, scores.sum_nll.tolist()) == ("long", ("d",), [6.0])
+
+
+def test_losses_by_position_of_a_run_and_of_a_whole_ensemble(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+
+    def curve(average: str, members: list[int], loss: Any) -> dict[str, Any]:
+        ranges = [{"from": 0, "to": None, "num_tokens": 9, "nats_per_token": loss}]
+        return {"average": average, "members": members, "ranges": ranges}
+
+    config = {"name": "long", "context_length": 64, "set": {"past": [32]}}
+    curves = [curve("logits", [0], 5.0), curve("probabilities", [0, 1], 3.0), curve("logits", [0, 1], "NaN")]
+    with workspace.build("extra_set", "a" * 20, config=config, inputs={}) as build:
+        write(build.path / "positions.json", curves)
+    artifact = workspace.find("extra_set", "a" * 20)
+    assert artifact is not None
+    (found,) = extra_positions("pair", None, "pair", {"set pair long": artifact})
+    assert (found.arm, found.seed, found.set_name, found.context_length) == ("pair", None, "long", 64)
+    assert found.ranges[0]["nats_per_token"] == "NaN"  # logits, all members
+    assert found.past == {32: "long_past_32"}
+    assert found.record == f"extra_set/{'a' * 20}/record.json"

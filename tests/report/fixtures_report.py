@@ -10,9 +10,11 @@ import numpy as np
 from megadocs.analysis import (
     BenchmarkScore,
     EnsembleLoss,
+    RunPositions,
     analyze_experiment,
     benchmark_results,
     ensemble_results,
+    position_tables,
 )
 from megadocs.recipe import AnalysisConfig
 from megadocs.report import Curve, Generated, GenerationAccount, ReportInputs, Sample, StepRecord, StreamAccount
@@ -182,6 +184,25 @@ def complete(results: dict[str, Any]) -> dict[str, Any]:
         **results,
         **ensemble_results(losses, ("test", "windowed"), 0.95),
         "benchmarks": benchmark_results(scores, [row["arm"] for row in results["arms"]]),
+        "positions": position_tables(_positions(results), results["baseline"]),
         "searches": [search],
         "audit": audit,
     }
+
+
+def _positions(results: dict[str, Any]) -> list[RunPositions]:
+    """Ranges of positions of one long set; past 100 is the set `test` once more, past 9,000 there is nothing."""
+    edges, counts = (0, 1, 32, 64, 128, 256), (0, 10, 30, 60, 100, 80)
+    runs = []
+    for number, row in enumerate(results["arms"]):
+        for seed in row["seeds"]:
+            shift = 0.01 * seed - 0.02 * number
+            losses = [None, 8.0 + shift, 6.0 + shift, 5.5 + shift, 5.0 + shift, "NaN" if number == 3 else 4.5 + shift]
+            ranges = [
+                {"from": low, "to": high, "num_tokens": count, "nats_per_token": loss}
+                for low, high, count, loss in zip(edges, (*edges[1:], None), counts, losses, strict=True)
+            ]
+            past = {100: "test", 9000: "long_past_9000"}
+            record = f"extra_set/{row['arm']}{seed}/record.json"
+            runs.append(RunPositions(row["arm"], seed, "speeches", ranges, 128, past, record))
+    return runs

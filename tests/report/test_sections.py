@@ -10,7 +10,8 @@ from megadocs.report import build_report
 
 from .fixtures_report import make_complete_inputs, make_inputs
 
-SECTIONS = ("benchmarks", "ensembles", "compute", "searches", "laws", "paper", "accounting", "audit", "provenance")
+SECTIONS = ("positions", "benchmarks", "ensembles", "compute", "searches", "laws", "paper", "accounting", "audit")
+SECTIONS += ("provenance",)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_every_section_is_there(html: str, name: str) -> None:
 
 def test_sections_without_content_are_left_out() -> None:
     plain = build_report(make_inputs())
-    for name in ("benchmarks", "ensembles", "searches", "audit", "paper"):
+    for name in ("positions", "benchmarks", "ensembles", "searches", "audit", "paper"):
         assert f'id="{name}"' not in plain
 
 

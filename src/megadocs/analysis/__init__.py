@@ -3,6 +3,7 @@
 from megadocs.analysis.benchmarks import BenchmarkScore, benchmark_results
 from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
+from megadocs.analysis.positions import RunPositions, position_tables
 from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import RunFacts, RunScores, ScoreBlock, build_block, scores_of_run
@@ -11,6 +12,7 @@ __all__ = [
     "BenchmarkScore",
     "EnsembleLoss",
     "RunFacts",
+    "RunPositions",
     "RunScores",
     "ScoreBlock",
     "analyze_experiment",
@@ -22,5 +24,6 @@ __all__ = [
     "json_form",
     "number_of",
     "parse_results",
+    "position_tables",
     "scores_of_run",
 ]

@@ -11,9 +11,10 @@ Schema 1, by key (docs/statistics.md says how each number is made):
 `sets` [{set, mode, counts, `losses`, `differences`, `pairs`, `curve`, `data_efficiency`; the first, the headline,
 also `laws`, `data_efficiency_by_law`, `same_arm`, `seeds_needed`}], `warnings` [text].
 
-The pipeline adds what is not an analysis of losses: `ensembles` [sizes on every set] and `ensemble_laws`, `benchmarks`
-{tasks, chance, rows, scores} or null, `searches` [{certificate, cost, trials}], `audit` or null, `generations` and
-`streams` [accounts], `recipes` [names], `left_out` {arm: why}, `missing_reasons`.
+The pipeline adds what is not an analysis of losses: `ensembles` [sizes on every set] and `ensemble_laws`, `positions`
+[loss by position of each further set, see `analysis.positions`], `benchmarks` {tasks, chance, rows, scores} or null,
+`searches` [{certificate, cost, trials}], `audit` or null, `generations` and `streams` [accounts], `recipes` [names],
+`left_out` {arm: why}, `missing_reasons`.
 """
 
 from __future__ import annotations

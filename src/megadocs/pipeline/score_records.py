@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from megadocs.analysis import BenchmarkScore, EnsembleLoss, RunScores, scores_of_run
+from megadocs.analysis import BenchmarkScore, EnsembleLoss, RunPositions, RunScores, scores_of_run
 from megadocs.pipeline.run_records import record_path
 from megadocs.store.artifact import Artifact
+from megadocs.store.files import read_json
 
 
 def extra_scores(arm: str, seed: int, owner: str, inputs: Mapping[str, Artifact]) -> list[RunScores]:
@@ -22,6 +23,26 @@ def extra_scores(arm: str, seed: int, owner: str, inputs: Mapping[str, Artifact]
     for artifact in _owned("set", owner, inputs).values():
         columns = pq.read_table(artifact.path / "scores.parquet").to_pydict()
         found += scores_of_run(arm, seed, columns)
+    return found
+
+
+def extra_positions(name: str, seed: int | None, owner: str, inputs: Mapping[str, Artifact]) -> list[RunPositions]:
+    """Loss by position of a run on the recipe's further sets, or of a whole ensemble by its averaged logits."""
+    found = []
+    for artifact in _owned("set", owner, inputs).values():
+        config = artifact.record["config"]
+        curves = [row for row in read_json(artifact.path / "positions.json") if row["average"] == "logits"]
+        found.append(
+            RunPositions(
+                name,
+                seed,
+                config["name"],
+                max(curves, key=lambda row: len(row["members"]))["ranges"],
+                config["context_length"],
+                {position: f"{config['name']}_past_{position}" for position in config["set"]["past"]},
+                record_path(artifact),
+            )
+        )
     return found
 
 

@@ -8,6 +8,7 @@ A single model is scored under one average (itself), K members under both averag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -201,10 +202,15 @@ def _curve(average: Average, curve: PositionLosses) -> dict[str, Any]:
         "average": average.kind,
         "members": list(average.members),
         "ranges": [
-            {"from": low, "to": high, "num_tokens": count, "nats_per_token": mean}
+            {"from": low, "to": high, "num_tokens": count, "nats_per_token": _number(mean)}
             for (low, high, mean), count in zip(curve.rows(), curve.num_tokens.tolist(), strict=True)
         ],
     }
+
+
+def _number(mean: float | None) -> float | str | None:
+    """A mean as JSON, which has no NaN: it is written as the word, never as nothing."""
+    return "NaN" if mean is not None and math.isnan(mean) else mean
 
 
 def averages_of(num_members: int, subsets: Subsets = "prefixes") -> list[Average]:

@@ -35,6 +35,7 @@ from megadocs.report.figures import (
 )
 from megadocs.report.inputs import Generated, ReportInputs, Sample
 from megadocs.report.paper import compute_view, paper_views
+from megadocs.report.positions import position_views
 from megadocs.report.stream_windows import CSS as WINDOWS_CSS
 from megadocs.report.stream_windows import stream_windows_section
 
@@ -71,6 +72,7 @@ def build_report(inputs: ReportInputs) -> str:
         searches=results.get("searches", []),
         audit=audit_view(results.get("audit")),
         compute=compute_view(results),
+        positions=position_views(results),
         paper=paper_views(results),
         tokens_of={arm["arm"]: arm.get("train_tokens") for arm in results["arms"]},
         setting=_setting_text,

@@ -72,6 +72,7 @@ def result_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
         "laws": _per_set(sets, "laws", skip=("points", "residuals", "leave_one_out")),
         "seeds_needed": _per_set(sets, "seeds_needed"),
         "missing": [_flat(row) for row in results["missing"]],
+        "positions": _position_rows(results.get("positions", ())),
         "ensembles": [_flat(row) for row in results.get("ensembles", ())],
         "ensemble_laws": [
             _flat(row, skip=("points", "residuals", "leave_one_out")) for row in results.get("ensemble_laws", ())
@@ -96,6 +97,26 @@ def result_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
         "student_scaling": [_flat(row, skip=("seed_differences",)) for row in derived["student_scaling"]],
         "paper_figures": [_flat(row) for row in derived["paper_figures"]],
     }
+
+
+def _position_rows(tables: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """One row per set, arm, seed and range of positions."""
+    return [
+        {
+            "set": table["set"],
+            "arm": row["arm"],
+            "seed": seed["seed"],
+            "from_position": place["from"],
+            "to_position": place["to"],
+            "num_tokens": place["num_tokens"],
+            "loss": _cell(loss),
+            "record": seed["record"],
+        }
+        for table in tables
+        for row in table["arms"]
+        for seed in row["seeds"]
+        for place, loss in zip(table["ranges"], seed["losses"], strict=True)
+    ]
 
 
 def _benchmark_row(row: Mapping[str, Any], tasks: Sequence[str]) -> Row:

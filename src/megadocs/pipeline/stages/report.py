@@ -13,12 +13,13 @@ from megadocs.analysis import (
     dump_results,
     ensemble_results,
     json_form,
+    position_tables,
 )
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
 from megadocs.pipeline.run_records import FinishedRun, record_path
-from megadocs.pipeline.score_records import benchmark_scores, ensemble_losses, extra_scores
+from megadocs.pipeline.score_records import benchmark_scores, ensemble_losses, extra_positions, extra_scores
 from megadocs.pipeline.search_records import read_searches
 from megadocs.pipeline.stages import StageContext
 from megadocs.pipeline.stream_windows import read_stream_windows
@@ -110,6 +111,7 @@ def _results(context: StageContext, runs: Mapping[str, FinishedRun], corpus: Spl
     ensembles = config.get("ensembles", [])
     headline = (results["headline"]["set"], results["headline"]["mode"])
     results |= ensemble_results(ensemble_losses(ensembles, context.inputs), headline, analysis.confidence)
+    results["positions"] = _positions(context, runs, analysis.baseline)
     benchmarks = [
         score for owner, run in runs.items() for score in benchmark_scores(run.arm, run.seed, owner, context.inputs)
     ]
@@ -117,6 +119,16 @@ def _results(context: StageContext, runs: Mapping[str, FinishedRun], corpus: Spl
         benchmarks += benchmark_scores(entry["name"], None, entry["name"], context.inputs)
     results["benchmarks"] = benchmark_results(benchmarks, [row["arm"] for row in results["arms"]])
     return results
+
+
+def _positions(context: StageContext, runs: Mapping[str, FinishedRun], baseline: str) -> list[dict[str, Any]]:
+    """Loss by position of every run and ensemble on the recipe's further sets."""
+    found = [row for owner, run in runs.items() for row in extra_positions(run.arm, run.seed, owner, context.inputs)]
+    order = list(dict.fromkeys(entry["arm"] for entry in context.config["runs"]))
+    found.sort(key=lambda row: order.index(row.arm))
+    for entry in context.config.get("ensembles", []):
+        found += extra_positions(entry["name"], None, entry["name"], context.inputs)
+    return position_tables(found, baseline)
 
 
 def _one_seed(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
