@@ -7,6 +7,7 @@ import pytest
 from megadocs.errors import RecipeError
 from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
 from megadocs.recipe import load_recipe
+from megadocs.text.tokenizer import train_tokenizer
 from pipeline.corpora import write_recipe
 
 FACTS = CorpusFacts(num_train_1x=12, max_multiple=2)
@@ -86,6 +87,15 @@ def test_a_change_reaches_the_runs_it_concerns_and_no_other(experiment, override
 
 def test_the_source_content_enters(experiment):
     assert not set(trains(experiment()).values()) & set(trains(experiment(digest="d1")).values())
+
+
+def test_a_local_tokenizer_enters_by_its_content(experiment, tmp_path):
+    for name, text in (("a", "some text"), ("b", "some text"), ("c", "other words here")):
+        train_tokenizer([text] * 3, 280).save(tmp_path / name)
+    prints = [
+        experiment(f"tokenizer={{kind: load, source: {tmp_path / name}}}").tokenizer.fingerprint for name in "abc"
+    ]
+    assert prints[0] == prints[1] != prints[2]
 
 
 def test_equal_arms_share_their_run(experiment):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from megadocs.errors import InputError, MegadocsError
 from megadocs.text import tiktoken_file
 from megadocs.text.byte_level import byte_characters
-from megadocs.text.sources import read_source, with_separators
+from megadocs.text.sources import local_digest, read_source, with_separators
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 TRAINED = train_tokenizer(["some text to train on, some more text"] * 3, 280)
@@ -205,3 +205,14 @@ def test_an_empty_sequence_of_normalisers_changes_nothing() -> None:
     spec = json.loads(TRAINED.to_json())
     for normalizer, expected in (({"type": "Sequence", "normalizers": []}, True), ({"type": "NFKC"}, False)):
         assert Tokenizer({**spec, "normalizer": normalizer}, "<|bos|>", "<|eos|>").is_lossless is expected
+
+
+def test_a_local_tokenizer_is_known_by_its_content(tmp_path: Path) -> None:
+    TRAINED.save(tmp_path / "a")
+    TRAINED.save(tmp_path / "b")
+    TRAINED.save(tmp_path / "c")
+    config = json.loads((tmp_path / "c" / "tokenizer_config.json").read_text())
+    (tmp_path / "c" / "tokenizer_config.json").write_text(json.dumps(config | {"bos_token": None}))
+    digests = [local_digest(str(tmp_path / name)) for name in "abc"]
+    assert digests[0] == digests[1] == local_digest(str(tmp_path / "a" / "tokenizer.json")) != digests[2]
+    assert local_digest("org/name") is None

@@ -32,6 +32,7 @@ from megadocs.pipeline.published_steps import published_corpus_fields
 from megadocs.pipeline.row_steps import arm_rows, needs_samples, with_generations
 from megadocs.pipeline.step import Step, all_fields, chosen_fields
 from megadocs.recipe import Arm, Recipe, build_arms
+from megadocs.text.sources import local_digest
 from megadocs.text.vocab_size import LLAMA_3_VOCAB_SIZE, read_vocab_size
 
 #: Fields of `train` that decide how a run is carried out, not what it computes. The number of ranks is one: like the
@@ -155,10 +156,16 @@ def _arms_served(recipe: Recipe, facts: CorpusFacts) -> tuple[list[Arm], dict[st
 
 
 def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
-    """Train or load the student's tokenizer: one for all arms."""
-    inputs = {"corpus": corpus} if recipe.tokenizer.kind == "train" else {}
+    """Train or load the student's tokenizer: one for all arms. A local one is known by its content, not by its path."""
     config = {"tokenizer": all_fields(recipe.tokenizer)}
-    return Step("tokenizer", "tokenizer", config, {"tokenizer": chosen_fields(recipe.tokenizer)}, inputs)
+    identity = {"tokenizer": chosen_fields(recipe.tokenizer)}
+    if recipe.tokenizer.kind == "train":
+        return Step("tokenizer", "tokenizer", config, identity, {"corpus": corpus})
+    digest = local_digest(recipe.tokenizer.source)
+    if digest is not None:
+        config |= {"source_sha256": digest}
+        identity = {"source_sha256": digest}
+    return Step("tokenizer", "tokenizer", config, identity)
 
 
 class _RunMaker:

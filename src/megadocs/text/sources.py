@@ -6,9 +6,11 @@ downloaded unless a hub name is given; `HF_HUB_OFFLINE=1` restricts hub names to
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +59,26 @@ class LoadedSpec:
 def read_source(source: str, revision: str | None = None) -> LoadedSpec:
     """Read a tokenizer from a file, a folder or the hub; see `tokenizer.load_tokenizer`."""
     path = Path(source).expanduser()
-    if path.is_dir():
-        return _read_folder(path)
-    if path.is_file():
-        return _read_file(path)
+    if path.exists():
+        return _read_folder(path) if path.is_dir() else _read_file(path)
     looks_like_path = source.startswith((".", "/", "~")) or path.suffix in (".json", ".model", ".gguf")
     if looks_like_path or not _HUB_NAME.fullmatch(source):
         raise InputError("no such tokenizer", where=source, remedy=_REMEDY)
     return _read_hub(source, revision)
+
+
+@cache
+def local_digest(source: str) -> str | None:
+    """SHA-256 of what a file or folder holds of a tokenizer; None for a name on the hub. Read once in a process.
+
+    Raises:
+        InputError: there is no tokenizer in it.
+    """
+    if not Path(source).expanduser().exists():
+        return None
+    loaded = read_source(source)
+    content = json.dumps([loaded.spec, loaded.bos_token, loaded.eos_token], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _read_folder(folder: Path) -> LoadedSpec:
