@@ -70,7 +70,7 @@ def test_past_the_curve_there_is_a_bound_never_a_number() -> None:
     efficiency = results["sets"][0]["data_efficiency"]
     assert row(efficiency, "simple")["estimate"] == {"value": 4.0, "relation": "more than"}
     assert row(efficiency, "stitched")["estimate"] == {"value": 1.0, "relation": "less than"}
-    assert "more than 4.0x [more than 4.0x, more than 4.0x] the real data with simple" in results["answer"][0]
+    assert "more than 4.0x (whole interval) the real data with simple" in results["answer"][0]
 
 
 def test_answer_names_worth_ties_and_cost(results: dict) -> None:
@@ -198,7 +198,29 @@ def test_among_many_arms_ties_with_the_best_are_named() -> None:
         name: (5.5 + loss, 1, 30_000, 8.0) for name, loss in zip("abcde", (0.0, 0.001, 0.2, 0.2, 0.2), strict=True)
     }
     made = make_experiment(arms, seeds=(0, 1, 2))
-    answer = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))["answer"][0]
-    assert answer.endswith("a, the best, is not separated from b.") or answer.endswith(
-        "b, the best, is not separated from a."
-    )
+    answer = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))["answer"]
+    first, second = ("a", "b") if " with a, " in answer[0] else ("b", "a")
+    assert answer[0].endswith(f" with {first}, the best of 5 arms; {first} is not separated from {second}.")
+    assert answer[1].startswith("The others: ")
+    assert all(arm in answer[1] for arm in (second, "c", "d", "e"))
+
+
+def test_arms_that_lost_are_named_with_their_interval() -> None:
+    arms = {**QUICKSTART_ARMS, "latent_thoughts": (6.9, 1, 24_000, 8.0)}
+    answer = analyze(make_experiment(arms, seeds=(0, 1, 2)))["answer"]
+    (sentence,) = [text for text in answer if text.startswith("Worse than real_only: latent_thoughts (+0.4")]
+    assert " nats [+0." in sentence
+    assert not any(text.startswith("Worse") for text in analyze(make_experiment())["answer"])
+
+
+def test_the_answer_says_whether_the_arms_were_trained_alike() -> None:
+    made = make_experiment(seeds=(0,))
+    same = [
+        dataclasses.replace(run, settings={**run.settings, "learning_rate": 0.03, "weight_decay": 6.4})
+        for run in made.runs
+    ]
+    answer = " ".join(analyze_experiment(made.scores, same, AnalysisConfig(num_bootstrap=100))["answer"])
+    assert "Every arm has the same learning rate (0.03) and weight decay (6.4)." in answer
+    same[0] = dataclasses.replace(same[0], settings={**same[0].settings, "learning_rate": 0.01})
+    answer = " ".join(analyze_experiment(made.scores, same, AnalysisConfig(num_bootstrap=100))["answer"])
+    assert "Learning rate and weight decay differ between arms" in answer

@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from megadocs.analysis import analyze_experiment
-from megadocs.analysis.paper_series import arm_views, paper_figures, tuned_arms
-from megadocs.analysis.paper_tables import best_settings
+from megadocs.analysis import EnsembleLoss, analyze_experiment, ensemble_results
+from megadocs.analysis.paper_arms import arm_views, tuned_arms
+from megadocs.analysis.paper_series import paper_figures
+from megadocs.analysis.paper_tables import best_settings, controlled_against_tuned
 from megadocs.recipe import AnalysisConfig
 
 from .fixtures_experiment import make_experiment, make_paper_experiment
@@ -76,3 +77,44 @@ def test_a_plain_experiment_has_published_figures_only() -> None:
     results = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))
     assert not any(figure.own for figure in paper_figures(results))
     assert np.isfinite([view.loss for view in arm_views(results)]).all()
+
+
+def test_one_setting_for_all_is_not_called_tuned() -> None:
+    made = make_paper_experiment()
+    runs = [run for run in made.runs if "_e" not in run.arm]
+    scores = [table for table in made.scores if any(table.arm == run.arm for run in runs)]
+    found = analyze_experiment(scores, runs, AnalysisConfig(num_bootstrap=100))
+    figures = {figure.name: figure for figure in paper_figures(found)}
+    assert figures["generations"].title == "Loss against generations, one setting for every arm"
+    assert "controlled" not in figures
+    assert controlled_against_tuned(found) == []
+
+
+def test_controls_stand_beside_their_own_generations_only() -> None:
+    made = make_paper_experiment()
+    runs = [
+        dataclasses.replace(run, settings={**run.settings, "ordering": "mis_stitched"})
+        if run.arm == "stitched_none"
+        else run
+        for run in made.runs
+    ]
+    found = analyze_experiment(made.scores, runs, AnalysisConfig(num_bootstrap=100))
+    (controls,) = [figure for figure in paper_figures(found) if figure.name == "controls"]
+    labels = {point.x for point in controls.own[0].points}
+    assert "mis_stitched, G = 8" in labels
+    assert "real documents only" in labels
+    assert not any("G = 2" in str(label) or "G = 4" in str(label) for label in labels)
+
+
+def test_an_asymptote_that_the_runs_do_not_identify_is_not_drawn() -> None:
+    losses = [EnsembleLoss("x4", "real_only", "test", "windowed", "logits", k, 1, 6.0 + 0.4 / k) for k in (1, 2, 3, 4)]
+    made = make_paper_experiment()
+    found = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))
+    found |= ensemble_results(losses, ("test", "windowed"), 0.95)
+    for is_identified in (True, False):
+        found["ensemble_laws"][0]["is_asymptote_identified"] = is_identified
+        (figure,) = [figure for figure in paper_figures(found) if figure.name == "ensembles"]
+        (own,) = [series for series in figure.own if series.name == "x4"]
+        assert own.law is not None
+        assert own.is_asymptote_shown is is_identified
+        assert all(series.is_asymptote_shown for series in figure.published)

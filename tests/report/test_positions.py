@@ -36,7 +36,7 @@ def test_the_section_has_both_panels_tests_and_every_record(html: str) -> None:
         assert f'id="{panel}-title"' in section
     assert "A model sees 128 tokens at once" in section
     assert "Past position 100" in section
-    assert "No document is that long" in section
+    assert "no document is that long" in section
     assert section.count('href="extra_set/') >= 6
     assert "NaN" in section  # a range that one arm could not be scored on is not a number, and says so
 

@@ -45,11 +45,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one method, with the law fitted to them where the figure shows one."""
+    """Points of one method, with the law fitted to them where the figure shows one.
+
+    Attributes:
+        name: of the method or ensemble.
+        points: in the order of x.
+        law: fitted to them.
+        is_asymptote_shown: whether the law's asymptote is drawn: not where these points do not identify it.
+    """
 
     name: str
     points: tuple[Point, ...]
     law: PowerLaw | None = None
+    is_asymptote_shown: bool = True
 
 
 def published_series(figure: str, *, against_compute: bool = False) -> tuple[Series, ...]:

@@ -8,11 +8,11 @@ Arms are found by their settings (`RunFacts.settings`), never by their names: `o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from megadocs.analysis.paper_arms import ArmView, arm_views, controlled_arms, is_untuned, tuned_arms
 from megadocs.analysis.paper_published import Point, Series, build_series, published_series
 from megadocs.analysis.published import load_published
 from megadocs.analysis.results_json import number_of
@@ -20,7 +20,6 @@ from megadocs.analysis.results_json import number_of
 LOSS = "loss, nats per token"
 ERROR = "error, zero-shot"
 _CONTROLS = ("repeat", "mis_stitched", "thoughts_appended", "merged")
-SETTINGS = ("planned_real_epochs", "synthetic_fraction", "learning_rate", "weight_decay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +49,6 @@ class PaperFigure:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ArmView:
-    """An arm as the figures need it."""
-
-    arm: str
-    method: str
-    facts: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    loss: float
-    low: float
-    high: float
-    validation: float
-
-    def get(self, key: str) -> Any:
-        """A setting, or a fact where there is no such setting; `None` where neither is known."""
-        return self.settings[key] if key in self.settings else self.facts.get(key)
-
-    @property
-    def compute(self) -> float | None:
-        """Training compute in FLOPs: as recorded, else 6 x parameters x tokens."""
-        if self.facts.get("flops") is not None:
-            return number_of(self.facts["flops"])
-        parameters, tokens = self.facts.get("num_parameters"), self.facts.get("train_tokens")
-        return None if parameters is None or tokens is None else 6.0 * parameters * tokens
-
-
 def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) -> list[PaperFigure]:
     """Every figure of the paper that has own or published values.
 
@@ -90,14 +63,23 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
     base = next((arm.facts["real_tokens"] for arm in arms if arm.arm == results["baseline"]), None)
     same_real = [arm for arm in arms if arm.facts["real_tokens"] == base]
 
+    is_one_setting = is_untuned(methods)
+    title = "Loss against generations, " + ("one setting for every arm" if is_one_setting else "tuned")
+
     def numeric(
         name: str, title: str, key: str, chosen: Sequence[ArmView], group: Callable[[ArmView], str]
     ) -> PaperFigure:
         return _numeric(name, title, "compute" if against_compute else key, chosen, group)
 
     figures = [
-        numeric("generations", "Loss against generations, tuned", "num_generations", tuned, _method),
-        numeric("controlled", "The same settings for every method", "num_generations", controlled, _method),
+        numeric("generations", title, "num_generations", tuned, _method),
+        numeric(
+            "controlled",
+            "The same settings for every method",
+            "num_generations",
+            [] if is_one_setting else controlled,
+            _method,
+        ),
         _benchmarks(results, tuned, against_compute=against_compute),
         numeric("real_epochs", "Loss against real epochs", "planned_real_epochs", synthetic, _method_and_generations),
         numeric(
@@ -124,53 +106,10 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
             _contrasting(synthetic, "separate_real_stream", _method_and_generations),
             _mixing_label,
         ),
-        _category("controls", "Controls", synthetic, _control_label),
+        _category("controls", "Controls", _beside_controls(same_real), _control_label),
         _sets(results, tuned),
     ]
     return [figure for figure in figures if figure.own or figure.published]
-
-
-def arm_views(results: Mapping[str, Any]) -> list[ArmView]:
-    """The arms with finite losses, joined with their settings and their validation loss."""
-    block = results["sets"][0]
-    mode = block["mode"]
-    validation = next((b for b in results["sets"] if b["set"] == "validation" and b["mode"] == mode), block)
-    chosen_by = {row["arm"]: number_of(row["loss"]) for row in validation["losses"]}
-    losses = {row["arm"]: row for row in block["losses"]}
-    views = []
-    for facts in results["arms"]:
-        row = losses.get(facts["arm"])
-        if row is None or not math.isfinite(number_of(row["loss"])):
-            continue
-        seeds = [number_of(seed["loss"]) for seed in row["seeds"]]
-        settings = facts.get("settings", {})
-        method = str(settings.get("ordering") or "real_only")
-        loss = number_of(row["loss"])
-        chosen = chosen_by.get(facts["arm"], math.inf)
-        views.append(ArmView(facts["arm"], method, facts, settings, loss, min(seeds), max(seeds), chosen))
-    return views
-
-
-def tuned_arms(arms: Sequence[ArmView]) -> list[ArmView]:
-    """Per method, number of generations and student the arm with the lowest validation loss."""
-    best: dict[tuple[Any, ...], ArmView] = {}
-    for arm in arms:
-        is_moved = arm.get("real_document") in ("first", "none", "random")
-        if is_moved or arm.get("attention_boundary") in ("row", "document") or arm.get("separate_real_stream") is False:
-            continue  # ablations are not candidates
-        key = (arm.method, arm.get("num_generations"), arm.get("num_parameters"))
-        if key not in best or arm.validation < best[key].validation:
-            best[key] = arm
-    return list(best.values())
-
-
-def controlled_arms(arms: Sequence[ArmView]) -> list[ArmView]:
-    """The arms of the settings that cover the most (method, generations): one setting for all."""
-    cells: dict[tuple[Any, ...], dict[tuple[Any, ...], ArmView]] = {}
-    for arm in arms:
-        settings = tuple(str(arm.get(key)) for key in SETTINGS)
-        cells.setdefault(settings, {}).setdefault((arm.method, arm.get("num_generations")), arm)
-    return list(max(cells.values(), key=len).values()) if cells else []
 
 
 def _numeric(name: str, title: str, key: str, arms: Sequence[ArmView], group: Callable[[ArmView], str]) -> PaperFigure:
@@ -207,6 +146,9 @@ def _ensembles(results: Mapping[str, Any], arms: Sequence[ArmView]) -> PaperFigu
             point = Point(float(arm.get("num_members")), arm.loss, arm.low, arm.high, arm.arm)
             points.setdefault(arm.method, []).append(point)
     own = [build_series(label, found, with_law=True) for label, found in points.items()]
+    laws = {row["name"]: row for row in results.get("ensemble_laws", ())}
+    unknown = {name for name, law in laws.items() if not law.get("is_asymptote_identified")}
+    own = [replace(series, is_asymptote_shown=f"{series.name}, logits" not in unknown) for series in own]
     return _figure("ensembles", "Ensembles", "num_members", own, published_series("ensembles"))
 
 
@@ -249,6 +191,12 @@ def _contrasting(arms: Sequence[ArmView], key: str, group: Callable[[ArmView], A
     for arm in arms:
         values.setdefault(group(arm), set()).add(str(arm.get(key)))
     return [arm for arm in arms if len(values[group(arm)]) > 1]
+
+
+def _beside_controls(arms: Sequence[ArmView]) -> list[ArmView]:
+    """The controls, and what stands beside them: real text alone and the methods at the same generations."""
+    generations = {arm.get("num_generations") for arm in arms if arm.method in _CONTROLS}
+    return [arm for arm in arms if arm.method == "real_only" or arm.get("num_generations") in generations]
 
 
 def _is_contrast(name: str, chosen: Mapping[str, ArmView]) -> bool:
@@ -314,4 +262,6 @@ def _distilled_label(arm: ArmView) -> str | None:
 
 
 def _control_label(arm: ArmView) -> str | None:
+    if arm.method == "real_only":
+        return "real documents only"
     return _method_and_generations(arm) if arm.method in (*_CONTROLS, "simple", "stitched", "latent_thoughts") else None

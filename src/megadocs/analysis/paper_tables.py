@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from megadocs.analysis.paper_series import SETTINGS, ArmView, arm_views, controlled_arms, tuned_arms
+from megadocs.analysis.paper_arms import SETTINGS, ArmView, arm_views, controlled_arms, is_untuned, tuned_arms
 from megadocs.analysis.published import load_published
 from megadocs.analysis.results_json import number_of
 
@@ -35,11 +35,12 @@ def best_settings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def controlled_against_tuned(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Per method and number of generations: the tuned arm beside the one that has the settings shared by most.
 
-    Rows where both are one arm are kept; empty where fewer than two arms share their settings.
+    Rows where both are one arm are kept; empty where fewer than two arms share their settings, and where
+    nothing was tuned: one arm each, all of one setting.
     """
     synthetic = [view for view in arm_views(results) if view.facts["kind"] == "synthetic"]
     controlled = {(arm.method, arm.get("num_generations")): arm for arm in controlled_arms(synthetic)}
-    if len(controlled) < 2:
+    if len(controlled) < 2 or is_untuned(synthetic):
         return []
     rows = []
     for arm in tuned_arms(synthetic):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from megadocs.analysis.method_findings import control_sentences, method_sentences
 from megadocs.analysis.results_json import number_of
 
 _MAX_NAMED = 6  # arms named in one sentence; the tables have all
@@ -22,10 +23,15 @@ def answer_sentences(results: Mapping[str, Any]) -> list[str]:
     first = "; ".join([_worth(results, block), *_not_separated(results, block)])
     return [
         f"{first}.",
+        *_others(results, block),
+        *(method_sentences(results, block) if len(_synthetic(results)) > _MAX_IN_ALL_PAIRS else ()),
+        *_worse(results, block),
         *_controls(results, block),
+        *control_sentences(results, block),
         *_against_baseline(results, block),
         *_intervals(results, block),
         *_cost(results),
+        *_settings(results),
         *_missing(results),
     ]
 
@@ -55,9 +61,9 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
     rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
     if rows:
         rows.sort(key=lambda row: -_rank(row["estimate"]))
-        parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows[:_MAX_NAMED])]
-        if len(rows) > _MAX_NAMED:
-            parts.append(f"less with {len(rows) - _MAX_NAMED} more arms")
+        if len(rows) > _MAX_IN_ALL_PAIRS:
+            return f"Synthetic text was worth {_worth_part(rows[0], ' the real data')}, the best of {len(rows)} arms"
+        parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows)]
         return f"Synthetic text was worth {_joined(parts)}"
     drops = [row for row in block["differences"] if row["arm"] in synthetic]
     if not drops:
@@ -72,9 +78,40 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
     )
 
 
+def _others(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    """Of many arms, what those after the best were worth; their intervals are in the table."""
+    synthetic = _synthetic(results)
+    rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
+    if len(rows) <= _MAX_IN_ALL_PAIRS:
+        return []
+    rows.sort(key=lambda row: -_rank(row["estimate"]))
+    arms_of: dict[str, list[str]] = {}
+    for row in rows[1:]:
+        arms_of.setdefault(multiple_text(row["estimate"]), []).append(row["arm"])
+    parts = [f"{_names(arms)} {worth}" for worth, arms in arms_of.items()]
+    return [f"The others: {'; '.join(parts)}."]
+
+
+def _worse(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    """Synthetic arms that lost to the baseline beyond noise."""
+    arms = _synthetic(results)
+    rows = [row for row in block["differences"] if row["arm"] in arms and row["verdict"] == "separated"]
+    parts = [
+        f"{row['arm']} ({_signed(row['difference'])} nats {_span(row['interval'])})"
+        for row in rows
+        if number_of(row["difference"]) > 0
+    ]
+    return [f"Worse than {results['baseline']}: {_joined(parts)}."] if parts else []
+
+
 def _worth_part(row: Mapping[str, Any], what: str) -> str:
-    interval = f"[{multiple_text(row['lower'])}, {multiple_text(row['upper'])}]"
-    return f"{multiple_text(row['estimate'])} {interval}{what} with {row['arm']}"
+    return f"{multiple_text(row['estimate'])} {multiple_interval_text(row)}{what} with {row['arm']}"
+
+
+def multiple_interval_text(row: Mapping[str, Any]) -> str:
+    """ "[1.9x, 2.3x]"; in words where the whole interval lies past the measured curve."""
+    low, high = multiple_text(row["lower"]), multiple_text(row["upper"])
+    return "(whole interval)" if low == high == multiple_text(row["estimate"]) != "unknown" else f"[{low}, {high}]"
 
 
 def multiple_text(multiple: Mapping[str, Any] | None) -> str:
@@ -109,7 +146,7 @@ def _not_separated(results: Mapping[str, Any], block: Mapping[str, Any]) -> list
         losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
         best = min((arm for arm in arms if losses[arm] == losses[arm]), key=losses.__getitem__, default=arms[0])
         with_best = [row["arm"] if row["reference"] == best else row["reference"] for row in ties if best in _pair(row)]
-        return [f"{best}, the best, is not separated from {_names(with_best)}"] if with_best else []
+        return [f"{best} is not separated from {_names(with_best)}"] if with_best else []
     names = list(dict.fromkeys(name for row in ties for name in _pair(row)))
     if len(ties) == 1:
         return [f"{names[0]} and {names[1]} are not separated"]
@@ -148,6 +185,20 @@ def _cost(results: Mapping[str, Any]) -> list[str]:
         arms_of.setdefault(f"{number_of(row['ratio']):.1f}x", []).append(row["arm"])
     parts = [f"{_names(arms)} ({ratio})" for ratio, arms in arms_of.items()]
     return [f"Trained on more tokens than {results['baseline']}, so not matched in compute: {'; '.join(parts)}."]
+
+
+def _settings(results: Mapping[str, Any]) -> list[str]:
+    """Whether all arms were trained alike: a multiplier compares two recipes, settings included."""
+    arms = [row for row in results["arms"] if row["kind"] != "missing" and "learning_rate" in row.get("settings", {})]
+    found = {(row["settings"]["learning_rate"], row["settings"]["weight_decay"]) for row in arms}
+    if len(arms) < 2:
+        return []
+    if len(found) > 1:
+        return [
+            "Learning rate and weight decay differ between arms; the multiplier compares the arms as they were set."
+        ]
+    rate, decay = (number_of(value) for value in found.pop())
+    return [f"Every arm has the same learning rate ({rate:g}) and weight decay ({decay:g})."]
 
 
 def _missing(results: Mapping[str, Any]) -> list[str]:

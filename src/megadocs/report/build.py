@@ -21,7 +21,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from megadocs.analysis.statement import multiple_text
+from megadocs.analysis.statement import multiple_interval_text, multiple_text
 from megadocs.report import wording
 from megadocs.report.audit import audit_view
 from megadocs.report.figures import (
@@ -105,6 +105,7 @@ def _template() -> Template:
         flops=wording.flops,
         interval=wording.interval,
         multiple=multiple_text,
+        multiple_interval=multiple_interval_text,
         num=wording.number,
         p_value=wording.p_value,
         percent=wording.percent,

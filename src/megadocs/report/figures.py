@@ -22,7 +22,7 @@ from megadocs.report.wording import interval, number, signed, tokens_short
 _NUM_COLOURS = 6
 MAX_CURVES = 8
 MAX_ROWS = 40
-_MAX_POINTS = 160
+_MAX_POINTS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,24 @@ class Frame:
 
 
 def arm_styles(results: Mapping[str, Any]) -> dict[str, str]:
-    """CSS classes per arm: `real` with dashes in order, or a colour, with dashes once the colours are used up."""
-    styles, num_real, num_synthetic = {}, 0, 0
-    for row in results["arms"]:
-        if row["kind"] == "synthetic":
-            styles[row["arm"]] = (
-                f"colour-{num_synthetic % _NUM_COLOURS + 1} dash-{min(num_synthetic // _NUM_COLOURS, 3)}"
-            )
-            num_synthetic += 1
-        else:
-            styles[row["arm"]] = f"real dash-{min(num_real, 3)}"
-            num_real += 1
-    return styles
+    """CSS classes per arm: `real` with dashes in order, or a colour with dashes.
+
+    Up to six synthetic arms have a colour each. More of several methods have a colour per method, and dashes tell the
+    arms of one apart; labels name every line.
+    """
+    synthetic = [row for row in results["arms"] if row["kind"] == "synthetic"]
+    methods = list(dict.fromkeys(str(row.get("settings", {}).get("ordering")) for row in synthetic))
+    is_by_method = len(synthetic) > _NUM_COLOURS and len(methods) > 1
+    styles: dict[str, str] = {}
+    used: dict[int, int] = {}
+    for index, row in enumerate(synthetic):
+        ordering = str(row.get("settings", {}).get("ordering"))
+        place = methods.index(ordering) if is_by_method else index
+        colour = place % _NUM_COLOURS + 1
+        styles[row["arm"]] = f"colour-{colour} dash-{min(used.get(colour, 0), 3)}"
+        used[colour] = used.get(colour, 0) + 1
+    real = [row["arm"] for row in results["arms"] if row["kind"] != "synthetic"]
+    return styles | {arm: f"real dash-{min(index, 3)}" for index, arm in enumerate(real)}
 
 
 def arm_links(results: Mapping[str, Any]) -> dict[str, str]:
@@ -225,9 +231,10 @@ def _draw_differences(
 
 
 def training_figure(results: Mapping[str, Any], curves: Sequence[Curve]) -> Markup | None:
-    """Training loss of every run against tokens (or steps); the first arms only where there are many."""
+    """Training loss of the arms against tokens (or steps), a line an arm; where there are many, the first of them."""
     styles = arm_styles(results)
-    arms = [arm for arm in styles if any(curve.arm == arm and curve.steps for curve in curves)][:MAX_CURVES]
+    order = [row["arm"] for row in results["arms"]]
+    arms = [arm for arm in order if any(curve.arm == arm and curve.steps for curve in curves)][:MAX_CURVES]
     chosen = [curve for curve in curves if curve.arm in arms and curve.steps]
     if not chosen:
         return None
@@ -239,18 +246,18 @@ def training_figure(results: Mapping[str, Any], curves: Sequence[Curve]) -> Mark
 def _draw_training(frame: Frame, curves: Sequence[Curve], arms: Sequence[str], styles: Mapping[str, str]) -> Markup:
     frame = replace(frame, right=_label_width(frame, arms, 34))
     in_tokens = all(curve.tokens_per_step for curve in curves)
-    sized = [(curve, (curve.tokens_per_step or 1.0) if in_tokens else 1.0) for curve in curves]
-    finite = [loss for curve in curves for loss in curve.losses if math.isfinite(loss)]
+    lines = {arm: _mean_curve([curve for curve in curves if curve.arm == arm], in_tokens=in_tokens) for arm in arms}
+    finite = [loss for line in lines.values() for _, loss in line if math.isfinite(loss)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     margin = 0.05 * (high - low or 1.0)
-    x = Scale(0.0, max(curve.steps[-1] * size for curve, size in sized) or 1.0, *frame.x)
+    x = Scale(0.0, max(line[-1][0] for line in lines.values()) or 1.0, *frame.x)
     y = Scale(low - margin, high + margin, *frame.y)
     unit = "tokens trained on" if in_tokens else "steps"
     drawing = Drawing(
         frame.width,
         frame.height,
         "Training loss",
-        f"Training loss against {unit}, one line per run.",
+        f"Training loss against {unit}, one line per arm, mean over seeds.",
         f"training-{frame.css}",
     )
     _y_axis(drawing, frame, y, "training loss, nats per token")
@@ -259,12 +266,11 @@ def _draw_training(frame: Frame, curves: Sequence[Curve], arms: Sequence[str], s
         drawing.text(x(tick), frame.y[0] + 18, tokens_short(tick) if tick else "0", "tick", "middle")
     drawing.text((frame.x[0] + frame.x[1]) / 2, frame.height - 10, unit, "axis", "middle")
     ends: dict[str, float] = {}
-    for curve, size in sized:
-        pixels = [(x(s * size), y(v)) for s, v in _thinned(curve.steps, curve.losses)]
-        drawing.path(pixels, f"curve thin {styles[curve.arm]}", f"{curve.arm}, seed {curve.seed}")
-        last = next((value for value in reversed(curve.losses) if math.isfinite(value)), None)
+    for arm, line in lines.items():
+        drawing.path([(x(at), y(loss)) for at, loss in line], f"curve thin {styles[arm]}", arm)
+        last = next((loss for _, loss in reversed(line) if math.isfinite(loss)), None)
         if last is not None:
-            ends.setdefault(curve.arm, y(last))
+            ends[arm] = y(last)
     named = [arm for arm in arms if arm in ends]
     for arm, at in zip(named, spread_labels([ends[a] for a in named], 16, frame.top, frame.y[0]), strict=True):
         drawing.line(frame.x[1] + 6, at, frame.x[1] + 24, at, f"curve {styles[arm]}")
@@ -272,11 +278,20 @@ def _draw_training(frame: Frame, curves: Sequence[Curve], arms: Sequence[str], s
     return drawing.render(frame.css)
 
 
-def _thinned(steps: Sequence[float], losses: Sequence[float]) -> list[tuple[float, float]]:
-    """At most `_MAX_POINTS` points: means of equal runs of steps, so that no spike is silently picked or dropped."""
-    size = -(-len(steps) // _MAX_POINTS)
-    chunks = [(steps[i : i + size], losses[i : i + size]) for i in range(0, len(steps), size)]
-    return [(sum(s) / len(s), sum(v) / len(v)) for s, v in chunks]
+def _mean_curve(curves: Sequence[Curve], *, in_tokens: bool) -> list[tuple[float, float]]:
+    """At most `_MAX_POINTS` points: means over the seeds and over equal runs of logged steps, so that no spike is
+    picked or dropped in silence. Seeds that stopped earlier count as far as they came."""
+    size = -(-max(len(curve.steps) for curve in curves) // _MAX_POINTS)
+    points = []
+    for start in range(0, max(len(curve.steps) for curve in curves), size):
+        places: list[float] = []
+        losses: list[float] = []
+        for curve in curves:
+            scale = (curve.tokens_per_step or 1.0) if in_tokens else 1.0
+            places += [step * scale for step in curve.steps[start : start + size]]
+            losses += curve.losses[start : start + size]
+        points.append((sum(places) / len(places), sum(losses) / len(losses)))
+    return points
 
 
 def _y_axis(drawing: Drawing, frame: Frame, y: Scale, words: str) -> None:

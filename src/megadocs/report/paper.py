@@ -119,7 +119,7 @@ def _draw_numeric(figure: PaperFigure, series: Sequence[Series], panel: _Panel) 
     points = [point for item in series for point in item.points]
     sizes = sorted({float(point.x) for point in points})
     edges = [point.low for point in points] + [point.high for point in points]
-    edges += [item.law.asymptote for item in series if item.law]
+    edges += [item.law.asymptote for item in series if item.law and item.is_asymptote_shown]
     margin = 0.07 * (max(edges) - min(edges) or 0.1)
     low, high, log = _x_range(figure.x_label, sizes)
     x = Scale(low, high, *frame.x, log=log)
@@ -150,8 +150,9 @@ def _draw_series(
     if item.law is not None:
         steps = [x.low * (x.high / x.low) ** (step / 40) for step in range(41)]
         drawing.path([(x(v), y(float(item.law.loss(v)))) for v in steps if v >= float(item.points[0].x)], f"law {css}")
-        level = y(item.law.asymptote)
-        drawing.line(frame.x[0], level, frame.x[1], level, f"asymptote {css}")
+        if item.is_asymptote_shown:
+            level = y(item.law.asymptote)
+            drawing.line(frame.x[0], level, frame.x[1], level, f"asymptote {css}")
     else:
         drawing.path([(x(float(point.x)), y(point.value)) for point in item.points], f"curve {css}")
     for point in item.points:

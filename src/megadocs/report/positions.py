@@ -35,10 +35,10 @@ class _Line:
 
 def position_views(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the page shows of every set that was scored by position; empty where there is none."""
-    return [_view(results, table, number) for number, table in enumerate(results.get("positions") or ())]
+    return [_view(results, table, place) for place, table in enumerate(results.get("positions") or ())]
 
 
-def _view(results: Mapping[str, Any], table: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _view(results: Mapping[str, Any], table: Mapping[str, Any], place: int) -> dict[str, Any]:
     groups = _groups(table["ranges"])
     ranges = [_merged_range(table["ranges"], group) for group in groups]
     weights = [row["num_tokens"] for row in table["ranges"]]
@@ -58,7 +58,7 @@ def _view(results: Mapping[str, Any], table: Mapping[str, Any], number: int) -> 
         "ranges": ranges,
         "rows": rows,
         "left_out": table["left_out"],
-        "figures": _figures(results, table, ranges, rows, number),
+        "figures": _figures(results, table, ranges, rows, place),
         "past": [_past(results, entry) for entry in table["past"]],
     }
 
@@ -108,7 +108,7 @@ def _figures(
     table: Mapping[str, Any],
     ranges: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
-    number: int,
+    place: int,
 ) -> list[Markup]:
     """The panels of losses and of differences; fewer where there is nothing to draw."""
     if len(ranges) < 2:
@@ -134,7 +134,7 @@ def _figures(
         ("differences", f"against {results['baseline']}", differences),
     ]
     return [
-        _draw(results, table, ranges, lines, label, f"positions-{number}-{name}")
+        _draw(results, table, ranges, lines, label, f"positions-{place}-{name}")
         for name, label, lines in panels
         if any(math.isfinite(value) for line in lines for value in line.values)
     ]

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.analysis import number_of
-from megadocs.analysis.paper_series import SETTINGS, paper_figures
+from megadocs.analysis.paper_arms import SETTINGS
+from megadocs.analysis.paper_series import paper_figures
 from megadocs.analysis.paper_tables import best_settings, compute_groups, controlled_against_tuned, student_scaling
 from megadocs.store.files import write_bytes_atomic
 
