@@ -6,10 +6,22 @@ import json
 import pytest
 
 from megadocs.pipeline.plan import build_plan
-from megadocs.pipeline.probe import PROBE_FILE, Probe, ShapeRates, load_probe, run_probe, shape_key
+from megadocs.pipeline.plan_time import WorkerTimes
+from megadocs.pipeline.probe import run_probe
+from megadocs.pipeline.rates import (
+    PROBE_FILE,
+    Probe,
+    ShapeRates,
+    StageTimes,
+    TaskRates,
+    load_probe,
+    shape_key,
+    this_machine,
+)
 from megadocs.recipe import build_arms, load_recipe
 
-RATES = ShapeRates(start_seconds=3.0, run_seconds=0.5, step_seconds=0.1, score_seconds_per_token=1e-4)
+RATES = ShapeRates(run_seconds=0.5, step_seconds=0.1, score_seconds=0.25, score_seconds_per_token=1e-4)
+STAGES = StageTimes(WorkerTimes(1.0, 3.0), publish_seconds=0.1, corpus_seconds=2.0, tokenizer_seconds=0.4)
 
 
 @pytest.fixture
@@ -19,10 +31,10 @@ def recipe(toy_recipe):
 
 def write_probe(root, recipe, **changes):
     """A made-up measurement of this machine."""
-    from megadocs.pipeline import probe as module
-
     (arm, *_) = build_arms(recipe)
-    found = Probe(module._machine(2), {shape_key(arm.recipe): RATES}, 4.0, 100.0, 2.0, {"rephrase": 30.0})
+    found = Probe(
+        this_machine(2), {shape_key(arm.recipe): RATES}, STAGES, {"rephrase": TaskRates(100, 2, 30)}, (4.0, 3.5)
+    )
     root.mkdir(exist_ok=True)
     (root / PROBE_FILE).write_text(json.dumps(dataclasses.asdict(dataclasses.replace(found, **changes))))
 
@@ -32,13 +44,18 @@ def test_a_plan_uses_what_was_measured(recipe, tmp_path):
     write_probe(root, recipe)
     plan = build_plan(recipe, root, 2)
     train = next(line for line in plan.lines if line.kind == "train")
-    assert train.seconds == pytest.approx(0.5 + 0.3 + train.num_steps * 0.1)
+    assert train.seconds == pytest.approx(0.1 + 0.5 + train.num_steps * 0.1)
     rephrase = next(line for line in plan.lines if line.kind == "generate" and "rephrase" in line.name)
     assert rephrase.num_tokens == rephrase.num_requests * 30
     assert rephrase.seconds == pytest.approx(2.0 + rephrase.num_tokens / 100)
     assert plan.rates == "probe"
     trains = [line for line in plan.lines if line.kind == "train"]
     assert plan.seconds > sum(line.seconds for line in trains) / 2
+    corpus, report = plan.lines[0], plan.lines[-1]
+    assert (corpus.seconds, report.kind) == (pytest.approx(0.1 + 2.0), "report")
+    # One run, step after step: the command and one worker start, torch is imported once.
+    alone = build_plan(recipe.model_copy(update={"seeds": [0], "arms": {"real_only": {}}}), root, 2)
+    assert alone.seconds == pytest.approx(1.0 + 1.0 + 3.0 + sum(line.seconds for line in alone.lines))
 
 
 def test_another_machine_or_slot_count_measures_again(recipe, tmp_path):
@@ -66,6 +83,8 @@ def test_a_probe_measures_and_leaves_nothing_else_behind(recipe, tmp_path, monke
     assert [path.name for path in root.iterdir()] == [PROBE_FILE]
     assert load_probe(root, 2) == probe
     (rates,) = probe.shapes.values()
-    assert all(value > 0 for value in dataclasses.asdict(rates).values())
-    assert probe.new_tokens_per_second > 0
-    assert 1 < probe.characters_per_token < 8
+    stages = dataclasses.asdict(probe.stages)
+    assert all(value > 0 for value in (*dataclasses.asdict(rates).values(), *stages.pop("workers").values()))
+    assert all(value > 0 for value in stages.values())
+    assert probe.generation["rephrase"].new_tokens_per_second > 0
+    assert all(1 < per_token < 8 for per_token in probe.characters_per_token)

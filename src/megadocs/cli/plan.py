@@ -110,9 +110,9 @@ def print_lines(plan: Plan) -> None:
                 facts += [f"{line.num_requests} requests"] if line.num_requests is not None else []
                 facts += [f"{about}{line.num_steps} steps"] if line.num_steps is not None else []
                 if line.num_prompt_tokens is not None and line.num_tokens is not None:
-                    facts.append(
-                        f"{about}{count(line.num_prompt_tokens)} prompt and {count(line.num_tokens)} new tokens"
-                    )
+                    cached = (line.num_cached_tokens or 0) / max(1, line.num_prompt_tokens)
+                    prompts = f"{about}{count(line.num_prompt_tokens)} prompt tokens ({cached:.0%} from the cache)"
+                    facts.append(f"{prompts}, {count(line.num_tokens)} new tokens")
                 elif line.num_tokens is not None:
                     facts.append(f"{about}{count(line.num_tokens)} tokens")
                 facts += [f"cost about {line.cost:.2f}"] if line.cost is not None else []

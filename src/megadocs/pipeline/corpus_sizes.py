@@ -9,10 +9,12 @@ a second wherever it runs, and says that the sizes are assumed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from megadocs.corpus import SplitCorpus, read_corpus
+from megadocs.documents import Document
 from megadocs.errors import InputError
 from megadocs.pipeline.runner import find_artifact
 from megadocs.pipeline.sources import read_documents, sources_step
@@ -21,8 +23,9 @@ from megadocs.pipeline.steps import CorpusFacts, corpus_step
 from megadocs.recipe import Recipe, SplitCounts
 from megadocs.store.artifact import Workspace
 
-#: English characters per token of a 2,048-vocabulary BPE trained on the documents, and of a large vocabulary.
-_CHARACTERS_PER_TOKEN = {"train": 3.9, "load": 4.5}
+#: English characters per token of a 2,048-vocabulary BPE, on the documents that it was trained on and on others, and of
+#: a large vocabulary.
+_CHARACTERS_PER_TOKEN = {"train": (3.9, 3.4), "load": (4.5, 4.5)}
 #: Stands for the digest of a source that is not here.
 _NO_DIGEST = "assumed"
 
@@ -38,7 +41,7 @@ class CorpusSizes:
         held_out_tokens: student tokens of both held-out sets.
         documents: the documents; None where the sizes are assumed.
         mean_document_tokens: used where there are no documents.
-        characters_per_token: used where there are.
+        characters_per_token: of the 1x training documents, and of all others, used where there are documents.
     """
 
     step: Step
@@ -48,20 +51,20 @@ class CorpusSizes:
     held_out_tokens: float
     documents: SplitCorpus | None
     mean_document_tokens: float = 0.0
-    characters_per_token: float = 1.0
+    characters_per_token: tuple[float, float] = (1.0, 1.0)
 
     def train_tokens(self, multiple: int) -> float:
         """Student tokens of the kx training documents."""
         if self.documents is None:
             return multiple * self.facts.num_train_1x * self.mean_document_tokens
-        return sum(len(document.text) for document in self.documents.train_multiple(multiple)) / (
-            self.characters_per_token
-        )
+        known, new = self.characters_per_token
+        once = characters(self.documents.train_multiple(1))
+        return once / known + (characters(self.documents.train_multiple(multiple)) - once) / new
 
-    def with_tokenizer(self, characters_per_token: float) -> CorpusSizes:
-        """The same documents under a measured tokenizer."""
-        held_out = self.held_out_tokens * self.characters_per_token / characters_per_token
-        return replace(self, held_out_tokens=held_out, characters_per_token=characters_per_token)
+    def with_tokenizer(self, known: float, new: float) -> CorpusSizes:
+        """The same documents under a measured tokenizer: characters per token of the 1x documents and of others."""
+        held_out = self.held_out_tokens * self.characters_per_token[1] / new
+        return replace(self, held_out_tokens=held_out, characters_per_token=(known, new))
 
     def to_json(self) -> dict[str, Any]:
         """The counts, for the plan."""
@@ -89,11 +92,16 @@ def measure_corpus(recipe: Recipe, workspace: Workspace) -> CorpusSizes:
             raise
         return _assumed(recipe, recipe.corpus.split, recipe.plan.mean_document_tokens)
     per_token = _CHARACTERS_PER_TOKEN[recipe.tokenizer.kind]
-    held_out = sum(len(document.text) for document in (*found.validation, *found.test)) / per_token
+    held_out = characters((*found.validation, *found.test)) / per_token[1]
     facts = CorpusFacts(found.num_train_1x, found.max_multiple)
     return CorpusSizes(
         corpus, facts, len(found.validation), len(found.test), held_out, found, characters_per_token=per_token
     )
+
+
+def characters(documents: Iterable[Document]) -> int:
+    """Of all texts."""
+    return sum(len(document.text) for document in documents)
 
 
 def _read(recipe: Recipe) -> SplitCorpus:

@@ -20,9 +20,11 @@ from megadocs.generate import load_index, plan_requests
 from megadocs.generate.plan import Task
 from megadocs.generate.sender import total_cost
 from megadocs.model import resolve_config
-from megadocs.pipeline.corpus_sizes import CorpusSizes, measure_corpus
+from megadocs.pipeline.corpus_sizes import CorpusSizes, characters, measure_corpus
+from megadocs.pipeline.experiment import report_step
+from megadocs.pipeline.plan_generation import count_prompts, generation_seconds, reply_tokens
 from megadocs.pipeline.plan_time import wall_seconds
-from megadocs.pipeline.probe import Probe, ShapeRates, load_probe, shape_key
+from megadocs.pipeline.rates import Probe, ShapeRates, StageTimes, load_probe, shape_key
 from megadocs.pipeline.runner import find_artifact
 from megadocs.pipeline.stages.generate import with_num_generations
 from megadocs.pipeline.step import Step
@@ -31,13 +33,6 @@ from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.lock import is_locked
 
-#: New tokens per second of one llamacpp thread with SmolLM2-135M, and of other engines' servers (a guess, said so).
-_NEW_TOKENS_PER_SECOND = {"llamacpp": 55.0, "fake": 20_000.0}
-_SERVER_TOKENS_PER_SECOND = 1000.0
-#: Tokens of a prompt beside the document: instructions, fences, the chat template.
-_PROMPT_TOKENS = 120
-#: Share of the length limit that replies use (measured on the quickstart: 0.85 of 160 and 96 tokens).
-_REPLY_FRACTION = 0.85
 #: A corpus with more documents and an empty ledger is counted without cutting each document (164,000 take minutes).
 _MAX_LISTED_DOCUMENTS = 20_000
 #: Training rate of one core in bfloat16, model FLOPs per second.
@@ -46,9 +41,10 @@ _TRAIN_FLOPS_PER_CORE = 1.2e11
 _TOKENS_PER_BENCHMARK_ITEM = 160
 #: Sampling is bound by memory and by one token at a time: FLOPs a second lower than training's by about this factor.
 _SAMPLING_COST = 5.0
-#: A train or evaluate step beside its work: checking its inputs, publishing.
-_STAGE_SECONDS = 0.3
-_SECONDS_OF_KIND = {"corpus": 1.0, "tokenizer": 2.0, "rows": 1.0, "report": 5.0}
+#: Characters of a generator's token, for rows that are not written yet.
+_CHARACTERS_PER_NEW_TOKEN = 4.5
+#: A run beside its steps, and scoring beside its forward passes, of a small student.
+_RUN_SECONDS, _SCORE_SECONDS = 0.4, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +55,7 @@ class PlanLine:
         status: done, running (another process has it) or to do.
         num_requests: generations still to be written (generate), else None.
         num_prompt_tokens: of those requests, an estimate.
+        num_cached_tokens: of the prompt tokens, those that the engine has read just before.
         cost: of those requests, at the prices of `generate.limits`; None without prices.
         num_tokens: new tokens still to be generated, or tokens to train on.
         flops: of training and scoring that is left.
@@ -74,6 +71,7 @@ class PlanLine:
     status: str
     num_requests: int | None = None
     num_prompt_tokens: int | None = None
+    num_cached_tokens: int | None = None
     cost: float | None = None
     num_tokens: int | None = None
     num_steps: int | None = None
@@ -91,7 +89,7 @@ class Plan:
     Attributes:
         lines: in the order of priority.
         num_slots: steps side by side.
-        seconds: expected wall time of what is left.
+        seconds: expected wall time of what is left, the report and the workers' start included.
         left_out: arm -> why the corpus cannot serve it.
         corpus: document counts, and whether they are the recipe's word (`is_assumed`).
         rates: where the times come from: probe, workspace or default.
@@ -124,12 +122,14 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None) -> Plan
         recipe = recipe.model_copy(update={"evaluate": scored})
     probe = load_probe(root, slots)
     if probe is not None and sizes.documents is not None and probe.characters_per_token is not None:
-        sizes = sizes.with_tokenizer(probe.characters_per_token)
+        sizes = sizes.with_tokenizer(*probe.characters_per_token)
     experiment = build_experiment(recipe, sizes.step, sizes.facts)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
-    lines = tuple(pricer.line(step) for step in experiment.steps)
-    seconds = _wall_seconds(experiment, lines, slots, probe)
-    return Plan(lines, slots, seconds, experiment.left_out, sizes.to_json(), pricer.source_of_rates)
+    lines = [pricer.line(step) for step in experiment.steps]
+    report = pricer.report(experiment, is_open=any(line.status != "done" for line in lines))
+    seconds = _wall_seconds(experiment, lines, slots, pricer.stages) + report.seconds
+    rates = pricer.source_of_rates
+    return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), rates)
 
 
 class _Pricer:
@@ -153,6 +153,7 @@ class _Pricer:
         self._rates = _measured_rates(workspace.artifacts())
         self._probe = probe
         self._num_rephrases = 0
+        self.stages = probe.stages if probe is not None else StageTimes()
 
     @property
     def source_of_rates(self) -> Literal["probe", "workspace", "default"]:
@@ -186,29 +187,63 @@ class _Pricer:
                 price = self._scoring(step, slots)
             case "sample":
                 price = self._sampling(step, slots)
+            case "rows":
+                price = {"seconds": self._rows_characters(step) * self.stages.encode_seconds_per_character}
+            case "tokenizer":
+                price = {"seconds": self.stages.tokenizer_seconds}
             case _:
-                price = {"seconds": _SECONDS_OF_KIND[step.kind]}
+                price = {"seconds": self.stages.corpus_seconds}
+        if step.kind != "generate":  # its seconds are its server's
+            price["seconds"] += self.stages.publish_seconds
         return PlanLine(step.name, step.kind, step.fingerprint, status, slots=slots, arm=arm, **price)
 
+    def report(self, experiment: Experiment, *, is_open: bool) -> PlanLine:
+        """The report's line; `is_open`: some step before it is to do."""
+        step = report_step(self._recipe, experiment, self._workspace, None)
+        if not is_open and find_artifact(step, self._workspace) is not None:
+            return PlanLine(step.name, step.kind, step.fingerprint, "done")
+        runs = len(experiment.runs) * self.stages.report_seconds_per_run
+        seconds = self.stages.publish_seconds + self.stages.report_seconds + runs
+        return PlanLine(step.name, step.kind, step.fingerprint, "to do", seconds=seconds)
+
     def _generation(self, step: Step) -> dict[str, Any]:
-        config = GenerateConfig.model_validate(step.config["generate"])
         task, num_generations = step.config["task"], step.config["num_generations"]
-        pending = self._pending(with_num_generations(config, task, num_generations), task)
+        config = with_num_generations(GenerateConfig.model_validate(step.config["generate"]), task, num_generations)
+        pending = self._pending(config, task)
         if task == "rephrase":  # they nest: what a line above writes is there for this one
             pending, self._num_rephrases = max(0, pending - self._num_rephrases), max(pending, self._num_rephrases)
-        mean = self._probe.mean_reply_tokens.get(task) if self._probe is not None else None
-        num_tokens = round(pending * (mean or _reply_tokens(self._recipe, task)))
-        server = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
-        server = self._recipe.plan.new_tokens_per_second or server
-        rate = self._rates.get("generate", server * config.engine.num_servers)
-        facts = self._sizes.facts
-        prompt_tokens = round(pending * (_PROMPT_TOKENS + self._sizes.train_tokens(1) / max(1, facts.num_train_1x)))
-        seconds = num_tokens / rate
-        if self._probe is not None and self._probe.new_tokens_per_second is not None and pending:
-            seconds = self._probe.engine_start_seconds + num_tokens / self._probe.new_tokens_per_second
+        probed = self._probe.generation.get(task) if self._probe is not None else None
+        mean = probed.mean_reply_tokens if probed is not None else None
+        num_tokens = round(pending * (mean or reply_tokens(self._recipe, task)))
+        facts, documents = self._sizes.facts, self._sizes.documents
+        prompts = count_prompts(
+            config,
+            task,
+            documents.train_multiple(1) if documents is not None else None,
+            self._sizes.train_tokens(1) / max(1, facts.num_train_1x),
+        )
+        prompt_tokens = round(pending * prompts.tokens / num_generations)
+        cached_tokens = round(pending * prompts.cached_tokens / num_generations)
+        num_read = prompt_tokens - cached_tokens
+        measured = self._rates.get(f"generate {task}")
+        seconds = generation_seconds(self._recipe, config, num_read, num_tokens, probed, measured)
         cost = total_cost(config.limits, prompt_tokens, num_tokens, seconds / 3600 * config.engine.num_servers)
-        tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_tokens": num_tokens}
-        return {**tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
+        tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_cached_tokens": cached_tokens}
+        return {**tokens, "num_tokens": num_tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
+
+    def _rows_characters(self, step: Step) -> float:
+        """Characters that a rows step encodes."""
+        if self._sizes.documents is None:
+            return 0.0
+        once = characters(self._sizes.documents.train_multiple(1))
+        generations = step.inputs.get("generations")
+        if generations is None:
+            return characters(self._sizes.documents.train)
+        task = generations.config.get("task", "sample")
+        if task == "sample":
+            return float(once)
+        new: float = step.config["num_generations"] * reply_tokens(self._recipe, task) * _CHARACTERS_PER_NEW_TOKEN
+        return once * (task == "thought") + self._sizes.facts.num_train_1x * new
 
     def _pending(self, config: GenerateConfig, task: Task) -> int:
         """Requests that the ledger does not answer; one by one where it answers any."""
@@ -233,9 +268,9 @@ class _Pricer:
         num_tokens = num_steps * batch_size * context_length
         shape = self._shape(run)
         if shape is not None:
-            seconds = shape.run_seconds + num_steps * shape.step_seconds + _STAGE_SECONDS
+            seconds = shape.run_seconds + num_steps * shape.step_seconds
         else:
-            seconds = num_tokens * flops_per_token(config) / (self._train_rate() * slots)
+            seconds = _RUN_SECONDS + num_tokens * flops_per_token(config) / (self._train_rate() * slots)
         price: dict[str, Any] = {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds}
         return price | {"flops": num_tokens * flops_per_token(config), "is_estimate": True}
 
@@ -245,7 +280,7 @@ class _Pricer:
         for step in run.train.inputs.values():
             generations = step.inputs.get("generations")
             if generations is not None:
-                per_document = step.config["num_generations"] * _reply_tokens(self._recipe, generations.config["task"])
+                per_document = step.config["num_generations"] * reply_tokens(self._recipe, generations.config["task"])
                 tokens += self._sizes.facts.num_train_1x * per_document
         return tokens
 
@@ -254,9 +289,9 @@ class _Pricer:
         flops = num_tokens * flops_per_token(run.arm.recipe) / 3  # forward only
         shape = self._shape(run)
         if shape is not None:
-            seconds = _STAGE_SECONDS + self._sizes.held_out_tokens * shape.score_seconds_per_token
+            seconds = shape.score_seconds + self._sizes.held_out_tokens * shape.score_seconds_per_token
         else:
-            seconds = 1 + flops / (self._train_rate() * slots)
+            seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)
         return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
 
     def _scoring(self, step: Step, slots: int) -> dict[str, Any]:
@@ -267,7 +302,11 @@ class _Pricer:
         else:  # a further set is not read for the plan: as large as validation and test together
             num_tokens = round(3 * self._sizes.held_out_tokens)
         flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in members)
-        seconds = 1 + flops / (self._train_rate() * slots)
+        shapes = [shape for run in members if (shape := self._shape(run)) is not None]
+        if len(shapes) == len(members):  # a measured token stands for three: windowed, and sliding alone
+            seconds = sum(shape.score_seconds + num_tokens / 3 * shape.score_seconds_per_token for shape in shapes)
+        else:
+            seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)
         return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
 
     def _sampling(self, step: Step, slots: int) -> dict[str, Any]:
@@ -282,14 +321,6 @@ class _Pricer:
         return self._rates.get("train", self._recipe.plan.train_flops_per_second or _TRAIN_FLOPS_PER_CORE)
 
 
-def _reply_tokens(recipe: Recipe, task: Task) -> float:
-    """Expected new tokens of one generation."""
-    mean = recipe.plan.mean_rephrase_tokens if task == "rephrase" else recipe.plan.mean_thought_tokens
-    section = recipe.generate.rephrase if task == "rephrase" else recipe.generate.thought
-    assert section is not None
-    return mean or section.max_new_tokens * _REPLY_FRACTION
-
-
 def flops_per_token(recipe: Recipe) -> float:
     """Training FLOPs per token of the recipe's student, forward and backward."""
     context_length = recipe.train.context_length
@@ -298,20 +329,19 @@ def flops_per_token(recipe: Recipe) -> float:
 
 
 def _measured_rates(artifacts: Iterable[Artifact]) -> dict[str, float]:
-    """Rates of this workspace's finished steps: new tokens/s of generation, FLOP/s per slot of training."""
+    """Rates of this workspace's finished steps: FLOP/s per slot of `train`, new tokens/s of `generate <task>`."""
     sums: dict[str, list[float]] = {}
     for artifact in artifacts:
         rate = artifact.summary.get("rate_for_plan")
         if rate:
-            sums.setdefault(artifact.step, []).append(rate)
+            task = artifact.record["config"].get("task")
+            sums.setdefault(f"{artifact.step} {task}" if task else artifact.step, []).append(rate)
     return {step: sum(rates) / len(rates) for step, rates in sums.items()}
 
 
-def _wall_seconds(experiment: Experiment, lines: Iterable[PlanLine], num_slots: int, probe: Probe | None) -> float:
-    """The steps in the runner's order; the first ones wait for their worker processes."""
+def _wall_seconds(experiment: Experiment, lines: Iterable[PlanLine], num_slots: int, stages: StageTimes) -> float:
+    """The steps in the runner's order, with the start of their workers and of the command itself."""
     seconds = {line.fingerprint: line.seconds for line in lines if line.status != "done"}
-    runs = [step for step in experiment.steps if step.kind == "train" and step.fingerprint in seconds]
-    starts = [rates.start_seconds for rates in probe.shapes.values()] if probe is not None else []
-    for step in runs[:num_slots]:
-        seconds[step.fingerprint] += max(starts, default=0.0)
-    return wall_seconds(experiment.steps, seconds, num_slots)
+    if not seconds:
+        return 0.0
+    return stages.workers.process_seconds + wall_seconds(experiment.steps, seconds, num_slots, stages.workers)

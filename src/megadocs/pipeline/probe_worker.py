@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 
 #: Steps at the start that are slower than the rest.
 _WARM_UP_STEPS = 2
+_NUM_PUBLISHED = 3
 
 
 class _TimeIsUp(Exception):
@@ -43,34 +44,47 @@ class _RandomWindows:
 
 
 def measure(job: Mapping[str, Any], folder: Path) -> dict[str, float]:
-    """Seconds of starting, of a run beside its steps, of a step; of scoring, whole and per token."""
-    import megadocs.train  # noqa: F401 - its import is part of what starting takes
-    from megadocs.evaluate.scoring_model import as_scoring_model
-    from megadocs.model import import_hf
-    from megadocs.pipeline.scoring import Scorer, averages_of
+    """Seconds of starting, publishing, of a run beside its steps, of a step; of scoring, whole and per token."""
+    import megadocs.pipeline.worker  # what a worker imports before its first step
+
+    process_seconds = time.time() - job["spawned_unix"]
+    begun = time.perf_counter()
+    import megadocs.pipeline.stages.train
+    import megadocs.train  # noqa: F401
     from megadocs.text.tokenizer import load_tokenizer
 
-    started_seconds = time.time() - job["spawned_unix"]
-    tokenizer = load_tokenizer(job["tokenizer"])
-    begun = time.perf_counter()
-    _train(job, folder / "whole", tokenizer.vocab_size, num_steps=_WARM_UP_STEPS, seconds=None)
-    whole_seconds = time.perf_counter() - begun
-    times = _train(job, folder / "rate", tokenizer.vocab_size, num_steps=1_000_000, seconds=job["train_seconds"])
+    torch_seconds = time.perf_counter() - begun
+    vocab_size = load_tokenizer(job["tokenizer"]).vocab_size
+    whole = []
+    for number in range(2):  # the first one of a process makes what later ones find
+        begun = time.perf_counter()
+        load_tokenizer(job["tokenizer"])
+        _train(job, folder / f"run {number}", vocab_size, num_steps=_WARM_UP_STEPS, seconds=None)
+        whole.append(time.perf_counter() - begun)
+    times = _train(job, folder / "rate", vocab_size, num_steps=1_000_000, seconds=job["train_seconds"])
     steady = times[_WARM_UP_STEPS:] if len(times) > _WARM_UP_STEPS + 1 else times
-    step_seconds = (steady[-1] - steady[0]) / (len(steady) - 1) if len(steady) > 1 else whole_seconds / _WARM_UP_STEPS
-    found = {
-        "start_seconds": started_seconds,
+    step_seconds = (steady[-1] - steady[0]) / (len(steady) - 1) if len(steady) > 1 else whole[1] / _WARM_UP_STEPS
+    scoring = _score(job, folder)
+    return {
+        "process_seconds": process_seconds,
+        "torch_seconds": torch_seconds + max(0.0, whole[0] - whole[1]) + scoring.pop("first_seconds"),
+        "publish_seconds": _publish(folder),
         "step_seconds": step_seconds,
-        "run_seconds": max(0.0, whole_seconds - _WARM_UP_STEPS * step_seconds),
+        "run_seconds": max(0.0, whole[1] - _WARM_UP_STEPS * step_seconds),
+        **scoring,
     }
-    scorer = Scorer(
-        [as_scoring_model(import_hf(folder / "whole" / "model"), dtype=job["train"]["dtype"])],
-        averages_of(1),
-        tokenizer,
-        job["train"]["context_length"],
-        batch_size=job["evaluate_batch_size"],
-    )
-    return found | _score(scorer, job["texts"], seconds=job["score_seconds"])
+
+
+def _publish(folder: Path) -> float:
+    """An artifact that holds next to nothing."""
+    from megadocs.store.artifact import Workspace
+
+    workspace = Workspace(folder / "workspace")
+    begun = time.perf_counter()
+    for number in range(_NUM_PUBLISHED):
+        with workspace.build("probe", str(number), config={}, inputs={}) as build:
+            (build.path / "content").write_bytes(bytes(1000))
+    return (time.perf_counter() - begun) / _NUM_PUBLISHED
 
 
 def _train(
@@ -103,22 +117,43 @@ def _train(
     return times
 
 
-def _score(scorer: Any, texts: Sequence[str], *, seconds: float) -> dict[str, float]:
-    """Score twice as many documents each time until it takes long enough."""
+def _score(job: Mapping[str, Any], folder: Path) -> dict[str, float]:
+    """Score one document twice, for what is paid once and for what each time, then more and more for the rate."""
     from megadocs.documents import Document
+    from megadocs.evaluate.scores import write_scores
+    from megadocs.evaluate.scoring_model import as_scoring_model
+    from megadocs.model import import_hf
+    from megadocs.pipeline.scoring import Scorer, averages_of
+    from megadocs.text.tokenizer import load_tokenizer
 
-    documents = [Document(id=str(number), text=text) for number, text in enumerate(texts)]
-    scorer.losses(scorer.data("probe", documents[:1]))
-    number = 8
-    while True:
-        chosen = documents[:number]
+    documents = [Document(id=str(number), text=text) for number, text in enumerate(job["texts"])]
+
+    def score(number: int) -> tuple[float, int]:
         begun = time.perf_counter()
-        data = scorer.data("probe", chosen)
-        scorer.losses(data)
-        taken = time.perf_counter() - begun
-        if taken >= seconds / 2 or number >= len(documents):
-            return {"score_seconds_per_token": taken / max(1, data.num_tokens)}
-        number *= 2
+        scorer = Scorer(
+            [as_scoring_model(import_hf(folder / "run 1" / "model"), dtype=job["train"]["dtype"])],
+            averages_of(1),
+            load_tokenizer(job["tokenizer"]),
+            job["train"]["context_length"],
+            batch_size=job["evaluate_batch_size"],
+        )
+        data = scorer.data("probe", documents[:number])
+        write_scores(folder / "scores.parquet", [result.scores for result in scorer.losses(data)])
+        return time.perf_counter() - begun, data.num_tokens
+
+    first, (again, few) = score(1)[0], score(1)
+    number = min(8, len(documents))
+    while True:
+        taken, num_tokens = score(number)
+        if taken - again >= job["score_seconds"] / 2 or number >= len(documents):
+            break
+        number = min(2 * number, len(documents))
+    per_token = max(0.0, taken - again) / (num_tokens - few) if num_tokens > few else again / max(1, few)
+    return {
+        "first_seconds": max(0.0, first - again),
+        "score_seconds": max(0.0, again - few * per_token),
+        "score_seconds_per_token": per_token,
+    }
 
 
 def main() -> int:

@@ -114,6 +114,11 @@ def build_reply(script: FakeScript, body: Mapping[str, Any], digest: bytes, mode
     return {"id": digest.hex()[:16], "object": "chat.completion", "model": model, "choices": [choice], "usage": usage}
 
 
+def count_prompt_tokens(prompt: str) -> int:
+    """Tokens of a prompt as the fake engine counts them: words and punctuation."""
+    return len(_WORDS.findall(prompt))
+
+
 def _odd_text(oddity: str, text: str, prompt: str) -> tuple[str, str]:
     texts = {
         "empty": "  \n",
