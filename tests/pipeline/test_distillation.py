@@ -18,6 +18,7 @@ from megadocs.model import build_model
 from megadocs.model.sampling import Sample
 from megadocs.pipeline.executors.local import job_of
 from megadocs.pipeline.experiment import corpus_facts
+from megadocs.pipeline.generation import export_all, iter_status
 from megadocs.pipeline.own_engine import OwnEngine
 from megadocs.pipeline.runner import find_artifact
 from megadocs.pipeline.stages import Stopped, carry_out
@@ -80,6 +81,13 @@ def test_a_student_is_trained_on_its_teachers_samples(tmp_path, recipe):
 
     (sample,) = (find_artifact(step, workspace) for step in experiment.of_kind("sample"))
     table = pq.read_table(sample.path / "generations.parquet")
+    books = {status.task: status.books for status in iter_status(recipe(), workspace)}
+    assert (books["sample"].requested, books["sample"].ok, books["sample"].pending) == (12, 12, 0)
+    more = {status.task: status.books for status in iter_status(recipe("generate.sample.num_samples=15"), workspace)}
+    assert (more["sample"].ok, more["sample"].pending) == (12, 3)
+    counts = export_all(recipe(), workspace, tmp_path / "export")["sample"]
+    assert counts["exported"] == 12
+    assert pq.read_table(tmp_path / "export" / "sample.parquet").equals(table)
     assert table.column("document_id").null_count == 12
     assert sorted(table.column("generation").to_pylist()) == list(range(12))
     assert set(table.column("kind").to_pylist()) == {"sample"}

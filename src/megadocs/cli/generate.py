@@ -96,7 +96,9 @@ def _status_lines(state: TaskStatus) -> Iterator[str]:
     )
     cached = f" ({books.cached_tokens / books.prompt_tokens:.0%} cached)" if books.prompt_tokens else ""
     tokens = f"{count(books.prompt_tokens)} prompt tokens{cached}, {count(books.new_tokens)} new tokens"
-    yield f"  {state.num_documents} documents; {tokens}"
+    yield (
+        f"  {state.num_documents} documents; {tokens}" if state.task != "sample" else f"  without a document; {tokens}"
+    )
     for title, counts in (("errors", books.errors), ("flags", books.flags)):
         if counts:
             yield f"  {title}: " + ", ".join(f"{name} {number}" for name, number in counts.items())

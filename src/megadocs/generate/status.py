@@ -13,16 +13,31 @@ from pathlib import Path
 from megadocs.documents import Document
 from megadocs.generate.accounting import Accounting
 from megadocs.generate.dispatch import Tally, split_by_record
+from megadocs.generate.engines import EngineInfo
 from megadocs.generate.ledger import load_index
 from megadocs.generate.plan import Task, iter_requests
 from megadocs.recipe import GenerateConfig
 
 
-def read_accounting(config: GenerateConfig, task: Task, documents: Iterable[Document], ledger_dir: Path) -> Accounting:
-    """The books of a task as they stand on disk; nothing of an invocation is in them."""
+def read_accounting(
+    config: GenerateConfig,
+    task: Task,
+    documents: Iterable[Document],
+    ledger_dir: Path,
+    info: EngineInfo | None = None,
+) -> Accounting:
+    """The books of a task as they stand on disk; nothing of an invocation is in them.
+
+    Args:
+        config: the recipe's generate section.
+        task: whose books.
+        documents: the training documents.
+        ledger_dir: of the task.
+        info: what is known of the engine; found out when None.
+    """
     index = load_index(ledger_dir)
     tally, requested = Tally(), 0
-    for todo, _, heads in split_by_record(iter_requests(config, task, documents), index, frozenset()):
+    for todo, _, heads in split_by_record(iter_requests(config, task, documents, info), index, frozenset()):
         requested += len(todo) + len(heads)
         tally.add_heads(heads)
     return tally.accounting(

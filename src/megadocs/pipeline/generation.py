@@ -1,21 +1,25 @@
 """The generations of a recipe, outside a run: their books, export, audit, and another try for those that failed.
 
-Nothing here needs a published artifact but the corpus: the ledger is read directly. `retry` is the one that writes. The
+Nothing here needs a published artifact but the corpus: the ledger is read directly. Samples of a teacher are those of
+the teacher that the recipe trains now; before the corpus is there no teacher is known and all of them are pending.
+`retry` is the one that writes, and it leaves samples alone: no server can have failed them. The
 artifacts that were built on the incomplete text are then moved to `<workspace>/superseded/`, so that the next run makes
 them anew; nothing is deleted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from megadocs.corpus import SplitCorpus, iter_documents, read_corpus, split_documents
+from megadocs.documents import Document
 from megadocs.errors import RecipeError
 from megadocs.generate import (
     Accounting,
+    EngineInfo,
     GenerationProgress,
     export_generations,
     iter_requests,
@@ -25,22 +29,69 @@ from megadocs.generate.audit import audit_generations
 from megadocs.generate.engines import Engine
 from megadocs.generate.plan import Task
 from megadocs.generate.progress import LiveProgress, read_progress
+from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.status import read_accounting
 from megadocs.pipeline.experiment import open_experiment
 from megadocs.pipeline.runner import find_artifact
-from megadocs.recipe import Recipe
+from megadocs.pipeline.sample_task import sample_config, sample_engine
+from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import RECORD, Artifact, Workspace
 from megadocs.store.files import write_json_atomic
 
 _TASKS: tuple[Task, ...] = ("rephrase", "thought")
 
 
-def tasks_of(recipe: Recipe) -> tuple[Task, ...]:
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """What makes the requests of one task.
+
+    Attributes:
+        task: `rephrase`, `thought` or `sample`.
+        config: the section `generate` that they follow.
+        documents: the training documents; none for samples.
+        info: of the teacher; None: the engine's, found out when it is needed.
+    """
+
+    task: Task
+    config: GenerateConfig
+    documents: Sequence[Document]
+    info: EngineInfo | None = None
+
+    def requests(self) -> Iterator[GenerationRequest]:
+        """All requests, in order."""
+        return iter_requests(self.config, self.task, self.documents, self.info)
+
+
+def plan_tasks(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
     """The tasks that the recipe generates; `RecipeError` when it generates none."""
-    tasks = tuple(task for task in _TASKS if getattr(recipe.generate, task) is not None)
-    if not tasks:
-        raise RecipeError("the recipe generates nothing", where="generate", remedy="add generate.rephrase or .thought")
-    return tasks
+    documents = sorted(open_corpus(recipe, workspace).train_multiple(1), key=lambda document: document.id)
+    named = [task for task in _TASKS if getattr(recipe.generate, task) is not None]
+    plans = [TaskPlan(task, recipe.generate, documents) for task in named]
+    plans += _sample_plans(recipe, workspace)
+    if not plans:
+        remedy = "add generate.rephrase, .thought or .sample"
+        raise RecipeError("the recipe generates nothing", where="generate", remedy=remedy)
+    return plans
+
+
+def _sample_plans(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
+    """The task `sample` with the most samples that an arm wants; nothing where no arm trains on samples."""
+    if recipe.generate.sample is None:
+        return []
+    experiment, _ = open_experiment(recipe, workspace)
+    if experiment is None:
+        section = recipe.generate.sample.model_copy(
+            update={"max_new_tokens": recipe.generate.sample.max_new_tokens or 1}
+        )
+        config = recipe.generate.model_copy(update={"sample": section})
+        return [TaskPlan("sample", config, (), EngineInfo({"model": "own", "revision": None}, 1, 1))]
+    steps = sorted(experiment.of_kind("sample"), key=lambda step: step.config["num_generations"])
+    for step in steps[-1:]:
+        fingerprints = {role: needed.fingerprint for role, needed in step.inputs.items()}
+        context_tokens = step.inputs["member 00"].config["train"]["context_length"]
+        info = sample_engine(step.config, step.settings, fingerprints, context_tokens)
+        return [TaskPlan("sample", sample_config(step.config, step.settings), (), info)]
+    return []
 
 
 def open_corpus(recipe: Recipe, workspace: Workspace) -> SplitCorpus:
@@ -57,8 +108,8 @@ class TaskStatus:
     """Where one task stands.
 
     Attributes:
-        task: `rephrase` or `thought`.
-        num_documents: training documents.
+        task: `rephrase`, `thought` or `sample`.
+        num_documents: training documents; 0 for samples, which have none.
         books: from the ledger as it is now.
         live: what the process that writes noted last, or the one before; None when there was none.
     """
@@ -76,34 +127,33 @@ class TaskStatus:
 
 def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
     """The state of each task."""
-    documents = open_corpus(recipe, workspace).train_multiple(1)
-    for task in tasks_of(recipe):
-        ledger = workspace.root / "ledger" / task
-        books = read_accounting(recipe.generate, task, documents, ledger)
-        yield TaskStatus(task, len(documents), books, read_progress(ledger))
+    for plan in plan_tasks(recipe, workspace):
+        ledger = workspace.root / "ledger" / plan.task
+        books = read_accounting(plan.config, plan.task, plan.documents, ledger, plan.info)
+        yield TaskStatus(plan.task, len(plan.documents), books, read_progress(ledger))
 
 
 def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[str, dict[str, Any]]:
     """Write `<task>.parquet` of every task into a directory; the counts of each."""
-    documents = sorted(open_corpus(recipe, workspace).train_multiple(1), key=lambda document: document.id)
     directory.mkdir(parents=True, exist_ok=True)
-    return {
-        task: export_generations(
-            iter_requests(recipe.generate, task, documents),
-            workspace.root / "ledger" / task,
-            directory / f"{task}.parquet",
+    counts: dict[str, dict[str, Any]] = {}
+    for plan in plan_tasks(recipe, workspace):
+        requests = plan.requests()
+        counts[plan.task] = export_generations(
+            sorted(requests, key=lambda request: request.document_id) if plan.task == "sample" else requests,
+            workspace.root / "ledger" / plan.task,
+            directory / f"{plan.task}.parquet",
         )
-        for task in tasks_of(recipe)
-    }
+    return counts
 
 
 def audit_all(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     """Audit what the ledger holds: leaks of held-out text, copies, siblings, languages. Writes `audit.json`."""
     corpus = open_corpus(recipe, workspace)
     directory = workspace.root / "export"
-    export_all(recipe, workspace, directory)
+    counts = export_all(recipe, workspace, directory)
     audit = audit_generations(
-        {task: directory / f"{task}.parquet" for task in tasks_of(recipe)},
+        {task: directory / f"{task}.parquet" for task in counts},
         corpus.train,
         {"validation": corpus.validation, "test": corpus.test},
     )
@@ -132,7 +182,8 @@ def retry_failed(
     """
     documents = open_corpus(recipe, workspace).train_multiple(1)
     books: dict[str, Accounting] = {}
-    for task in [status.task for status in iter_status(recipe, workspace) if status.books.failed]:
+    failed = [status.task for status in iter_status(recipe, workspace) if status.books.failed]
+    for task in [task for task in failed if task in _TASKS]:
         books[task] = run_generation(
             recipe.generate,
             task,
