@@ -293,8 +293,10 @@ def test_compute_matched_runs_train_on_the_same_tokens(tmp_path):
     done = search(recipe, tmp_path / "ws", "--json")
     assert done.returncode == 0, done.stderr
     tokens = {arm["arm"]: arm["trials"][0]["num_tokens"] for arm in json.loads(done.stdout)["arms"]}
-    assert tokens["real_only"] == tokens["half"] == tokens["most"]
-    assert tokens["real_2x"] == pytest.approx(tokens["real_only"], rel=0.05)  # twice the documents, not tokens
+    assert tokens["real_only"] == tokens["half"] == tokens["most"] == tokens["real_2x"]
+    epochs = {arm["arm"]: arm["matched_epochs"] for arm in json.loads(done.stdout)["arms"]}
+    assert [epochs[name] for name in ("real_only", "half", "most")] == [8, 4, 2]
+    assert epochs["real_2x"] == pytest.approx(4, rel=0.1)  # twice the documents are not twice the tokens
 
 
 @pytest.mark.parametrize(

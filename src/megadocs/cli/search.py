@@ -142,7 +142,8 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
     setting = ", ".join(f"{_short(name)} {value:g}" for name, value in certificate["setting"].items())
     yield f"{arm['arm']}: {claim(certificate)}"
     if certificate["loss"] is not None:
-        yield f"  {setting}"
+        matched = arm["matched_epochs"]
+        yield f"  {setting}" + (f", real_epochs {matched:g} (matched compute)" if matched is not None else "")
         seeds = f"mean of {certificate['num_seeds']} seeds" if certificate["num_seeds"] > 1 else "one seed"
         test = f", test {arm['test']['mean']:.4f}" if arm["test"] else ""
         yield f"  validation {certificate['loss']:.4f}{test} nats per token ({seeds})"

@@ -20,20 +20,24 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from megadocs.corpus import read_corpus
 from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
 from megadocs.pipeline.experiment import corpus_facts
+from megadocs.pipeline.matched_compute import count_real_tokens
+from megadocs.pipeline.row_steps import real_rows_step
 from megadocs.pipeline.runner import Interrupt, Scheduler, StepState, find_artifact
 from megadocs.pipeline.search_records import SEARCH_FILE, SEARCH_FOLDER
 from megadocs.pipeline.search_results import ArmSearch, Ending, SearchOutcome, Utilisation
 from megadocs.pipeline.search_space import ArmSpace, build_sampler, build_spaces
 from megadocs.pipeline.search_trials import TrialRunner
 from megadocs.pipeline.sources import sources_step
-from megadocs.pipeline.steps import CorpusFacts
+from megadocs.pipeline.step import Step
+from megadocs.pipeline.steps import CorpusFacts, tokenizer_step
 from megadocs.recipe import Recipe
 from megadocs.search import STOPPED, Trial, Walks
-from megadocs.store.artifact import Workspace
+from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import write_bytes_atomic
 
 #: `search.json` is written, and the watcher called, at most so often.
@@ -133,14 +137,18 @@ class _Driver:
     def run(self, spaces: list[ArmSpace], *, allow_code: bool) -> SearchOutcome:
         """Until certificates, budget or interruption."""
         corpus = sources_step(self._recipe)
-        self._scheduler.add([corpus], self._note_shared)
-        while self._scheduler.has_open_steps:
-            self._scheduler.advance()
-        self._raise_shared_failure()
-        artifact = find_artifact(corpus, self._workspace)
+        artifact = self._make_shared(corpus)
         if artifact is None:
             return self._outcome("interrupted")
         facts = corpus_facts(artifact)
+        if self._config.compute_matched_epochs is not None:
+            tokenizer = tokenizer_step(self._recipe, corpus)
+            rows = self._make_shared(tokenizer, real_rows_step(corpus, tokenizer))
+            if rows is None:
+                return self._outcome("interrupted")
+            multiples = {number for space in spaces for number in space.real_multiples if number <= facts.max_multiple}
+            tokens = count_real_tokens(rows, self._workspace, read_corpus(artifact.path), multiples)
+            spaces = [space.with_real_tokens(tokens) for space in spaces]
         walks = self._choose_arms(spaces, facts)
         self._trials = TrialRunner(
             self._recipe,
@@ -155,6 +163,14 @@ class _Driver:
         ending = self._work(walks, self._trials)
         self._let_go()
         return self._outcome(ending)
+
+    def _make_shared(self, *steps: Step) -> Artifact | None:
+        """Carry out steps that all trials need; the artifact of the last one, None after an interruption."""
+        self._scheduler.add(steps, self._note_shared)
+        while self._scheduler.has_open_steps:
+            self._scheduler.advance()
+        self._raise_shared_failure()
+        return find_artifact(steps[-1], self._workspace)
 
     def _work(self, walks: Walks, trials: TrialRunner) -> Ending:
         """Begin trials, wait, take in what has ended."""

@@ -16,6 +16,7 @@ in `searches/`:
     arms         in the recipe's order:
       arm · axes (name -> all values, extensions included) · start (setting) · seeds (the first one walks) · confidence
       certificate  `search.Certificate`: kind, setting, loss, num_seeds, is_separated, edges, neighbours, noise_sd, ...
+      matched_epochs  null, or with matched compute the train.real_epochs of the certificate's setting
       test         null, or mean and by_seed of the centre's loss on the reported set
       cost         num_trials, num_new, num_settings, num_grid_settings, num_stopped, num_in_vain, num_tokens, flops,
                    training_seconds (tokens, flops and seconds of all that was trained, in vain or not)
@@ -230,6 +231,7 @@ def _arm_json(arm: ArmSearch) -> dict[str, Any]:
         "seeds": arm.seeds,
         "confidence": arm.confidence,
         "certificate": certificate.to_json(),
+        "matched_epochs": arm.space.matched_epochs(certificate.point) if certificate.point else None,
         "test": _test_losses(arm, certificate),
         "cost": {
             "num_trials": len(counted),

@@ -8,19 +8,22 @@ run` with the setting that it found reuses the search's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from megadocs.errors import RecipeError, UsageError
+from megadocs.pipeline.matched_compute import MatchedCompute
 from megadocs.pipeline.search_start import paper_start
 from megadocs.pipeline.step import Step
 from megadocs.pipeline.steps import CorpusFacts, Run, build_experiment
 from megadocs.recipe import Arm, Recipe, SearchConfig, build_arms
 from megadocs.search import Grid, LocalWalk, Point, Sampler, Trial, build_axis
+from megadocs.streams import REAL_STREAM
 
 _FRACTION = "mixture.synthetic_fraction"
 _EPOCHS = "train.real_epochs"
+_MULTIPLE = "mixture.real_multiple"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +35,51 @@ class ArmSpace:
         grid: its axes.
         start: where its walk begins.
         overrides: the arm's own, dotted key -> value.
-        compute_matched_epochs: see `SearchConfig`.
+        matched: what all runs have in common when compute is matched (`SearchConfig.compute_matched_epochs`), or None.
     """
 
     arm: Arm
     grid: Grid
     start: Point
     overrides: Mapping[str, Any]
-    compute_matched_epochs: float | None
+    matched: MatchedCompute | None
 
     def overrides_at(self, point: Point) -> dict[str, Any]:
         """Dotted key -> value of a trial: the arm's, then the point's, then the epochs that match the compute."""
         values: dict[str, Any] = dict(self.overrides) | self.grid.setting(point)
-        if self.compute_matched_epochs is not None:
-            mixture = self.arm.recipe.mixture
-            fraction = Decimal(repr(values[_FRACTION])) if _FRACTION in values else mixture.synthetic_fraction
-            if fraction == 1:
-                raise RecipeError(
-                    "the compute of an arm without real windows cannot be matched by epochs over real documents",
-                    where=f"arms.{self.arm.name}.{_FRACTION}",
-                    remedy="leave the arm out (search.arms) or lower the fraction",
-                )
-            values[_EPOCHS] = self.compute_matched_epochs * float(1 - fraction) / mixture.real_multiple
-        return values
+        epochs = self.matched_epochs(point)
+        return values if epochs is None else values | {_EPOCHS: epochs}
+
+    def matched_epochs(self, point: Point) -> float | None:
+        """The real epochs that match the compute of the others; None when it is not matched."""
+        if self.matched is None:
+            return None
+        recipe, values = self.arm.recipe, self.grid.setting(point)
+        fraction = Decimal(repr(values[_FRACTION])) if _FRACTION in values else recipe.mixture.synthetic_fraction
+        if fraction == 1:
+            raise RecipeError(
+                "the compute of an arm without real windows cannot be matched by epochs over real documents",
+                where=f"arms.{self.arm.name}.{_FRACTION}",
+                remedy="leave the arm out (search.arms) or lower the fraction",
+            )
+        return self.matched.real_epochs(
+            multiple=int(values.get(_MULTIPLE, recipe.mixture.real_multiple)),
+            fraction=fraction,
+            batch_size=int(values.get("train.batch_size", recipe.train.batch_size)),
+            context_length=int(values.get("train.context_length", recipe.train.context_length)),
+            max_windows=recipe.mixture.max_windows.get(REAL_STREAM),
+        )
+
+    @property
+    def real_multiples(self) -> set[int]:
+        """Those that its settings have."""
+        axes = [axis for axis in self.grid.axes if axis.name == _MULTIPLE]
+        return {int(value) for axis in axes for value in axis.values} or {self.arm.recipe.mixture.real_multiple}
+
+    def with_real_tokens(self, real_tokens: Mapping[int, int]) -> ArmSpace:
+        """The same space once the tokens of its documents are counted (real multiple -> tokens)."""
+        matched = replace(self.matched, real_tokens=real_tokens) if self.matched is not None else None
+        return replace(self, matched=matched)
 
     def label(self, point: Point) -> str:
         """For people: `stitched real_epochs=8 learning_rate=0.003`."""
@@ -181,7 +206,8 @@ def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmS
     if not axes:
         raise RecipeError(f"no axis applies to the arm {arm.name!r}", where="search.axes", remedy="see search.arms")
     grid = Grid(tuple(axes))
-    return ArmSpace(arm, grid, grid.nearest(start), overrides, config.compute_matched_epochs)
+    matched = MatchedCompute(config.compute_matched_epochs) if config.compute_matched_epochs is not None else None
+    return ArmSpace(arm, grid, grid.nearest(start), overrides, matched)
 
 
 def _value(recipe: Recipe, dotted: str) -> float | None:
