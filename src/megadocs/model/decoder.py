@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from megadocs.model.kv_cache import KeyValueCache
 from megadocs.model.llama import Layer, Llama
 
 #: Up to this many weights and sequences float32 products beat bfloat16 ones on a CPU (5 against 15 us each).
@@ -82,20 +83,23 @@ class Decoder:
 
     def __init__(self, model: Llama, *, num_sequences: int, length: int) -> None:
         config = model.config
-        self.config, self.device = config, model.lm_head.weight.device
+        self.device = model.lm_head.weight.device
         num_weights = sum(parameter.numel() for parameter in model.parameters())
         is_small = num_weights <= _FLOAT32_WEIGHTS and num_sequences <= _FLOAT32_SEQUENCES
         self.dtype = torch.float32 if is_small and self.device.type == "cpu" else model.compute_dtype
         layers = cast(list[Layer], list(model.model.layers))
         self.layers = [_fused(layer, self.dtype, num_sequences) for layer in layers]
-        self.head = _Matrix((model.lm_head.weight * model.model.norm.weight).to(self.dtype), num_sequences)
+        head = model.lm_head.weight * (model.model.norm.weight * config.hidden_size**0.5)
+        self.head = _Matrix(head.to(self.dtype), num_sequences)
         self.embedding = model.model.embed_tokens.weight.to(self.dtype)
+        self.width = config.head_dim
+        self.num_rotating = config.num_attention_heads + config.num_key_value_heads
         half = config.head_dim // 2
         self.turns = torch.complex(model.rope_cos[:length, :half].float(), model.rope_sin[:length, :half].float())
-        self.groups = config.num_key_value_heads
-        shape = (config.num_hidden_layers, 2, num_sequences, self.groups, length, config.head_dim)
-        self.cache = torch.zeros(shape, dtype=torch.float32, device=self.device)
-        self.used = 0
+        self.least = torch.tensor((config.hidden_size * config.rms_norm_eps) ** 0.5, device=self.device)
+        self.cache = KeyValueCache(
+            config, num_sequences=num_sequences, length=length, dtype=self.dtype, device=self.device
+        )
 
     def feed(self, tokens_BT: Tensor, padding_B: Tensor | None) -> Tensor:
         """Logits (B, V), float32, after the last of these tokens; the cache holds all fed so far.
@@ -105,49 +109,35 @@ class Decoder:
             padding_B: how many of each sequence's first positions are padding; None: none of any.
         """
         batch, length = tokens_BT.shape
-        start, stop = self.used, self.used + length
-        self.used = stop
+        start = self.cache.used
+        stop = start + length
         if padding_B is None:
             turns = self.turns[start:stop].unsqueeze(1)  # (T, 1, W / 2), against (B, T, H + G, W / 2)
         else:
             places_BT = torch.arange(start, stop, device=self.device)[None] - padding_B[:, None]
             turns = self.turns[places_BT.clamp_min_(0)].unsqueeze(2)
-        bias = self._bias(start, stop, padding_B)
+        step = self.cache.advance(length, self._bias(start, stop, padding_B))
         x_ND = F.embedding(tokens_BT.reshape(-1), self.embedding)
-        new = self.cache[:, :, :, :, start:stop].unbind()
-        seen = self.cache[:, :, :, :, :stop].flatten(2, 3).unbind()
-        for weights, slot_2BGTW, cached_2SW in zip(self.layers, new, seen, strict=True):
-            qkv = weights.qkv(self._normed(x_ND)).float().view(batch, length, -1, self.config.head_dim)
-            x_ND = weights.out.plus(self._attend(qkv, turns, slot_2BGTW, cached_2SW, bias), x_ND)
+        for index, weights in enumerate(self.layers):
+            qkv = torch.div(weights.qkv(x_ND), self._norm(x_ND)).view(batch, length, -1, self.width)
+            rotating = qkv[:, :, : self.num_rotating].view(batch, length, -1, self.width // 2, 2)
+            torch.view_as_complex(rotating).mul_(turns)
+            x_ND = weights.out.plus(self.cache.attend(step, index, qkv), x_ND)
             x_ND = weights.down.plus(weights.up.times_swish(self._normed(x_ND), weights.gate), x_ND)
         last_BD = x_ND if length == 1 else x_ND.view(batch, length, -1)[:, -1]
         return self.head(self._normed(last_BD)).float()
 
     def keep(self, indices: Tensor) -> None:
         """Go on with these sequences only, int64 indices into the present ones."""
-        self.cache = self.cache[:, :, indices]
+        self.cache.keep(indices)
 
-    def _attend(
-        self, qkv_BTHW: Tensor, turns: Tensor, slot_2BGTW: Tensor, cached_2SW: Tensor, bias: Tensor | None
-    ) -> Tensor:
-        """What the new positions take from all positions so far, (N, H * W); writes their keys and values."""
-        batch, length, _, width = qkv_BTHW.shape
-        heads = qkv_BTHW.shape[2] - 2 * self.groups
-        rotating = qkv_BTHW[:, :, : heads + self.groups]
-        torch.view_as_complex(rotating.view(batch, length, -1, width // 2, 2)).mul_(turns)
-        slot_2BGTW.copy_(qkv_BTHW[:, :, heads:].view(batch, length, 2, -1, width).permute(2, 0, 3, 1, 4))
-        # Query heads of a group are further queries of its keys and values: no copy of the cache.
-        q = qkv_BTHW[:, :, :heads].view(batch, length, self.groups, -1, width).permute(0, 2, 3, 1, 4)
-        q = q.reshape(batch * self.groups, -1, width)
-        keys, values = cached_2SW.unbind()
-        scores = torch.bmm(q, keys.transpose(1, 2))
-        if bias is not None:
-            scores = (scores.view(batch, -1, length, scores.shape[-1]) + bias).view_as(scores)
-        out = torch.bmm(torch.softmax(scores, dim=-1), values).to(self.dtype)
-        return out.view(batch, heads, length, width).transpose(1, 2).reshape(batch * length, -1)
+    def _norm(self, x_ND: Tensor) -> Tensor:
+        """Each row's length, (N, 1), float32: RMSNorm's divisor but for the root of D, which the weights hold."""
+        length_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True, dtype=torch.float32)
+        return length_N1.hypot_(self.least)
 
     def _normed(self, x_ND: Tensor) -> Tensor:
-        return F.rms_norm(x_ND, (x_ND.shape[-1],), None, self.config.rms_norm_eps)
+        return torch.div(x_ND, self._norm(x_ND), out=torch.empty_like(x_ND))
 
     def _bias(self, start: int, stop: int, padding_B: Tensor | None) -> Tensor | None:
         """0 or -inf, (B or 1, 1, T, S); None where every cached position may be seen."""
@@ -158,12 +148,14 @@ class Decoder:
         is_seen = (columns <= rows)[None]
         if padding_B is not None:  # padding sees itself: a row without any key would be NaN
             is_seen = is_seen & ((columns[None] >= padding_B[:, None, None]) | (columns == rows)[None])
-        return torch.zeros(is_seen.shape, device=self.device).masked_fill_(~is_seen, -torch.inf).unsqueeze(1)
+        bias = torch.zeros(is_seen.shape, dtype=self.dtype, device=self.device)
+        return bias.masked_fill_(~is_seen, -torch.inf).unsqueeze(1)
 
 
 def _fused(layer: Layer, dtype: torch.dtype, num_rows: int) -> _Weights:
     attention, mlp, width = layer.self_attn, layer.mlp, layer.self_attn.head_dim
-    before_attention, before_mlp = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+    root = attention.q_proj.in_features**0.5
+    before_attention, before_mlp = layer.input_layernorm.weight * root, layer.post_attention_layernorm.weight * root
     query = _paired(attention.q_proj, width) * width**-0.5
     qkv = torch.cat([query, _paired(attention.k_proj, width), attention.v_proj.weight])
     matrices = (
