@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from megadocs.analysis.paper_series import paper_figures
 from megadocs.pipeline.experiment import run_experiment
 from megadocs.pipeline.plan import build_plan
 from megadocs.pipeline.search_price import price_search
@@ -18,7 +20,23 @@ from pipeline.inline import InlineExecutor
 FOLDER = Path(__file__).parents[2] / "recipes" / "paper"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
 #: Runs of these take more than a few seconds at any scale.
-MANY_ARMS = {"controlled", "epochs", "generations", "students"}
+MANY_ARMS = {"controlled", "epochs", "generations", "sets", "students"}
+
+#: Figures (of `analysis.paper_series`) that the runs of each recipe must fill with values of their own.
+FIGURES = {
+    "attention": {"attention"},
+    "baseline": set(),
+    "controlled": {"generations"},
+    "controls": {"controls"},
+    "ensembles": {"ensembles"},
+    "epochs": {"real_epochs", "fraction"},
+    "generations": {"generations", "benchmarks"},
+    "mixing": {"mixing"},
+    "order": {"order"},
+    "self_distillation": {"self_distillation"},
+    "sets": {"set-short", "set-long", "set-arxiv_cs"},
+    "students": {"students"},
+}
 
 
 def named(path: Path) -> str:
@@ -73,7 +91,14 @@ def test_runs_at_toy_scale(path: Path, tmp_path: Path) -> None:
     results = json.loads((tmp_path / "ws" / "results.json").read_text())
     assert results["missing"] == []
     assert {arm for arm in recipe.arms if not arm.startswith("real_")} <= {row["arm"] for row in results["arms"]}
-    assert (tmp_path / "ws" / "report.html").stat().st_size > 10_000
+    page = (tmp_path / "ws" / "report.html").read_text()
+    shown = {figure.name for figure in paper_figures(results) if figure.own}
+    assert FIGURES[path.stem] <= shown
+    assert all(f'id="paper-{name}-own-title"' in page for name in FIGURES[path.stem])
+    if path.stem == "baseline":  # its figure is the measured curve, with the law over it
+        assert [row["arm"] for row in results["sets"][0]["curve"]] == ["real_only", "real_2x"]
+    if path.stem == "sets":
+        assert {table["set"] for table in results["positions"]} == {"short", "long", "arxiv_cs"}
 
 
 def toy_recipe(path: Path, texts: Path) -> Recipe:
@@ -88,7 +113,7 @@ def toy_recipe(path: Path, texts: Path) -> Recipe:
         f"generate.thought={{num_generations: {num_generations}, max_new_tokens: 6}}",
         "tokenizer={kind: train, vocab_size: 260}",
         "mixture={block_windows: 4, rounding: levanter}",
-        "evaluate={}",
+        f"evaluate={toy_evaluation(path, texts)}",
         "analysis={num_bootstrap: 100}",
         "seeds=[0]",
         "train={context_length: 32, batch_size: 4, log_every_steps: 1}",
@@ -99,8 +124,27 @@ def toy_recipe(path: Path, texts: Path) -> Recipe:
         layers = 2 if arm.get("model.preset", "300m") != "300m" else 1
         small = {f"model.{key}": value for key, value in {**shape, "num_hidden_layers": layers}.items()}
         length = "train.synthetic_epochs" if "train.synthetic_epochs" in arm else "train.real_epochs"
-        overrides += [f"arms.{name}.{key}={value}" for key, value in {**small, length: 0.3}.items()]
+        passes = 0.2 + 0.005 * float(arm.get(length, 16))  # as different from each other as the recipe's
+        overrides += [f"arms.{name}.{key}={value}" for key, value in {**small, length: passes}.items()]
     if given.generate.sample is not None:
         overrides += ["generate.sample.num_samples=24", "generate.sample.max_new_tokens=12"]
     overrides += [f"ensembles.{name}.num_members=2" for name in given.ensembles]
     return load_recipe(path, overrides)
+
+
+def toy_evaluation(path: Path, texts: Path) -> str:
+    """The recipe's further sets read from the toy corpus, and one benchmark of two items for the headline recipe."""
+    given = load_recipe(path).evaluate
+    evaluate: dict[str, Any] = {
+        "sets": {name: {"source": str(texts), "limit": 4, "past": entry.past} for name, entry in given.sets.items()}
+    }
+    if path.stem == "generations":
+        items = texts.parent / "piqa.jsonl"
+        items.write_text(
+            "".join(
+                json.dumps({"goal": goal, "sol1": "the river", "sol2": "a stone", "label": label}) + "\n"
+                for label, goal in enumerate(("where boats go", "what sinks"))
+            )
+        )
+        evaluate |= {"benchmarks": ["piqa"], "benchmark_data": {"piqa": str(items)}}
+    return json.dumps(evaluate)

@@ -75,8 +75,7 @@ def published_series(figure: str, *, against_compute: bool = False) -> tuple[Ser
         if against_compute:
             sizes = [published_compute(values, label, int(size)) for size in sizes]
         points = [Point(float(x), loss, loss, loss) for x, loss in zip(sizes, losses, strict=True)]
-        name = f"arXiv-CS: {label}" if figure == "sets" else label
-        series.append(build_series(name, points, with_law=figure == "ensembles"))
+        series.append(build_series(label, points, with_law=figure == "ensembles"))
     return tuple(series)
 
 

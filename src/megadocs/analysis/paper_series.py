@@ -107,7 +107,7 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
             _mixing_label,
         ),
         _category("controls", "Controls", _beside_controls(same_real), _control_label),
-        _sets(results, tuned),
+        *_sets(results, tuned),
     ]
     return [figure for figure in figures if figure.own or figure.published]
 
@@ -205,22 +205,31 @@ def _is_contrast(name: str, chosen: Mapping[str, ArmView]) -> bool:
     return len(chosen) > 1 and (special is None or any(arm.method in special for arm in chosen.values()))
 
 
-def _sets(results: Mapping[str, Any], tuned: Sequence[ArmView]) -> PaperFigure:
+def _sets(results: Mapping[str, Any], tuned: Sequence[ArmView]) -> list[PaperFigure]:
+    """A figure for each further set; the published one, of arXiv-CS papers, beside that of the longest documents."""
     generations = {arm.arm: (arm.method, arm.get("num_generations")) for arm in tuned}
-    headline = results["sets"][0]
-    points: dict[str, list[Point]] = {}
-    for block in results["sets"]:
-        if block["set"] in ("test", "validation") or block["mode"] != headline["mode"]:
-            continue
+    mode = results["sets"][0]["mode"]
+    blocks = [b for b in results["sets"] if b["set"] not in ("test", "validation") and b["mode"] == mode]
+    published, source = published_series("sets"), load_published()["sources"]["megadocs"]
+    longest = max(blocks, key=lambda block: block["num_tokens"] / block["num_documents"], default=None)
+    figures = []
+    for block in blocks:
+        points: dict[str, list[Point]] = {}
         for row in block["losses"]:
             method, number = generations.get(row["arm"], ("", None))
             if number is not None:
                 seeds = [number_of(seed["loss"]) for seed in row["seeds"]]
                 point = Point(float(number), number_of(row["loss"]), min(seeds), max(seeds), row["arm"])
-                points.setdefault(f"{block['set']}: {method}", []).append(point)
-    own = [build_series(label, found, with_law=False) for label, found in points.items()]
-    source = load_published()["sources"]["megadocs"]
-    return PaperFigure("sets", "Other sets", "num_generations", False, tuple(own), published_series("sets"), source)
+                points.setdefault(method, []).append(point)
+        own = [build_series(label, found, with_law=False) for label, found in points.items()]
+        beside = published if block is longest else ()
+        name, title = f"set-{block['set']}", f"Set {block['set']}: loss against generations"
+        figures.append(_figure(name, title, "num_generations", own, beside))
+    if not any(figure.own and figure.published for figure in figures):
+        figures.append(
+            _figure("sets", "Papers of arXiv-CS: loss against generations", "num_generations", (), published)
+        )
+    return [replace(figure, source=f"papers of arXiv-CS, {source}") for figure in figures]
 
 
 def _method(arm: ArmView) -> str:

@@ -106,7 +106,7 @@ def series_styles(names: Sequence[str]) -> list[str]:
     styles: list[str] = []
     seen: dict[str, int] = {}
     for name in names:
-        method = name.removeprefix("arXiv-CS: ").split(",")[0].split(": ")[-1]
+        method = name.split(",")[0]
         css = next((css for known, css in _COLOURS.items() if method.startswith(known)), "colour-5 dash-0")
         repeat = seen[css] = seen.get(css, -1) + 1
         styles.append(css.replace("dash-0", f"dash-{min(repeat, 3)}"))
