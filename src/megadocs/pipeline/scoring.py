@@ -202,14 +202,14 @@ def _curve(average: Average, curve: PositionLosses) -> dict[str, Any]:
         "average": average.kind,
         "members": list(average.members),
         "ranges": [
-            {"from": low, "to": high, "num_tokens": count, "nats_per_token": _number(mean)}
+            {"from": low, "to": high, "num_tokens": count, "nats_per_token": json_number(mean)}
             for (low, high, mean), count in zip(curve.rows(), curve.num_tokens.tolist(), strict=True)
         ],
     }
 
 
-def _number(mean: float | None) -> float | str | None:
-    """A mean as JSON, which has no NaN: it is written as the word, never as nothing."""
+def json_number(mean: float | None) -> float | str | None:
+    """A mean for a record, whose JSON has no NaN: it is written as the word, never as nothing. `float` reads both."""
     return "NaN" if mean is not None and math.isnan(mean) else mean
 
 
@@ -240,8 +240,8 @@ def loss_summary(results: Sequence[EnsembleScores]) -> dict[str, Any]:
         groups.setdefault(f"{result.scores.set} {result.scores.mode}", []).append(result)
     return {
         name: {
-            "nats_per_token": group[-1].scores.nats_per_token,
-            "bits_per_byte": group[-1].scores.bits_per_byte,
+            "nats_per_token": json_number(group[-1].scores.nats_per_token),
+            "bits_per_byte": json_number(group[-1].scores.bits_per_byte),
             "num_tokens": int(group[0].scores.num_tokens.sum()),
             "num_dropped_tokens": group[0].scores.num_dropped_tokens,
             "num_documents": len(group[0].scores),
@@ -250,8 +250,8 @@ def loss_summary(results: Sequence[EnsembleScores]) -> dict[str, Any]:
                     "average": size.kind,
                     "num_members": size.num_members,
                     "num_subsets": size.num_subsets,
-                    "nats_per_token": size.nats_per_token,
-                    "standard_deviation": size.standard_deviation,
+                    "nats_per_token": json_number(size.nats_per_token),
+                    "standard_deviation": json_number(size.standard_deviation),
                 }
                 for size in losses_by_size(group)
             ],

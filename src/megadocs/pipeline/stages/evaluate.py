@@ -9,7 +9,7 @@ from megadocs.pipeline.stages import StageContext
 def run(context: StageContext) -> None:
     """Make the evaluate artifact: scores.parquet; its summary holds the headline losses of each set and mode."""
     from megadocs.evaluate.scores import write_scores
-    from megadocs.pipeline.scoring import Scorer
+    from megadocs.pipeline.scoring import Scorer, json_number
 
     scorer = Scorer.open(context, [context.inputs["train"]])
     corpus = read_corpus(context.inputs["corpus"].path)
@@ -19,7 +19,7 @@ def run(context: StageContext) -> None:
     write_scores(context.build.path / "scores.parquet", scores)
     context.build.summary["losses"] = {
         f"{part.set} {part.mode}": {
-            "nats_per_token": part.nats_per_token,
+            "nats_per_token": json_number(part.nats_per_token),
             "num_tokens": int(part.num_tokens.sum()),
             "num_dropped_tokens": part.num_dropped_tokens,
             "num_documents": len(part.document_ids),
