@@ -242,15 +242,37 @@ def test_the_price_is_exact_in_runs_at_best(tmp_path):
     price = price_search(recipe, tmp_path / "ws")
     assert price.arms == {"real_only": (8, 6, 6)}  # centre and 3 neighbours, 4 repeats
     assert price.best.num_runs == 8
-    assert (price.worst.num_runs, price.worst.num_in_vain) == (12, 6)
+    assert (price.worst.num_runs, price.worst.num_in_vain) == (11, 5)  # 6 settings, a star of at most 5 repeated
     limited = price_search(recipe, tmp_path / "ws", max_runs=5).worst
     assert (limited.num_runs, limited.num_in_vain) == (5, 2)
     pinned = [price_search(with_epochs(recipe, epochs), tmp_path / "ws").best for epochs in (2, 4)]
     two, four = (best.num_tokens / best.num_runs for best in pinned)
     # The first run is the start (2 epochs); the other four may be the dearest, and so may both guesses.
     assert limited.num_tokens == pytest.approx(two + 4 * four + 2 * four)
-    assert 0 < price.best.num_tokens < price.worst.num_tokens
+    assert 0 < price.best.num_tokens < price.expected.num_tokens < price.worst.num_tokens
+    assert price.best.num_runs <= price.expected.num_runs <= price.worst.num_runs
     assert not (tmp_path / "ws").exists()
+
+
+def test_the_worst_price_is_of_distinct_settings(tmp_path):
+    recipe = load_recipe(write_toy(tmp_path, seeds=[0]))
+    root = tmp_path / "ws"
+    runs = [price_search(with_epochs(recipe, epochs), root).best for epochs in (1, 2, 4)]
+    one, two, four = (run.num_tokens / run.num_runs for run in runs)
+    quiet = recipe.model_copy(update={"search": recipe.search.model_copy(update={"guess_fraction": 0})})
+    # Two learning rates: two runs at each number of epochs and no more, the start (2 epochs) first.
+    for number, tokens in [(1, two), (3, two + 2 * four), (5, 2 * two + 2 * four + one), (9, 2 * (one + two + four))]:
+        assert price_search(quiet, root, max_runs=number).worst.num_tokens == pytest.approx(tokens)
+
+
+def test_the_dearest_arm_has_what_the_others_leave(tmp_path):
+    axes = {"train.learning_rate": {"values": [0.001, 0.003, 0.01]}, "train.weight_decay": {"values": [0.1, 0.4]}}
+    section = {"axes": axes, "guess_fraction": 0}
+    arms = {"cheap": {"train.real_epochs": 2}, "dear": {"train.real_epochs": 4}}
+    recipe = load_recipe(write_toy(tmp_path, seeds=[0], arms=arms, search=section))
+    price = price_search(recipe, tmp_path / "ws", max_runs=6)
+    four = price_search(recipe, tmp_path / "ws", max_runs=1).worst.num_tokens  # no share of one run: the dear one
+    assert price.worst.num_tokens == pytest.approx(3 * four / 2 + 3 * four, rel=0.05)  # each arm its half; whole steps
 
 
 def test_axes_apply_where_they_mean_something(tmp_path):

@@ -12,7 +12,7 @@ from megadocs.cli.console import count, duration, print_json, say
 
 if TYPE_CHECKING:
     from megadocs.pipeline.gpu_hours import GpuPrice
-    from megadocs.pipeline.plan import Plan
+    from megadocs.pipeline.plan_lines import Plan
 
 
 def register(app: typer.Typer) -> None:

@@ -111,6 +111,7 @@ def price_lines(price: SearchPrice, gpu: GpuPrice | None = None) -> Iterator[str
     for arm, tokens in price.matched_tokens.items():
         yield f"matched compute: every run of {arm} trains on about {count(tokens)} tokens"
     yield f"at best  {_cost_text(price.best, gpu)}"
+    yield f"expected {_cost_text(price.expected, gpu)}"
     yield f"at worst {_cost_text(price.worst, gpu)} (on {price.num_slots} slots)"
 
 

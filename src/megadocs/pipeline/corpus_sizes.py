@@ -61,6 +61,10 @@ class CorpusSizes:
         once = characters(self.documents.train_multiple(1))
         return once / known + (characters(self.documents.train_multiple(multiple)) - once) / new
 
+    def has_multiple(self, multiple: int) -> bool:
+        """Whether there are so many times the 1x documents."""
+        return multiple <= self.facts.max_multiple
+
     def with_tokenizer(self, known: float, new: float) -> CorpusSizes:
         """The same documents under a measured tokenizer: characters per token of the 1x documents and of others."""
         held_out = self.held_out_tokens * self.characters_per_token[1] / new

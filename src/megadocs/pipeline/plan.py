@@ -11,8 +11,7 @@ a two-core virtual machine (lab/LOG.md).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from megadocs.model import resolve_config
 from megadocs.pipeline.corpus_sizes import CorpusSizes, characters, measure_corpus
 from megadocs.pipeline.experiment import report_step
 from megadocs.pipeline.plan_generation import count_prompts, generation_seconds, reply_tokens
+from megadocs.pipeline.plan_lines import Plan, PlanLine
 from megadocs.pipeline.plan_time import wall_seconds
 from megadocs.pipeline.rates import Probe, ShapeRates, StageTimes, load_probe, shape_key
 from megadocs.pipeline.runner import find_artifact
@@ -47,82 +47,22 @@ _CHARACTERS_PER_NEW_TOKEN = 4.5
 _RUN_SECONDS, _SCORE_SECONDS = 0.4, 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class PlanLine:
-    """One step with its price.
+def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None, *, sizes: CorpusSizes | None = None) -> Plan:
+    """Price a recipe in a workspace; `MegadocsError` for what would fail at the start anyway.
 
-    Attributes:
-        status: done, running (another process has it) or to do.
-        num_requests: generations still to be written (generate), else None.
-        num_prompt_tokens: of those requests, an estimate.
-        num_cached_tokens: of the prompt tokens, those that the engine has read just before.
-        cost: of those requests, at the prices of `generate.limits`; None without prices.
-        num_tokens: new tokens still to be generated, or tokens to train on.
-        flops: of training and scoring that is left.
-        seconds: expected time of what is left, on its slots.
-        slots: CPU slots it takes.
-        is_estimate: counts that depend on unpublished inputs.
-        arm: of train and evaluate steps, else None.
+    Args:
+        recipe: what to price.
+        root: the workspace.
+        num_slots: steps side by side; None: one per core of this machine.
+        sizes: by `plan_sizes`, where the corpus has been measured already.
     """
-
-    name: str
-    kind: str
-    fingerprint: str
-    status: str
-    num_requests: int | None = None
-    num_prompt_tokens: int | None = None
-    num_cached_tokens: int | None = None
-    cost: float | None = None
-    num_tokens: int | None = None
-    num_steps: int | None = None
-    flops: float = 0.0
-    seconds: float = 0.0
-    slots: int = 1
-    is_estimate: bool = False
-    arm: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All steps with their price.
-
-    Attributes:
-        lines: in the order of priority.
-        num_slots: steps side by side.
-        seconds: expected wall time of what is left, the report and the workers' start included.
-        left_out: arm -> why the corpus cannot serve it.
-        corpus: document counts, and whether they are the recipe's word (`is_assumed`).
-        rates: where the times come from: probe, workspace or default.
-    """
-
-    lines: tuple[PlanLine, ...]
-    num_slots: int
-    seconds: float
-    left_out: Mapping[str, str]
-    corpus: Mapping[str, Any]
-    rates: Literal["probe", "workspace", "default"] = "default"
-
-    @property
-    def flops(self) -> float:
-        """Of all training and scoring that is left."""
-        return sum(line.flops for line in self.lines)
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
-
-
-def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None) -> Plan:
-    """Price a recipe in a workspace; `MegadocsError` for what would fail at the start anyway."""
     workspace = Workspace(root)
     slots = num_slots or len(os.sched_getaffinity(0))
-    sizes = measure_corpus(recipe, workspace)
+    sizes = sizes or plan_sizes(recipe, root, num_slots)
     if sizes.documents is None:  # made for another machine, where the other sets and the benchmarks lie too
         scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
         recipe = recipe.model_copy(update={"evaluate": scored})
     probe = load_probe(root, slots)
-    if probe is not None and sizes.documents is not None and probe.characters_per_token is not None:
-        sizes = sizes.with_tokenizer(*probe.characters_per_token)
     experiment = build_experiment(recipe, sizes.step, sizes.facts)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
     lines = [pricer.line(step) for step in experiment.steps]
@@ -130,6 +70,15 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None) -> Plan
     seconds = _wall_seconds(experiment, lines, slots, pricer.stages) + report.seconds
     rates = pricer.source_of_rates
     return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), rates)
+
+
+def plan_sizes(recipe: Recipe, root: Path, num_slots: int | None = None) -> CorpusSizes:
+    """The corpus, counted, in tokens of the student's tokenizer where a probe has measured it."""
+    sizes = measure_corpus(recipe, Workspace(root))
+    probe = load_probe(root, num_slots or len(os.sched_getaffinity(0)))
+    if probe is None or sizes.documents is None or probe.characters_per_token is None:
+        return sizes
+    return sizes.with_tokenizer(*probe.characters_per_token)
 
 
 class _Pricer:

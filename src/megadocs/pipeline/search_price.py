@@ -1,10 +1,16 @@
-"""What a search will cost before it starts: runs, tokens, FLOPs and hours, at best and at worst.
+"""What a search will cost before it starts: runs, tokens, FLOPs and hours, at best, as expected, and at worst.
 
-At best the start is the optimum: its neighbours are tried once, and few runs repeated; what is finished in the
-workspace costs nothing. At worst the walk takes all the runs that it may (`max_runs`, else every setting with every
-seed), and these are the dearest runs that it can reach: a run so many grid steps from the start comes after as many
-rounds. On top come the guesses that may be in vain. Times come from `plan.py`: a probe, the workspace's own rates, or
-another machine's.
+- At best the start is the optimum: its neighbours are tried once, and few runs repeated; what is finished in the
+  workspace costs nothing.
+- Expected is the mean of searches played on made-up surfaces (`search/forecast.py`) whose optimum lies anywhere on the
+  declared values.
+- At worst the walks go wherever runs are dearest, as far as the axes' limits and `max_runs` let them: distinct
+  settings, each once with the first seed, and once the repeats that one certificate can ask for. A setting so many grid
+  steps from the start comes after as many rounds, and the walks take turns: every arm has its fair share of the budget,
+  or what its shortest walk takes, before the dearest has the rest.
+
+On top come guesses: in vain as often as was measured (expected), as often as they may be (worst). Times come from
+`plan.py`: a probe, the workspace's own rates, or another machine's.
 """
 
 from __future__ import annotations
@@ -17,12 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import RecipeError
-from megadocs.pipeline.plan import Plan, build_plan, flops_per_token
+from megadocs.pipeline.corpus_sizes import CorpusSizes
+from megadocs.pipeline.plan import build_plan, flops_per_token, plan_sizes
+from megadocs.pipeline.plan_lines import Plan
 from megadocs.pipeline.search_space import ArmSpace, build_spaces, trial_steps
 from megadocs.pipeline.steps import CorpusFacts, corpus_step
-from megadocs.recipe import Recipe, build_arms
-from megadocs.search import Point, Trial, cheapest_points, count_bounds
+from megadocs.recipe import Recipe, SearchConfig, build_arms
+from megadocs.search import LocalWalk, Point, Trial, cheapest_points, count_bounds, play_searches
 
+#: Searches that are played for what to expect, and guesses in vain for each run (benchmarks/bench_search.py).
+_NUM_PLAYED, _IN_VAIN = 20, 0.12
 #: Settings that do not change what a run costs.
 _FREE = {
     f"train.{name}"
@@ -43,6 +53,11 @@ class Cost:
     seconds: float
     num_in_vain: int = 0
 
+    def scaled(self, factor: float) -> Cost:
+        """So many times as much of everything, without guesses."""
+        counts = round(self.num_runs * factor), round(self.num_tokens * factor)
+        return Cost(*counts, self.flops * factor, self.seconds * factor)
+
 
 @dataclass(frozen=True, slots=True)
 class SearchPrice:
@@ -50,8 +65,8 @@ class SearchPrice:
 
     Attributes:
         arms: arm -> (fewest runs, settings of the declared grid, settings with all extensions).
-        best, worst: see the module.
-        shared_seconds: corpus, generation and rows that are not there yet; in both bounds.
+        best, expected, worst: see the module.
+        shared_seconds: corpus, generation and rows that are not there yet; in all of them.
         num_slots: steps side by side.
         matched_tokens: arm -> tokens of each of its runs, when the search matches compute; else empty.
         rates: where times come from, see `Plan`.
@@ -59,6 +74,7 @@ class SearchPrice:
 
     arms: Mapping[str, tuple[int, int, int]]
     best: Cost
+    expected: Cost
     worst: Cost
     shared_seconds: float
     num_slots: int
@@ -82,48 +98,133 @@ def price_search(
     if config is None:
         raise RecipeError("the recipe has no section `search`", where="search", remedy="add axes; see docs/search.md")
     spaces = build_spaces(recipe)
-    stars = {space.arm.name: cheapest_points(space.grid, space.start) for space in spaces}
-    near, plan = _price_points(recipe, root, num_slots, [(s, p) for s in spaces for p in stars[s.arm.name]], new=False)
-    kinds = {space.arm.name: _points_by_cost(space) for space in spaces}
-    every, _ = _price_points(recipe, root, num_slots, [(s, p) for s in spaces for p in kinds[s.arm.name]], new=True)
-    shared = sum(line.seconds for line in plan.lines if line.kind not in ("train", "evaluate"))
-    reachable = [
-        (
-            space,
-            [
-                (every[space.label(p)], _distance(space.start, p))
-                for p in kinds[space.arm.name]
-                if space.label(p) in every
-            ],
-        )
-        for space in spaces
-    ]
+    sizes = plan_sizes(recipe, root, num_slots)
+    if config.compute_matched_epochs is not None:
+        spaces = [space.with_real_tokens(_real_tokens(spaces, sizes)) for space in spaces]
+    pricer = _PointPricer(recipe, root, num_slots, sizes)
+    near, plan = pricer.price([(s, p) for s in spaces for p in cheapest_points(s.grid, s.start)], new=False)
+    every, _ = pricer.price([(s, p) for s in spaces for p in _points_by_cost(s)], new=True)
+    shared = sum(line.seconds for line in plan.lines if line.kind not in ("train", "evaluate", "report"))
+    priced = [_PricedArm.build(space, near, every, recipe) for space in spaces]
     max_runs = max_runs or config.max_runs
     matched = config.compute_matched_epochs is not None
     return SearchPrice(
         arms={
-            space.arm.name: (_fewest(space, recipe), space.grid.num_declared, space.grid.num_points) for space in spaces
+            arm.space.arm.name: (arm.fewest, arm.space.grid.num_declared, arm.space.grid.num_points) for arm in priced
         },
-        best=_best(spaces, near, recipe, shared),
-        worst=_worst(reachable, recipe, shared, max_runs),
+        best=_total([cost for arm in priced for cost in arm.best()], shared),
+        expected=_expected(priced, recipe, shared, max_runs),
+        worst=_worst(priced, recipe, shared, max_runs),
         shared_seconds=shared,
         num_slots=plan.num_slots,
-        matched_tokens={s.arm.name: max(c.num_tokens for c, _ in found) for s, found in reachable if found and matched},
+        matched_tokens={
+            arm.space.arm.name: max(cost.num_tokens for cost, _ in arm.kinds) for arm in priced if matched and arm.kinds
+        },
         rates=plan.rates,
     )
 
 
-def _price_points(
-    recipe: Recipe, root: Path, num_slots: int | None, points: list[tuple[ArmSpace, Point]], *, new: bool
-) -> tuple[dict[str, Cost], Plan]:
-    """The cost of one run at each possible point, by label; `new`: with a seed that no run has had."""
-    arms = {
-        space.label(point): space.overrides_at(point) for space, point in points if _is_possible(recipe, space, point)
-    }
-    seed = max(recipe.seeds) + 1_000_003 if new else recipe.seeds[0]
-    priced = recipe.model_copy(update={"arms": arms, "seeds": [seed], "ensembles": {}})
-    plan = build_plan(priced, root, num_slots)
-    return _costs(priced, plan), plan
+def _real_tokens(spaces: list[ArmSpace], sizes: CorpusSizes) -> dict[int, int]:
+    """Real multiple -> tokens of its documents, estimated."""
+    multiples = {number for space in spaces for number in space.real_multiples}
+    return {number: round(sizes.train_tokens(number)) for number in {1, *multiples} if sizes.has_multiple(number)}
+
+
+@dataclass(frozen=True, slots=True)
+class _PointPricer:
+    """Prices settings by a plan in which each is an arm."""
+
+    recipe: Recipe
+    root: Path
+    num_slots: int | None
+    sizes: CorpusSizes
+
+    def price(self, points: list[tuple[ArmSpace, Point]], *, new: bool) -> tuple[dict[str, Cost], Plan]:
+        """The cost of one run at each possible point, by label; `new`: with a seed that no run has had."""
+        recipe = self.recipe
+        arms = {
+            space.label(point): space.overrides_at(point)
+            for space, point in points
+            if _is_possible(recipe, space, point)
+        }
+        seed = max(recipe.seeds) + 1_000_003 if new else recipe.seeds[0]
+        priced = recipe.model_copy(update={"arms": arms, "seeds": [seed], "ensembles": {}})
+        plan = build_plan(priced, self.root, self.num_slots, sizes=self.sizes)
+        return _costs(priced, plan), plan
+
+
+@dataclass(frozen=True, slots=True)
+class _PricedArm:
+    """An arm with the cost of its runs.
+
+    Attributes:
+        space: what is searched.
+        fewest: runs of its shortest walk.
+        near: the start and its neighbours -> cost of a run with the first seed; finished ones are free.
+        by_kind: settings of the cost-deciding axes -> cost of a new run there.
+        kinds: (cost, rounds until it can be reached) of each of these, the dearest first.
+        per_kind: settings of each kind.
+        num_repeats: runs that one certificate can ask for beside the first seed's.
+    """
+
+    space: ArmSpace
+    fewest: int
+    near: Mapping[Point, Cost]
+    by_kind: Mapping[Point, Cost]
+    kinds: list[tuple[Cost, int]]
+    per_kind: int
+    num_repeats: int
+
+    @classmethod
+    def build(cls, space: ArmSpace, near: Mapping[str, Cost], every: Mapping[str, Cost], recipe: Recipe) -> _PricedArm:
+        """From costs by label."""
+        points = _points_by_cost(space)
+        by_kind = {point: every[space.label(point)] for point in points if space.label(point) in every}
+        kinds = [(cost, _distance(space.start, point)) for point, cost in by_kind.items()]
+        star = cheapest_points(space.grid, space.start)
+        return cls(
+            space,
+            count_bounds(space.grid, space.start, len(recipe.seeds))[0],
+            {point: near[space.label(point)] for point in star if space.label(point) in near},
+            by_kind,
+            sorted(kinds, key=lambda kind: -kind[0].flops),
+            space.grid.num_points // len(points),
+            min(1 + 2 * len(space.grid.axes), space.grid.num_points) * (len(recipe.seeds) - 1),
+        )
+
+    @property
+    def num_runs(self) -> int:
+        """All settings once, and the repeats of one certificate."""
+        return self.space.grid.num_points + self.num_repeats
+
+    def best(self) -> list[Cost]:
+        """Its shortest walk: the start is the optimum."""
+        star = list(self.near.values())
+        return star + star[: max(0, self.fewest - len(star))]
+
+    def cost_of(self, trial: Trial, first_seed: int) -> Cost | None:
+        """Of one run; None where there can be none."""
+        if trial.seed == first_seed and trial.point in self.near:
+            return self.near[trial.point]
+        axes = zip(self.space.grid.axes, trial.point, self.space.start, strict=True)
+        return self.by_kind.get(tuple(start if axis.name in _FREE else here for axis, here, start in axes))
+
+    def dearest(self, num_runs: int, num_in_vain: int, round_size: int) -> list[Cost]:
+        """So many runs, each the dearest that is left among those near enough for its round; then guesses."""
+        left = [self.per_kind] * len(self.kinds)
+        repeats = self.num_repeats
+        taken: list[Cost] = []
+        for number in range(num_runs + num_in_vain):
+            rounds = -(-number // round_size)
+            reachable = [place for place, (_, distance) in enumerate(self.kinds) if distance <= rounds]
+            place = next((place for place in reachable if left[place]), None)
+            if number and repeats and (place is None or place > reachable[0]):
+                repeats -= 1  # of the dearest settings that there are
+                taken.append(self.kinds[reachable[0]][0])
+            elif place is not None:
+                left[place] -= 1
+                taken.append(self.kinds[place][0])
+        return taken
 
 
 def _points_by_cost(space: ArmSpace) -> list[Point]:
@@ -157,53 +258,44 @@ def _costs(recipe: Recipe, plan: Plan) -> dict[str, Cost]:
     return costs
 
 
-def _best(spaces: list[ArmSpace], costs: Mapping[str, Cost], recipe: Recipe, shared: float) -> Cost:
-    """Every arm starts at its optimum."""
-    taken = []
-    for space in spaces:
-        star = [costs[label] for label in map(space.label, cheapest_points(space.grid, space.start)) if label in costs]
-        repeats = max(0, _fewest(space, recipe) - len(star))
-        taken += star + star[:repeats]
-    return _total(taken, shared)
-
-
-def _worst(
-    reachable: list[tuple[ArmSpace, list[tuple[Cost, int]]]], recipe: Recipe, shared: float, max_runs: int | None
-) -> Cost:
-    """The dearest runs that the walks can reach, the dearest arm first, and guesses in vain as dear as the dearest."""
+def _expected(priced: list[_PricedArm], recipe: Recipe, shared: float, max_runs: int | None) -> Cost:
+    """The mean of played searches."""
     config = recipe.search
     assert config is not None
-    ordered = sorted(reachable, key=lambda pair: -max((cost.flops for cost, _ in pair[1]), default=0.0))
+    walks = [
+        LocalWalk(arm.space.grid, arm.space.start, recipe.seeds, config.confidence, config.round_size) for arm in priced
+    ]
+    totals = []
+    for trials in play_searches(walks, seeds=recipe.seeds, max_runs=max_runs, num_draws=_NUM_PLAYED):
+        costs = [priced[number].cost_of(trial, recipe.seeds[0]) for number, trial in trials]
+        totals.append(_total([cost for cost in costs if cost is not None], 0.0))
+    mean = _total(totals, 0.0).scaled(1 / _NUM_PLAYED)
+    in_vain = round(_IN_VAIN * mean.num_runs) if _may_guess(config) else 0
+    total = mean.scaled(1 + in_vain / max(1, mean.num_runs))
+    return replace(total, num_runs=mean.num_runs, num_in_vain=in_vain, seconds=shared + total.seconds)
+
+
+def _worst(priced: list[_PricedArm], recipe: Recipe, shared: float, max_runs: int | None) -> Cost:
+    """The dearest runs that the walks can reach, and guesses in vain, the dearest that are left."""
+    config = recipe.search
+    assert config is not None
+    ordered = sorted(priced, key=lambda arm: -max((cost.flops for cost, _ in arm.kinds), default=0.0))
     taken: list[Cost] = []
-    for space, kinds in ordered:
-        most = count_bounds(space.grid, space.start, len(recipe.seeds))[1]
-        left = most if max_runs is None else min(most, max_runs - len(taken))
-        per_kind = most // max(1, len(_points_by_cost(space)))
-        taken += _dearest(kinds, per_kind, left, config.round_size)
-    may_guess = config.guess_fraction > 0 and config.stop_hopeless is None
-    num_in_vain = max(1, int(config.guess_fraction * len(taken))) if may_guess and taken else 0
-    dearest = max(taken, key=lambda cost: cost.flops, default=Cost(0, 0, 0.0, 0.0))
-    total = _total([*taken, *([dearest] * num_in_vain)], shared)
-    return replace(total, num_runs=len(taken), num_in_vain=num_in_vain)
+    num_runs = num_in_vain = 0
+    for number, arm in enumerate(ordered):
+        most = arm.num_runs
+        if max_runs is not None:
+            share = max_runs // len(ordered)
+            kept = sum(min(other.fewest, share) for other in ordered[number + 1 :])
+            most = max(0, min(most, max_runs - num_runs - kept))
+        guesses = int(config.guess_fraction * most) if _may_guess(config) else 0
+        taken += arm.dearest(most, guesses, config.round_size)
+        num_runs, num_in_vain = num_runs + most, num_in_vain + guesses
+    return replace(_total(taken, shared), num_runs=num_runs, num_in_vain=num_in_vain)
 
 
-def _dearest(kinds: list[tuple[Cost, int]], per_kind: int, num_runs: int, round_size: int) -> list[Cost]:
-    """So many runs, each the dearest that is left among those near enough for its round; `per_kind` of each kind."""
-    ordered = sorted(kinds, key=lambda kind: -kind[0].flops)
-    left = [per_kind] * len(ordered)
-    taken = []
-    for number in range(num_runs):
-        rounds = -(-number // round_size)
-        for place, (cost, distance) in enumerate(ordered):
-            if left[place] and distance <= rounds:
-                left[place] -= 1
-                taken.append(cost)
-                break
-    return taken
-
-
-def _fewest(space: ArmSpace, recipe: Recipe) -> int:
-    return count_bounds(space.grid, space.start, len(recipe.seeds))[0]
+def _may_guess(config: SearchConfig) -> bool:
+    return config.guess_fraction > 0 and config.stop_hopeless is None
 
 
 def _total(costs: list[Cost], shared: float) -> Cost:

@@ -3,11 +3,11 @@
 from megadocs.search.certificate import (
     Certificate,
     NeighbourLine,
-    all_points,
     certify,
     cheapest_points,
     count_bounds,
 )
+from megadocs.search.forecast import play_searches
 from megadocs.search.grid import Axis, Grid, Point, build_axis
 from megadocs.search.noise import STOPPED, Losses, Trial
 from megadocs.search.rounds import LocalWalk, Sampler, Walk, Walks
@@ -26,10 +26,10 @@ __all__ = [
     "Trial",
     "Walk",
     "Walks",
-    "all_points",
     "build_axis",
     "certify",
     "cheapest_points",
     "count_bounds",
     "next_trials",
+    "play_searches",
 ]

@@ -9,7 +9,6 @@ not tried, or failed, makes the certificate incomplete.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -161,11 +160,6 @@ def count_bounds(grid: Grid, start: Point, num_seeds: int) -> tuple[int, int]:
 def cheapest_points(grid: Grid, start: Point) -> list[Point]:
     """The settings of the cheapest search: the start and its neighbours."""
     return [start, *grid.neighbours(start)]
-
-
-def all_points(grid: Grid) -> list[Point]:
-    """Every setting, extensions included, in the order of indices."""
-    return list(itertools.product(*(range(len(axis.values)) for axis in grid.axes)))
 
 
 def _line(grid: Grid, step: Step, compared: Comparison, by_seed: dict[int, float] | None) -> NeighbourLine:
