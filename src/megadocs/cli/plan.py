@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megadocs.cli.arguments import AsJson, Jobs, Overrides, RecipePath, WorkspaceDir, default_workspace
+from megadocs.cli.arguments import (
+    AsJson,
+    ExecutorOption,
+    Jobs,
+    Overrides,
+    RayAddress,
+    RecipePath,
+    WorkspaceDir,
+    default_workspace,
+)
 from megadocs.cli.console import count, duration, print_json, say
 
 if TYPE_CHECKING:
+    from megadocs.pipeline.executors import PlannedSlots
     from megadocs.pipeline.gpu_hours import GpuPrice
     from megadocs.pipeline.plan_lines import Plan
 
@@ -24,6 +34,8 @@ def register(app: typer.Typer) -> None:
         overrides: Overrides = None,
         workspace: WorkspaceDir = None,
         jobs: Jobs = None,
+        executor: ExecutorOption = "local",
+        ray_address: RayAddress = None,
         probe: Annotated[
             bool, typer.Option("--probe", help="Measure this machine for some 20 seconds first; kept in the workspace.")
         ] = False,
@@ -53,7 +65,10 @@ def register(app: typer.Typer) -> None:
             from megadocs.pipeline.gpu_hours import gpu_price
 
             on_gpu = gpu_price(gpu, mfu, price_per_hour)
-        print_plan(recipe, overrides, workspace, jobs=jobs, gpu=on_gpu, as_json=as_json)
+        from megadocs.pipeline.executors import planned_slots
+
+        slots = planned_slots(executor, jobs, ray_address)
+        print_plan(recipe, overrides, workspace, slots=slots, gpu=on_gpu, as_json=as_json)
 
 
 def print_plan(
@@ -61,7 +76,7 @@ def print_plan(
     overrides: list[str] | None,
     workspace: Path | None,
     *,
-    jobs: int | None = None,
+    slots: PlannedSlots,
     gpu: GpuPrice | None = None,
     as_json: bool = False,
 ) -> None:
@@ -70,7 +85,7 @@ def print_plan(
     from megadocs.recipe import load_recipe
 
     recipe = load_recipe(recipe_path, overrides or ())
-    plan = build_plan(recipe, workspace or default_workspace(recipe_path), jobs)
+    plan = build_plan(recipe, workspace or default_workspace(recipe_path), slots.number)
     if as_json:
         print_json(plan.to_json() | ({"gpu": gpu.to_json(plan.flops)} if gpu is not None else {}))
         return
@@ -84,7 +99,7 @@ def print_plan(
             "the source is not here: sizes are the recipe's own (corpus.split, plan); further sets and benchmarks "
             "are not priced"
         )
-    print_lines(plan)
+    print_lines(plan, slots.where)
     if gpu is not None:
         typer.echo(f"training and scoring, {plan.flops:.2g} FLOPs: {gpu.text(plan.flops)}")
     if recipe.search is not None:
@@ -92,13 +107,13 @@ def print_plan(
         from megadocs.pipeline.search_price import price_search
 
         typer.echo("`megadocs search` of this recipe:")
-        price = price_search(recipe, workspace or default_workspace(recipe_path), num_slots=jobs)
-        for line in price_lines(price, gpu):
+        price = price_search(recipe, workspace or default_workspace(recipe_path), num_slots=slots.number)
+        for line in price_lines(price, gpu, where=slots.where):
             typer.echo(line)
 
 
-def print_lines(plan: Plan) -> None:
-    """The plan's steps as a tree, then the time that is left."""
+def print_lines(plan: Plan, where: str = "") -> None:
+    """The plan's steps as a tree, then the time that is left; `where`: whose slots they are."""
     kinds = dict.fromkeys(line.kind for line in plan.lines)
     for kind in kinds:
         lines = [line for line in plan.lines if line.kind == kind]
@@ -125,6 +140,6 @@ def print_lines(plan: Plan) -> None:
         "workspace": "by the finished runs of this workspace",
         "default": "by the rates of another machine; --probe measures this one",
     }
-    typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots, {source[plan.rates]}")
+    typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots{where}, {source[plan.rates]}")
     if plan.seconds == 0:
         say("everything is done; `megadocs run` will reuse it")

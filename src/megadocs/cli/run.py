@@ -39,8 +39,10 @@ def register(app: typer.Typer) -> None:
         """
         if dry_run:
             from megadocs.cli.plan import print_plan
+            from megadocs.pipeline.executors import planned_slots
 
-            print_plan(recipe, overrides, workspace, as_json=as_json)
+            slots = planned_slots(executor, jobs, ray_address)
+            print_plan(recipe, overrides, workspace, slots=slots, as_json=as_json)
             return
         from megadocs.cli.outcome import run_and_print
 

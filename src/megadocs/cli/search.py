@@ -19,7 +19,7 @@ from megadocs.cli.arguments import (
     default_workspace,
 )
 from megadocs.cli.console import count, duration, print_json, printable, say
-from megadocs.errors import IncompleteError
+from megadocs.errors import IncompleteError, MegadocsError
 
 if TYPE_CHECKING:
     from megadocs.pipeline.gpu_hours import GpuPrice
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         megadocs search recipes/quickstart_search.yaml --workspace runs/quickstart_search --max-runs 80
         """
         from megadocs.cli.search_live import open_search_display
-        from megadocs.pipeline.executors import build_executor
+        from megadocs.pipeline.executors import build_executor, planned_slots
         from megadocs.pipeline.search import run_search
         from megadocs.pipeline.search_price import price_search
         from megadocs.pipeline.search_records import SEARCH_FILE
@@ -68,10 +68,17 @@ def register(app: typer.Typer) -> None:
 
         loaded = load_recipe(recipe, overrides or ())
         root = workspace or default_workspace(recipe)
-        price = price_search(loaded, root, num_slots=jobs, max_runs=max_runs)
-        for line in price_lines(price):
+        runner = None if dry_run else build_executor(executor, root, num_slots=jobs, ray_address=ray_address)
+        try:
+            slots = planned_slots(executor, jobs, ray_address, runner)
+            price = price_search(loaded, root, num_slots=slots.number, max_runs=max_runs)
+        except MegadocsError:
+            if runner is not None:
+                runner.close()
+            raise
+        for line in price_lines(price, where=slots.where):
             say(line)
-        if dry_run:
+        if runner is None:
             if as_json:
                 print_json(price.to_json())
             return
@@ -83,7 +90,7 @@ def register(app: typer.Typer) -> None:
                 max_hours=max_hours,
                 watcher=watcher,
                 allow_code=allow_code,
-                executor=build_executor(executor, root, num_slots=jobs, ray_address=ray_address),
+                executor=runner,
             )
         _print_outcome(outcome, price, as_json=as_json)
         say(f"{_ENDINGS[outcome.ending]}; {duration(outcome.seconds)}; {root / SEARCH_FILE}")
@@ -103,8 +110,8 @@ def _print_outcome(outcome: SearchOutcome, price: SearchPrice, *, as_json: bool)
         typer.echo(line)
 
 
-def price_lines(price: SearchPrice, gpu: GpuPrice | None = None) -> Iterator[str]:
-    """What a search may cost, for people."""
+def price_lines(price: SearchPrice, gpu: GpuPrice | None = None, *, where: str = "") -> Iterator[str]:
+    """What a search may cost, for people; `where`: whose slots they are."""
     for arm, (fewest, num_declared, num_all) in price.arms.items():
         extended = f", {num_all} with extensions" if num_all > num_declared else ""
         yield f"search {arm}: a grid of {num_declared} settings{extended}; at least {fewest} runs"
@@ -112,7 +119,7 @@ def price_lines(price: SearchPrice, gpu: GpuPrice | None = None) -> Iterator[str
         yield f"matched compute: every run of {arm} trains on about {count(tokens)} tokens"
     yield f"at best  {_cost_text(price.best, gpu)}"
     yield f"expected {_cost_text(price.expected, gpu)}"
-    yield f"at worst {_cost_text(price.worst, gpu)} (on {price.num_slots} slots)"
+    yield f"at worst {_cost_text(price.worst, gpu)} (on {price.num_slots} slots{where})"
 
 
 def _cost_text(cost: Cost, gpu: GpuPrice | None) -> str:
@@ -151,7 +158,7 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
     for edge in certificate["edges"]:
         yield f"  on the edge: {edge}"
     if certificate["neighbours"]:
-        yield "  neighbour                      validation   margin           verdict"
+        yield f"  {'neighbour':19} {'':9} {'loss':>8}  {'margin':17} verdict (seeds)"
     for line in certificate["neighbours"]:
         yield f"  {_neighbour_text(line)}"
     if any(line["is_extended"] for line in certificate["neighbours"]):
@@ -159,9 +166,10 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
     if certificate["noise_sd"] is not None:
         freedom = certificate["noise_freedom"]
         yield f"  noise between runs: sd {certificate['noise_sd']:.4f} ({freedom} degrees of freedom)"
+    given_up = f", {cost['num_stopped']} given up as hopeless" if cost["num_stopped"] else ""
     yield (
         f"  {cost['num_trials']} runs ({cost['num_new']} new) at {cost['num_settings']} settings of a grid of "
-        f"{cost['num_grid_settings']}; {count(cost['num_tokens'])} tokens, {cost['flops']:.2g} FLOPs, "
+        f"{cost['num_grid_settings']}{given_up}; {count(cost['num_tokens'])} tokens, {cost['flops']:.2g} FLOPs, "
         f"{duration(cost['training_seconds'])} of training"
     )
     for trial in arm["trials"]:
@@ -183,19 +191,21 @@ def claim(certificate: dict[str, Any]) -> str:
         case _:
             place = "the best of its neighbours, on the edge of the grid"
     proof = "every neighbour is worse" if certificate["is_separated"] else "some neighbours are not separated from it"
-    return f"{place}; {proof}"
+    num_stopped = sum(line["verdict"] == "stopped" for line in certificate["neighbours"])
+    given_up = f" ({num_stopped} given up as hopeless and taken for worse)" if num_stopped else ""
+    return f"{place}; {proof}{given_up}"
 
 
 def _neighbour_text(line: dict[str, Any]) -> str:
     name = _short(line["axis"])
     if line["value"] is None:
-        return f"{name:22} {'-':>7}   none: the edge of the grid"
-    value = f"{line['value']:g}{'+' if line['is_extended'] else ''}"
+        return f"{name:19} {'-':>9} none: the edge of the grid"
+    value = f"{line['value']:g}{'+' if line['is_extended'] else ' '}"
     loss = f"{line['loss']:.4f}" if line["loss"] is not None else "-"
     margin = f"{line['margin']:+.4f}" if line["margin"] is not None else "-"
     error = f" ± {line['margin_error']:.4f}" if line["margin_error"] is not None else ""
-    pairs = f" (seeds: {line['num_pairs']})" if line["num_pairs"] else ""
-    return f"{name:22} {value:>7}   {loss:>8}   {margin + error:18} {line['verdict']}{pairs}"
+    pairs = f" ({line['num_pairs']})" if line["num_pairs"] else ""
+    return f"{name:19} {value:>9} {loss:>8}  {margin + error:17} {line['verdict']}{pairs}"
 
 
 def _short(dotted: str) -> str:

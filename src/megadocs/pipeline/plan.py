@@ -62,7 +62,7 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None, *, size
     if sizes.documents is None:  # made for another machine, where the other sets and the benchmarks lie too
         scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
         recipe = recipe.model_copy(update={"evaluate": scored})
-    probe = load_probe(root, slots)
+    probe = _probe(root, slots)
     experiment = build_experiment(recipe, sizes.step, sizes.facts)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
     lines = [pricer.line(step) for step in experiment.steps]
@@ -75,10 +75,15 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None, *, size
 def plan_sizes(recipe: Recipe, root: Path, num_slots: int | None = None) -> CorpusSizes:
     """The corpus, counted, in tokens of the student's tokenizer where a probe has measured it."""
     sizes = measure_corpus(recipe, Workspace(root))
-    probe = load_probe(root, num_slots or len(os.sched_getaffinity(0)))
+    probe = _probe(root, num_slots or len(os.sched_getaffinity(0)))
     if probe is None or sizes.documents is None or probe.characters_per_token is None:
         return sizes
     return sizes.with_tokenizer(*probe.characters_per_token)
+
+
+def _probe(root: Path, num_slots: int) -> Probe | None:
+    """Of this machine with so many slots; of all its cores where the slots are a cluster's, whose nodes are like it."""
+    return load_probe(root, num_slots) or load_probe(root, min(num_slots, len(os.sched_getaffinity(0))))
 
 
 class _Pricer:

@@ -6,7 +6,7 @@ import pytest
 
 import megadocs
 from megadocs.errors import UsageError
-from megadocs.pipeline.executors import build_executor, ray_cluster
+from megadocs.pipeline.executors import PlannedSlots, build_executor, planned_slots, ray_cluster
 from megadocs.pipeline.executors.ray_cluster import Capacity, connect, node_problem, shown_lock
 from megadocs.pipeline.step import Step
 from megadocs.recipe import EngineConfig
@@ -82,3 +82,29 @@ def test_a_client_address_is_refused():
     pytest.importorskip("ray")
     with pytest.raises(UsageError, match="must run on a machine of the cluster"):
         connect("ray://head:10001")
+
+
+class _Joined:
+    """Stands for a connection to a cluster."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def capacity(self):
+        return Capacity(80, 0, 40, 0)
+
+
+def test_a_plan_counts_the_cores_of_the_cluster(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "connect", lambda address: _Joined())
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert planned_slots("local", 3, "auto") == PlannedSlots(3)
+    assert planned_slots("ray", None, None).number is None  # a Ray of its own: this machine's cores
+    cluster = planned_slots("ray", None, "auto")
+    assert cluster.number == 80
+    assert "cluster" in cluster.where
+    assert planned_slots("ray", 6, "10.0.0.1:6379").number == 6
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert planned_slots("ray").number == 80

@@ -6,6 +6,7 @@ An executor starts steps and hands back their events.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -67,6 +68,48 @@ def build_executor(
     from megadocs.pipeline.executors.ray import RayExecutor
 
     return RayExecutor(workspace, num_slots, ray_address)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSlots:
+    """Slots that a plan counts on before anything is started.
+
+    Attributes:
+        number: side by side; None: one per core of this machine.
+        where: for people, ` of the Ray cluster at host:port`; empty for this machine.
+    """
+
+    number: int | None
+    where: str = ""
+
+
+def planned_slots(
+    name: ExecutorName, num_slots: int | None = None, ray_address: str | None = None, executor: Executor | None = None
+) -> PlannedSlots:
+    """What an executor of this name would have; joins a cluster that runs already, and starts none.
+
+    Args:
+        name, num_slots, ray_address: as for `build_executor`.
+        executor: the one itself, where it has been built.
+
+    Raises:
+        UsageError: Ray is not installed, or there is no such cluster.
+    """
+    if name == "local":
+        return PlannedSlots(num_slots)
+    from megadocs.pipeline.executors.ray_cluster import require_ray
+
+    require_ray()
+    from megadocs.pipeline.executors.ray_cluster import connect, is_own_cluster
+
+    if is_own_cluster(ray_address):
+        return PlannedSlots(num_slots, " of a Ray on this machine")
+    same = " of the Ray cluster, each taken to be as fast as one of this machine"
+    if executor is not None:
+        return PlannedSlots(executor.num_slots, same)
+    with connect(ray_address) as cluster:
+        number = cluster.capacity().num_cpus
+    return PlannedSlots(min(num_slots or number, number), same)
 
 
 def build_cluster_engine(

@@ -103,7 +103,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Cluster:
     """
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    address = _resolved(address)
     if address.startswith("ray://"):
         raise UsageError(
             "the driver must run on a machine of the cluster, not through Ray's client",
@@ -131,6 +131,15 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Cluster:
     finally:
         signal.signal(signal.SIGTERM, on_term)
     return Cluster(context.address_info["gcs_address"], is_own=address == "local")
+
+
+def is_own_cluster(address: str | None) -> bool:
+    """Whether `connect` would start a Ray on this machine."""
+    return _resolved(address) == "local"
+
+
+def _resolved(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def read_capacity() -> Capacity:
