@@ -7,8 +7,9 @@ with open_search_display() as watcher:
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -78,47 +79,78 @@ class LiveDisplay:
             self._shared[state.step.name] = state
         else:
             self._shared.pop(state.step.name, None)
-        for line in self._news.of_step(state):
-            self._live.console.print(line, highlight=False, markup=False)
+        self._print(self._news.of_step(state))
         if not self._news.has_trials:
             self._draw(None)
 
     def search(self, outcome: SearchOutcome) -> None:
         """Draw the table anew."""
-        for line in self._news.of_trials(outcome):
-            self._live.console.print(line, highlight=False, markup=False)
+        self._print(self._news.of_trials(outcome))
         self._draw(outcome)
+
+    def _print(self, lines: Iterable[str]) -> None:
+        """Above the table; what is too long goes on indented."""
+        for line in lines:
+            self._live.console.print(self._wrapped(line), highlight=False, markup=False)
+
+    def _wrapped(self, line: str) -> str:
+        return textwrap.fill(line, self._live.console.width, subsequent_indent="    ")
 
     def _draw(self, outcome: SearchOutcome | None) -> None:
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
         parts: list[Any] = []
         for name, state in self._shared.items():
             parts.append(Text(f"{name}  {progress_text(state.progress)}"))
         if outcome is not None:
-            table = Table("arm", "setting", "seed", "step", "loss", "left", box=None, padding=(0, 2, 0, 0))
-            for cells in running_rows([asdict(trial) for trial in outcome.running]):
-                table.add_row(*(Text(cell) for cell in cells))
-            parts += [table, *(Text(line, style="bold") for line in standing_lines(outcome))]
+            if outcome.running:
+                parts.append(_running_table(outcome))
+            parts += [Text(self._wrapped(line), style="bold") for line in standing_lines(outcome)]
         self._live.update(Group(*parts))
+
+
+def _running_table(outcome: SearchOutcome) -> Any:
+    """One row for each trial under way, one column for each axis of any arm; at home in 80 columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    axes = list(dict.fromkeys(name for trial in outcome.running for name in trial.setting))
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("arm", overflow="ellipsis", vertical="bottom")  # the only one that gives way
+    for name in axes:
+        table.add_column(name.rpartition(".")[2].replace("_", "\n"), justify="right", no_wrap=True)
+    for name in ("seed", "step", "loss", "left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for trial in outcome.running:
+        row = asdict(trial)
+        values = [f"{trial.setting[name]:g}" if name in trial.setting else "" for name in axes]
+        seed = f"{trial.seed}{' guess' if trial.is_guess else ''}"
+        loss = f"{trial.loss:.3f}" if trial.loss is not None else ""
+        left = duration(trial.seconds_left) if trial.seconds_left is not None else ""
+        table.add_row(*(Text(cell) for cell in (trial.arm, *values, seed, phase_text(row), loss, left)))
+    return table
+
+
+def phase_text(trial: Mapping[str, Any]) -> str:
+    """`120/384`, or what a trial under way does when it does not train."""
+    match trial["phase"]:
+        case "train" if trial["num_steps"]:
+            return f"{trial['step']}/{trial['num_steps']}"
+        case "train":
+            return "starting"
+        case "evaluate":
+            return "scoring"
+        case "elsewhere":
+            return "in another process"
+        case _:
+            return "waiting"
 
 
 def running_rows(running: list[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     """Arm, setting, seed, step, loss so far, time left of each trial under way (`running` of search.json)."""
     for trial in running:
-        match trial["phase"]:
-            case "train" if trial["num_steps"]:
-                step = f"step {trial['step']}/{trial['num_steps']}"
-            case "train":
-                step = "starting"
-            case "evaluate":
-                step = "scoring"
-            case "elsewhere":
-                step = "in another process"
-            case _:
-                step = "waiting"
+        step = f"{'step ' if trial['phase'] == 'train' and trial['num_steps'] else ''}{phase_text(trial)}"
         loss = f"loss {trial['loss']:.3f}" if trial["loss"] is not None else ""
         left = f"{duration(trial['seconds_left'])} left" if trial["seconds_left"] is not None else ""
         guess = " (a guess)" if trial["is_guess"] else ""
@@ -132,6 +164,8 @@ def standing_lines(outcome: SearchOutcome) -> Iterator[str]:
         if best is not None:
             name = arm.space.arm.name
             yield f"{name}: {len(arm.counted)} runs, best {best.loss:.4f} at {setting_text(best.setting)}"
+    if outcome.interrupted_by is not None:
+        yield "stopping: running trials save where they are; once more ends them at once"
     use = outcome.utilisation
     yield f"{duration(use.seconds)}, {use.busy_fraction:.0%} of {use.num_slots} slots busy"
 
@@ -180,7 +214,7 @@ class _News:
 def _result_text(result: TrialResult) -> str:
     where = f"{setting_text(result.setting)}, seed {result.seed}"
     if result.stopped is not None:
-        return f"{where}: given up: {printable(result.stopped)}"
+        return f"given up, {where}: {printable(result.stopped)}"
     if result.loss is None:
-        return f"{where}: FAILED: {printable(str(result.error))}"
-    return f"{where}: {result.loss:.4f} in {duration(result.seconds)}"
+        return f"FAILED, {where}: {printable(str(result.error))}"
+    return f"{result.loss:.4f} in {duration(result.seconds)}, {where}"
