@@ -56,7 +56,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "ensemble": {
         "arms": {"real_only": {}, "real_2x": {"mixture.real_multiple": 2}},
-        "train": {"context_length": 128},
+        "train": {"context_length": 128, "real_epochs": 8},
         "ensembles": {"four": {"arm": "real_only", "num_members": 4}},
         "seeds": [0, 1],
     },

@@ -197,7 +197,7 @@ class _Pricer:
         if task == "sample":
             return float(once)
         new: float = step.config["num_generations"] * reply_tokens(self._recipe, task) * _CHARACTERS_PER_NEW_TOKEN
-        return once * (task == "thought") + self._sizes.facts.num_train_1x * new
+        return (once if task == "thought" else 0) + self._sizes.facts.num_train_1x * new
 
     def _pending(self, config: GenerateConfig, task: Task) -> int:
         """Requests that the ledger does not answer; one by one where it answers any."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.experiment import RECIPE_FILE
-from megadocs.pipeline.plan import Plan, build_plan
+from megadocs.pipeline.plan import build_plan
+from megadocs.pipeline.plan_lines import Plan
 from megadocs.pipeline.search_records import SEARCH_FILE
 from megadocs.recipe import Recipe
 from megadocs.store.artifact import Workspace
