@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from megadocs.analysis import EnsembleLoss, analyze_experiment, ensemble_results
+from megadocs.analysis import EnsembleLoss, RunFacts, analyze_experiment, ensemble_results
 from megadocs.analysis.paper_arms import arm_views, tuned_arms
 from megadocs.analysis.paper_series import paper_figures
 from megadocs.analysis.paper_tables import best_settings, controlled_against_tuned
@@ -118,3 +118,47 @@ def test_an_asymptote_that_the_runs_do_not_identify_is_not_drawn() -> None:
         assert own.law is not None
         assert own.is_asymptote_shown is is_identified
         assert all(series.is_asymptote_shown for series in figure.published)
+
+
+def sized(run: RunFacts) -> RunFacts:
+    """Arms of G = 8 once more with a larger student, except the baseline."""
+    return dataclasses.replace(run, arm=f"large_{run.arm}", num_parameters=9_000_000)
+
+
+def test_another_student_size_is_in_the_figure_of_students_only() -> None:
+    made = make_paper_experiment()
+    kept = [run for run in made.runs if "ensemble" not in run.arm]
+    runs = [*kept, *(sized(run) for run in kept if run.arm in ("real_only", "simple_g8", "stitched_g8"))]
+    more = [dataclasses.replace(table, arm=f"large_{table.arm}") for table in made.scores]
+    scores = [table for table in (*made.scores, *more) if any(table.arm == run.arm for run in runs)]
+    found = analyze_experiment(scores, runs, AnalysisConfig(num_bootstrap=100))
+    figures = {figure.name: figure for figure in paper_figures(found)}
+    drawn = {
+        name: {point.arm for series in figure.own for point in series.points}
+        for name, figure in figures.items()
+        if name not in ("students", "ensembles")
+    }
+    assert drawn["generations"]
+    assert not any(arm.startswith("large_") for arms in drawn.values() for arm in arms)
+    assert not any(row["tuned_arm"].startswith("large_") for row in controlled_against_tuned(found))
+    students = {series.name: [point.arm for point in series.points] for series in figures["students"].own}
+    assert students == {
+        "real_only": ["real_only", "large_real_only"],
+        "simple": ["simple_g8", "large_simple_g8"],
+        "stitched": ["stitched_g8", "large_stitched_g8"],
+    }
+
+
+def test_a_series_over_epochs_differs_in_nothing_else() -> None:
+    made = make_paper_experiment()
+    runs = [
+        dataclasses.replace(run, settings={**run.settings, "learning_rate": 1e-2})
+        if run.arm == "simple_g8_e16"
+        else run
+        for run in made.runs
+    ]
+    found = analyze_experiment(made.scores, runs, AnalysisConfig(num_bootstrap=100))
+    (figure,) = [figure for figure in paper_figures(found) if figure.name == "real_epochs"]
+    assert [(series.name, [point.x for point in series.points]) for series in figure.own] == [
+        ("simple, G = 8", [2.0, 4.0, 8.0])
+    ]

@@ -46,6 +46,23 @@ def test_runs_of_several_recipes_on_one_page(toy_recipe: Path, tmp_path: Path) -
     assert report_workspace(root, executor=InlineExecutor(root)).report == outcome.report
 
 
+def test_a_shared_run_has_the_sets_of_both_recipes(toy_recipe: Path, tmp_path: Path) -> None:
+    root = tmp_path / "ws"
+    pair = "ensembles={pair: {arm: real_only, num_members: 2}}"
+    sets = [json.dumps({name: {"past": [30]}}) for name in ("one", "two")]
+    for name, given in zip(("first", "second"), sets, strict=True):
+        run(small(toy_recipe, name, {"real_only": {}}, f"evaluate.sets={given}", pair), root)
+    _, experiment, _ = workspace_report.merge_experiments(Workspace(root))
+    (shared,) = experiment.runs
+    assert set(shared.scored.sets) == {"one", "two"}
+    assert [(ensemble.name, set(ensemble.scored.sets)) for ensemble in experiment.ensembles] == [
+        ("pair", {"one", "two"})
+    ]
+    report_workspace(root, executor=InlineExecutor(root))
+    results = json.loads((root / "results.json").read_text())
+    assert {table["set"] for table in results["positions"]} == {"one", "two"}
+
+
 def test_one_name_for_two_arms(toy_recipe: Path, tmp_path: Path) -> None:
     root = tmp_path / "ws"
     large = {"mixture.real_multiple": 64}

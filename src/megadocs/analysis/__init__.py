@@ -5,6 +5,7 @@ from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
 from megadocs.analysis.positions import RunPositions, position_tables
 from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
+from megadocs.analysis.search_findings import search_warnings
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import RunFacts, RunScores, ScoreBlock, build_block, scores_of_run
 
@@ -26,4 +27,5 @@ __all__ = [
     "parse_results",
     "position_tables",
     "scores_of_run",
+    "search_warnings",
 ]

@@ -65,6 +65,31 @@ def arm_views(results: Mapping[str, Any]) -> list[ArmView]:
     return views
 
 
+def of_baseline_size(arms: Sequence[ArmView], baseline: str) -> list[ArmView]:
+    """The arms whose student is as large as the baseline's: losses of two sizes are no series over anything else."""
+    sizes = [arm.get("num_parameters") for arm in arms if arm.arm == baseline]
+    return [arm for arm in arms if not sizes or arm.get("num_parameters") == sizes[0]]
+
+
+def differing_only_in(key: str, arms: Sequence[ArmView]) -> list[ArmView]:
+    """Per method and number of generations the largest group of arms that agree in every setting but one.
+
+    Args:
+        key: one of `SETTINGS`.
+        arms: of one student size; ablations are left out.
+
+    Returns:
+        Arms of groups with at least two values of `key`.
+    """
+    groups: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[Any, ArmView]]] = {}
+    for arm in _candidates(arms):
+        rest = tuple(str(arm.get(other)) for other in SETTINGS if other != key)
+        values = groups.setdefault((arm.method, arm.get("num_generations")), {}).setdefault(rest, {})
+        values.setdefault(arm.get(key), arm)
+    largest = [max(found.values(), key=len) for found in groups.values()]
+    return [arm for values in largest if len(values) > 1 for arm in values.values()]
+
+
 def tuned_arms(arms: Sequence[ArmView]) -> list[ArmView]:
     """Per method, number of generations and student the arm with the lowest validation loss."""
     best: dict[tuple[Any, ...], ArmView] = {}

@@ -12,7 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from megadocs.analysis.paper_arms import ArmView, arm_views, controlled_arms, is_untuned, tuned_arms
+from megadocs.analysis.paper_arms import (
+    ArmView,
+    arm_views,
+    controlled_arms,
+    differing_only_in,
+    is_untuned,
+    of_baseline_size,
+    tuned_arms,
+)
 from megadocs.analysis.paper_published import Point, Series, build_series, published_series
 from megadocs.analysis.published import load_published
 from megadocs.analysis.results_json import number_of
@@ -56,7 +64,8 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
         results: of `analyze_experiment`.
         against_compute: x is training compute wherever it would be a number of generations, epochs or a fraction.
     """
-    arms = arm_views(results)
+    every_size = arm_views(results)
+    arms = of_baseline_size(every_size, results["baseline"])
     synthetic = [arm for arm in arms if arm.facts["kind"] == "synthetic"]
     methods = [arm for arm in synthetic if arm.method not in _CONTROLS or arm.method == "merged"]
     tuned, controlled = tuned_arms(methods), controlled_arms(methods)
@@ -81,12 +90,22 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
             _method,
         ),
         _benchmarks(results, tuned, against_compute=against_compute),
-        numeric("real_epochs", "Loss against real epochs", "planned_real_epochs", synthetic, _method_and_generations),
         numeric(
-            "fraction", "Loss against the synthetic fraction", "synthetic_fraction", synthetic, _method_and_generations
+            "real_epochs",
+            "Loss against real epochs",
+            "planned_real_epochs",
+            differing_only_in("planned_real_epochs", synthetic),
+            _method_and_generations,
+        ),
+        numeric(
+            "fraction",
+            "Loss against the synthetic fraction",
+            "synthetic_fraction",
+            differing_only_in("synthetic_fraction", synthetic),
+            _method_and_generations,
         ),
         _ensembles(results, arms),
-        numeric("students", "Larger students", "num_parameters", tuned_arms(same_real), _method),
+        numeric("students", "Larger students", "num_parameters", _students(every_size, base), _method),
         _category("self_distillation", "Self-distillation", same_real, _distilled_label),
         _category(
             "order",
@@ -119,8 +138,6 @@ def _numeric(name: str, title: str, key: str, arms: Sequence[ArmView], group: Ca
         if x is not None:
             points.setdefault(group(arm), []).append(Point(float(x), arm.loss, arm.low, arm.high, arm.arm))
     own = [build_series(label, found, with_law=False) for label, found in points.items()]
-    if name in ("real_epochs", "fraction"):
-        own = [series for series in own if len({point.x for point in series.points}) > 1]
     return _figure(name, title, key, own, published_series(name, against_compute=key == "compute"))
 
 
@@ -191,6 +208,16 @@ def _contrasting(arms: Sequence[ArmView], key: str, group: Callable[[ArmView], A
     for arm in arms:
         values.setdefault(group(arm), set()).add(str(arm.get(key)))
     return [arm for arm in arms if len(values[group(arm)]) > 1]
+
+
+def _students(arms: Sequence[ArmView], real_tokens: Any) -> list[ArmView]:
+    """Per method the tuned arms at the number of generations that the most student sizes have, the larger of equals."""
+    found: dict[str, dict[Any, list[ArmView]]] = {}
+    for arm in tuned_arms([arm for arm in arms if arm.facts["real_tokens"] == real_tokens]):
+        if arm.method not in _CONTROLS or arm.method == "merged":
+            found.setdefault(arm.method, {}).setdefault(arm.get("num_generations"), []).append(arm)
+    largest = [max(by.items(), key=lambda entry: (len(entry[1]), entry[0] or 0))[1] for by in found.values()]
+    return [arm for chosen in largest if len(chosen) > 1 for arm in chosen]
 
 
 def _beside_controls(arms: Sequence[ArmView]) -> list[ArmView]:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from megadocs.analysis.paper_arms import SETTINGS, ArmView, arm_views, controlled_arms, is_untuned, tuned_arms
+from megadocs.analysis.paper_arms import (
+    SETTINGS,
+    ArmView,
+    arm_views,
+    controlled_arms,
+    is_untuned,
+    of_baseline_size,
+    tuned_arms,
+)
 from megadocs.analysis.published import load_published
 from megadocs.analysis.results_json import number_of
 
@@ -21,7 +29,7 @@ def best_settings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Per method and number of generations: the tuned arm's settings beside the published ones."""
     published = load_published()["best_settings"]
     rows = []
-    for arm in tuned_arms([view for view in arm_views(results) if view.facts["kind"] == "synthetic"]):
+    for arm in tuned_arms(_synthetic(results)):
         generations = arm.get("num_generations")
         beside = published.get(arm.method, {})
         values = beside.get(str(generations)) if isinstance(beside, dict) else None
@@ -32,13 +40,19 @@ def best_settings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _synthetic(results: Mapping[str, Any]) -> list[ArmView]:
+    """The synthetic arms with a student of the baseline's size."""
+    views = of_baseline_size(arm_views(results), results["baseline"])
+    return [view for view in views if view.facts["kind"] == "synthetic"]
+
+
 def controlled_against_tuned(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Per method and number of generations: the tuned arm beside the one that has the settings shared by most.
 
     Rows where both are one arm are kept; empty where fewer than two arms share their settings, and where
     nothing was tuned: one arm each, all of one setting.
     """
-    synthetic = [view for view in arm_views(results) if view.facts["kind"] == "synthetic"]
+    synthetic = _synthetic(results)
     controlled = {(arm.method, arm.get("num_generations")): arm for arm in controlled_arms(synthetic)}
     if len(controlled) < 2 or is_untuned(synthetic):
         return []

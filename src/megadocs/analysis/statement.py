@@ -5,7 +5,7 @@ Reads the results dictionary only, so that the sentences can be no better than t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from megadocs.analysis.method_findings import control_sentences, method_sentences
@@ -60,7 +60,7 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
     synthetic = _synthetic(results)
     rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
     if rows:
-        rows.sort(key=lambda row: -_rank(row["estimate"]))
+        rows.sort(key=_by_worth(block))
         if len(rows) > _MAX_IN_ALL_PAIRS:
             return f"Synthetic text was worth {_worth_part(rows[0], ' the real data')}, the best of {len(rows)} arms"
         parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows)]
@@ -84,7 +84,7 @@ def _others(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
     if len(rows) <= _MAX_IN_ALL_PAIRS:
         return []
-    rows.sort(key=lambda row: -_rank(row["estimate"]))
+    rows.sort(key=_by_worth(block))
     arms_of: dict[str, list[str]] = {}
     for row in rows[1:]:
         arms_of.setdefault(multiple_text(row["estimate"]), []).append(row["arm"])
@@ -206,6 +206,12 @@ def _missing(results: Mapping[str, Any]) -> list[str]:
     if not num:
         return []
     return [f"{num} run{'s are' if num > 1 else ' is'} missing; the numbers are from the runs that finished."]
+
+
+def _by_worth(block: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], tuple[float, float]]:
+    """Sorts multipliers, the largest first; equal ones, as past the curve, by their losses."""
+    losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
+    return lambda row: (-_rank(row["estimate"]), losses[row["arm"]])
 
 
 def _rank(multiple: Mapping[str, Any]) -> float:

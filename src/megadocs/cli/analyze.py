@@ -70,5 +70,5 @@ def _print_results(workspace: Path, tables: Path | None, *, as_json: bool) -> No
     if as_json:
         print_json(results | derived_tables(results))
         return
-    for sentence in results["answer"]:
+    for sentence in [*results["answer"], *results["warnings"]]:
         typer.echo(sentence)

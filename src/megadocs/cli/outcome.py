@@ -93,7 +93,7 @@ def _tell(outcome: ExperimentOutcome, root: Path, seconds: float) -> dict[str, A
     }
     if outcome.report is not None and not outcome.interrupted_by:
         results["results"] = read_json(outcome.report.path / "results.json")
-        for line in results["results"]["answer"]:
+        for line in [*results["results"]["answer"], *results["results"]["warnings"]]:
             say(line)
         say(f"report: {root / 'report.html'}")
     return results

@@ -74,7 +74,7 @@ def _report_workspace(root: Path, *, allow_code: bool, as_json: bool) -> None:
     results = read_json(outcome.report.path / "results.json")
     for name, reason in outcome.experiment.left_out.items():
         say(f"{name} was left out: {reason}")
-    for line in results["answer"]:
+    for line in [*results["answer"], *results["warnings"]]:
         say(line)
     say(f"report: {root / 'report.html'}")
     if as_json:

@@ -3,7 +3,8 @@
     outcome = report_workspace(Path("runs/paper"))
 
 Each `megadocs run` leaves its recipe in `recipes/`. Runs of recipes over the same corpus and tokenizer stand on one
-page; a run that two recipes share is one run, under the name that it has in the recipe that ran last. Where two recipes
+page; a run that two recipes share is one run, with the sets and benchmarks of both, under the name that it has in the
+recipe that ran last. Where two recipes
 use one name for different arms, the second is shown as `<recipe>.<arm>`. Recipes over another corpus or tokenizer have
 other documents and other tokens: they are named and left out.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from megadocs.errors import DamagedError, InputError, MegadocsError
-from megadocs.pipeline.evaluation_steps import Ensemble
+from megadocs.pipeline.evaluation_steps import Ensemble, Scored
 from megadocs.pipeline.executors import Executor
 from megadocs.pipeline.executors.local import LocalExecutor
 from megadocs.pipeline.experiment import (
@@ -108,18 +109,22 @@ class _Merged:
     runs: list[Run] = field(default_factory=list)
     ensembles: dict[str, Ensemble] = field(default_factory=dict)
     arm_of: dict[str, str] = field(default_factory=dict)  # what an arm is -> its name
-    seen: set[str] = field(default_factory=set)
+    seen: dict[str, int] = field(default_factory=dict)  # fingerprint of a run's training -> its place
 
     def add(self, recipe: str, experiment: Experiment) -> None:
         """Take in the runs of one recipe."""
         for run in experiment.runs:
-            if run.train.fingerprint in self.seen:
+            place = self.seen.setdefault(run.train.fingerprint, len(self.runs))
+            if place < len(self.runs):
+                known_run = self.runs[place]
+                self.runs[place] = replace(known_run, scored=_joined(known_run.scored, run.scored))
                 continue
-            self.seen.add(run.train.fingerprint)
             self.runs.append(replace(run, arm=Arm(self._name(recipe, run), run.arm.recipe)))
         for ensemble in experiment.ensembles:
             known = self.ensembles.get(ensemble.name)
-            if known is None or known.losses.fingerprint != ensemble.losses.fingerprint:
+            if known is not None and known.losses.fingerprint == ensemble.losses.fingerprint:
+                self.ensembles[known.name] = replace(known, scored=_joined(known.scored, ensemble.scored))
+            else:
                 name = ensemble.name if known is None else f"{recipe}.{ensemble.name}"
                 self.ensembles[name] = replace(ensemble, name=name)
 
@@ -131,6 +136,11 @@ class _Merged:
             is_taken = run.arm.name in self.arm_of.values()
             self.arm_of[key] = f"{recipe}.{run.arm.name}" if is_taken else run.arm.name
         return self.arm_of[key]
+
+
+def _joined(first: Scored, second: Scored) -> Scored:
+    """Benchmarks and sets of one model in two recipes; where both name one, the first recipe's."""
+    return Scored({**second.benchmarks, **first.benchmarks}, {**second.sets, **first.sets})
 
 
 def _experiments(workspace: Workspace, *, allow_code: bool) -> Iterator[tuple[Recipe, Experiment]]:

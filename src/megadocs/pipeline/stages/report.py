@@ -14,6 +14,7 @@ from megadocs.analysis import (
     ensemble_results,
     json_form,
     position_tables,
+    search_warnings,
 )
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.errors import AnalysisError
@@ -66,6 +67,7 @@ def run(context: StageContext) -> None:
         "searches": read_searches(context.workspace.root),
         "recipes": config.get("recipes", [config["recipe"]["name"]]),
     }
+    results["warnings"] += search_warnings(results)
     write_bytes_atomic(context.build.path / "results.json", dump_results(results))
     inputs = ReportInputs(
         results=results,
