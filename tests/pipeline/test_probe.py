@@ -21,7 +21,9 @@ from megadocs.pipeline.rates import (
 from megadocs.recipe import build_arms, load_recipe
 
 RATES = ShapeRates(run_seconds=0.5, step_seconds=0.1, score_seconds=0.25, score_seconds_per_token=1e-4)
-STAGES = StageTimes(WorkerTimes(1.0, 3.0), publish_seconds=0.1, corpus_seconds=2.0, tokenizer_seconds=0.4)
+STAGES = StageTimes(
+    WorkerTimes(1.0, 3.0), command_seconds=0.8, publish_seconds=0.1, corpus_seconds=2.0, tokenizer_seconds=0.4
+)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_a_plan_uses_what_was_measured(recipe, tmp_path):
     assert (corpus.seconds, report.kind) == (pytest.approx(0.1 + 2.0), "report")
     # One run, step after step: the command and one worker start, torch is imported once.
     alone = build_plan(recipe.model_copy(update={"seeds": [0], "arms": {"real_only": {}}}), root, 2)
-    assert alone.seconds == pytest.approx(1.0 + 1.0 + 3.0 + sum(line.seconds for line in alone.lines))
+    assert alone.seconds == pytest.approx(0.8 + 1.0 + 3.0 + sum(line.seconds for line in alone.lines))
 
 
 def test_another_machine_or_slot_count_measures_again(recipe, tmp_path):

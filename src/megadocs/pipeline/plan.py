@@ -11,7 +11,7 @@ a two-core virtual machine (lab/LOG.md).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,14 @@ _CHARACTERS_PER_NEW_TOKEN = 4.5
 _RUN_SECONDS, _SCORE_SECONDS = 0.4, 0.3
 
 
-def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None, *, sizes: CorpusSizes | None = None) -> Plan:
+def build_plan(
+    recipe: Recipe,
+    root: Path,
+    num_slots: int | None = None,
+    *,
+    sizes: CorpusSizes | None = None,
+    only: Collection[str] | None = None,
+) -> Plan:
     """Price a recipe in a workspace; `MegadocsError` for what would fail at the start anyway.
 
     Args:
@@ -55,6 +62,7 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None, *, size
         root: the workspace.
         num_slots: steps side by side; None: one per core of this machine.
         sizes: by `plan_sizes`, where the corpus has been measured already.
+        only: price steps of these kinds, as if the others were there; None: all.
     """
     workspace = Workspace(root)
     slots = num_slots or len(os.sched_getaffinity(0))
@@ -65,7 +73,7 @@ def build_plan(recipe: Recipe, root: Path, num_slots: int | None = None, *, size
     probe = _probe(root, slots)
     experiment = build_experiment(recipe, sizes.step, sizes.facts)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
-    lines = [pricer.line(step) for step in experiment.steps]
+    lines = [pricer.line(step) for step in experiment.steps if only is None or step.kind in only]
     report = pricer.report(experiment, is_open=any(line.status != "done" for line in lines))
     seconds = _wall_seconds(experiment, lines, slots, pricer.stages) + report.seconds
     rates = pricer.source_of_rates
@@ -298,4 +306,4 @@ def _wall_seconds(experiment: Experiment, lines: Iterable[PlanLine], num_slots: 
     seconds = {line.fingerprint: line.seconds for line in lines if line.status != "done"}
     if not seconds:
         return 0.0
-    return stages.workers.process_seconds + wall_seconds(experiment.steps, seconds, num_slots, stages.workers)
+    return stages.command_seconds + wall_seconds(experiment.steps, seconds, num_slots, stages.workers)

@@ -53,6 +53,7 @@ _MAX_TOKENIZER_CHARACTERS = 4_000_000
 _MAX_TEXTS = 256
 #: Replies that a mean length rests on.
 _MIN_REPLIES = 8
+_COMMAND_MODULES = ("megadocs.cli", "megadocs.cli.outcome", "megadocs.pipeline.experiment")
 
 
 def run_probe(recipe: Recipe, root: Path, num_slots: int | None = None) -> Probe:
@@ -80,7 +81,7 @@ def run_probe(recipe: Recipe, root: Path, num_slots: int | None = None) -> Probe
     with tempfile.TemporaryDirectory(dir=root, prefix=".probe-") as name:
         folder = Path(name)
         stages, per_token = _tokenizer(recipe, documents, folder)
-        stages = dataclasses.replace(stages, corpus_seconds=corpus_seconds)
+        stages = dataclasses.replace(stages, corpus_seconds=corpus_seconds, command_seconds=_command_seconds())
         shapes = dict(probe.shapes)
         for key, (arm, step) in chosen.items():
             found = _probe_shape(arm, step, documents, folder / "tokenizer", folder, slots, len(chosen))
@@ -95,6 +96,13 @@ def run_probe(recipe: Recipe, root: Path, num_slots: int | None = None) -> Probe
     probe = Probe(this_machine(slots), shapes, stages, generation, per_token)
     write_json_atomic(root / PROBE_FILE, dataclasses.asdict(probe))
     return probe
+
+
+def _command_seconds() -> float:
+    """What `megadocs run` imports before it looks for something to do."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {', '.join(_COMMAND_MODULES)}"], check=True)
+    return time.perf_counter() - begun
 
 
 def _with_workers(stages: StageTimes, found: Mapping[str, float]) -> StageTimes:

@@ -24,7 +24,7 @@ from megadocs.store.files import read_json
 #: At the top of the workspace.
 PROBE_FILE = "probe.json"
 #: Raised when the fields change: an older file is measured again.
-PROBE_FORMAT = 2
+PROBE_FORMAT = 3
 _SHAPE_FIELDS = ("context_length", "batch_size", "micro_batch_size", "dtype", "device", "compile", "ema_decay")
 
 
@@ -51,6 +51,7 @@ class StageTimes:
 
     Attributes:
         workers: of worker processes.
+        command_seconds: until the command has found its first step to do.
         publish_seconds: of any step beside its work: lock, inputs' hashes, its own record.
         corpus_seconds: reading, cutting and splitting this corpus.
         tokenizer_seconds: training or loading the student's tokenizer.
@@ -59,12 +60,13 @@ class StageTimes:
     """
 
     workers: WorkerTimes = field(default_factory=lambda: WorkerTimes(process_seconds=0.6, torch_seconds=3.0))
+    command_seconds: float = 0.7
     publish_seconds: float = 0.05
     corpus_seconds: float = 1.0
     tokenizer_seconds: float = 0.5
     encode_seconds_per_character: float = 1e-6
-    report_seconds: float = 0.5
-    report_seconds_per_run: float = 0.04
+    report_seconds: float = 0.2
+    report_seconds_per_run: float = 0.03
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ class _PointPricer:
     sizes: CorpusSizes
 
     def price(self, points: list[tuple[ArmSpace, Point]], *, new: bool) -> tuple[dict[str, Cost], Plan]:
-        """The cost of one run at each possible point, by label; `new`: with a seed that no run has had."""
+        """The cost of one run at each possible point, by label; `new`: with a seed that no run has had, alone."""
         recipe = self.recipe
         arms = {
             space.label(point): space.overrides_at(point)
@@ -149,7 +149,8 @@ class _PointPricer:
         }
         seed = max(recipe.seeds) + 1_000_003 if new else recipe.seeds[0]
         priced = recipe.model_copy(update={"arms": arms, "seeds": [seed], "ensembles": {}})
-        plan = build_plan(priced, self.root, self.num_slots, sizes=self.sizes)
+        only = ("train", "evaluate") if new else None
+        plan = build_plan(priced, self.root, self.num_slots, sizes=self.sizes, only=only)
         return _costs(priced, plan), plan
 
 
