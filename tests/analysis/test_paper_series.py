@@ -162,3 +162,15 @@ def test_a_series_over_epochs_differs_in_nothing_else() -> None:
     assert [(series.name, [point.x for point in series.points]) for series in figure.own] == [
         ("simple, G = 8", [2.0, 4.0, 8.0])
     ]
+
+
+def test_an_ablation_is_compared_with_the_arm_that_differs_in_nothing_else() -> None:
+    made = make_paper_experiment()
+    best = [dataclasses.replace(run, arm="stitched_tuned") for run in made.runs if run.arm == "stitched_g8"]
+    best = [dataclasses.replace(run, settings={**run.settings, "learning_rate": 1e-2}) for run in best]
+    tables = [dataclasses.replace(t, arm="stitched_tuned", sum_nll=t.sum_nll - 1.0) for t in made.scores]
+    scores = [*made.scores, *(t for t, old in zip(tables, made.scores, strict=True) if old.arm == "stitched_g8")]
+    found = analyze_experiment(scores, [*made.runs, *best], AnalysisConfig(num_bootstrap=100))
+    (figure,) = [figure for figure in paper_figures(found) if figure.name == "order"]
+    arms = {point.x: point.arm for point in figure.own[0].points}
+    assert arms["stitched, G = 8, real document last"] == "stitched_g8"

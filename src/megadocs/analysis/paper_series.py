@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from megadocs.analysis.paper_arms import (
+    SETTINGS,
     ArmView,
     arm_views,
     controlled_arms,
@@ -203,11 +204,20 @@ def _category(name: str, title: str, arms: Sequence[ArmView], label: Callable[[A
 
 
 def _contrasting(arms: Sequence[ArmView], key: str, group: Callable[[ArmView], Any]) -> list[ArmView]:
-    """The arms of groups in which a setting takes more than one value: without that there is nothing to compare."""
-    values: dict[Any, set[str]] = {}
-    for arm in arms:
-        values.setdefault(group(arm), set()).add(str(arm.get(key)))
-    return [arm for arm in arms if len(values[group(arm)]) > 1]
+    """The arms of groups in which a setting takes more than one value: without that there is nothing to compare.
+
+    Where a method has arms that differ in this setting only, its other arms are left out: they were trained otherwise.
+    """
+
+    def several(of: Callable[[ArmView], Any]) -> list[ArmView]:
+        values: dict[Any, set[str]] = {}
+        for arm in arms:
+            values.setdefault(of(arm), set()).add(str(arm.get(key)))
+        return [arm for arm in arms if len(values[of(arm)]) > 1]
+
+    alike = several(lambda arm: (_method_and_generations(arm), *(str(arm.get(other)) for other in SETTINGS)))
+    matched = {_method_and_generations(arm) for arm in alike}
+    return [arm for arm in several(group) if arm in alike or _method_and_generations(arm) not in matched]
 
 
 def _students(arms: Sequence[ArmView], real_tokens: Any) -> list[ArmView]:

@@ -129,8 +129,12 @@ def _draw_numeric(figure: PaperFigure, series: Sequence[Series], panel: _Panel) 
         drawing.line(frame.x[0], y(tick), frame.x[1], y(tick), "grid")
         drawing.text(frame.x[0] - 7, y(tick) + 4, tick_text(tick), "tick", "end")
     drawing.text(0, 10, figure.y_label, "axis")
+    free_from = -math.inf
     for tick in sizes if len(sizes) <= 8 else [sizes[0], sizes[len(sizes) // 2], sizes[-1]]:
         drawing.line(x(tick), frame.y[0], x(tick), frame.y[0] + 4, "tick-mark")
+        if x(tick) < free_from:
+            continue
+        free_from = x(tick) + 30
         words = flops(tick) if figure.x_label == "compute" else tokens_short(tick)
         drawing.text(x(tick), frame.y[0] + 17, words, "tick", "middle")
     drawing.text(
