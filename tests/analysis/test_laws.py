@@ -71,3 +71,27 @@ def test_of_arms_with_one_size_the_best_on_validation_stands() -> None:
     chosen = {item.name: item.losses for item in law_series(losses, facts, CURVE, validation)}["stitched"]
     assert 9.0 in chosen
     assert len(chosen) == 3
+
+
+def test_a_law_over_parameters_and_none_that_mixes_sizes() -> None:
+    losses, facts = runs()
+    for number, size in enumerate((100, 200, 400, 800)):
+        for family, arm in ((None, f"real_{size}"), ("stitched", f"g8_{size}")):
+            settings = {"ordering": family, "num_generations": 8} if family else {}
+            tokens = 9 if family else 0
+            facts[arm, 0] = RunFacts(arm, 0, 1, 1000, tokens, settings=settings, num_parameters=size)
+            losses[arm, 0] = 1.0 + 5.0 * size**-0.5 - 0.01 * number * bool(family)
+    base = facts["real_100", 0]
+    facts = {
+        key: dataclasses.replace(run, num_parameters=100) if run.num_parameters is None else run
+        for key, run in facts.items()
+    }
+    found = law_series(losses, facts, CURVE, {"g8": 0.0}, base.arm)
+    series = {(item.name, item.x_name): item for item in found}
+    assert series["stitched", "num_generations"].x == (2.0, 4.0, 8.0)  # none of a larger student
+    law = law_rows([series["stitched, G = 8", "num_parameters"]], 0.95)[0]
+    assert series["stitched, G = 8", "num_parameters"].x == (100.0, 200.0, 400.0, 800.0)
+    assert law["law"] is not None
+    assert ("real documents only", "num_parameters") in series
+    without = law_series(losses, facts, CURVE, {}, "real_1x")
+    assert {item.x_name for item in without} == {"real_tokens", "num_generations", "num_parameters"}

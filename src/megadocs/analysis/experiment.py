@@ -241,7 +241,7 @@ def _efficiency(table: PairedLosses, noise: SeedNoise, setting: _Setting, arms: 
 
 def _laws(table: PairedLosses, setting: _Setting, arms: Sequence[str]) -> dict[str, Any]:
     losses = {run: float(loss) for run, loss in zip(table.runs, table.losses, strict=True)}
-    series = law_series(losses, setting.facts, setting.curve, setting.validation)
+    series = law_series(losses, setting.facts, setting.curve, setting.validation, setting.config.baseline)
     confidence = setting.config.confidence
     synthetic = {arm: [losses[arm, seed] for seed in table.arm_runs(arm)] for arm in arms if arm not in setting.curve}
     base = _mean_fact(setting, setting.config.baseline, "real_tokens")

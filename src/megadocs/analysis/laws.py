@@ -2,7 +2,8 @@
 
 A law needs at least three sizes and one run to spare. The real-only arms give the data law (and with it the second
 definition of data efficiency); arms that differ in the number of generations give one law per stream ordering; arms
-that differ in ensemble members give one law each. What cannot be fitted is listed with the reason.
+that differ in ensemble members give one law each; students of several sizes give one law per ordering and number of
+generations. What cannot be fitted is listed with the reason.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from megadocs.analysis.power_law import LawFit, PowerLaw, fit_power_law
 from megadocs.analysis.tables import RunFacts
 from megadocs.errors import AnalysisError
 
+_REAL_ONLY = "real documents only"
+
 
 @dataclass(frozen=True, slots=True)
 class LawSeries:
@@ -25,7 +28,7 @@ class LawSeries:
 
     Attributes:
         name: what the series is ("real documents only", an ordering).
-        x_name: what x counts: "real_tokens", "num_generations", "num_members".
+        x_name: what x counts: "real_tokens", "num_generations", "num_members", "num_parameters".
         x: one size per run.
         losses: one loss per run.
     """
@@ -41,18 +44,22 @@ def law_series(
     facts: Mapping[tuple[str, int], RunFacts],
     curve: Sequence[str],
     validation: Mapping[str, float],
+    baseline: str | None = None,
 ) -> list[LawSeries]:
-    """The series of an experiment: the real-only curve, and arms that differ in generations or in members.
+    """The series of an experiment: the real-only curve, and arms that differ in generations, members or parameters.
 
     Where several arms share a family and a size (a tuning grid, ablations), the one with the lowest validation loss
-    stands for them.
+    stands for them. Laws over anything but the student's size are of students as large as the baseline's, and those
+    over anything but real tokens of arms on as many real tokens as the baseline.
 
     Args:
         losses: (arm, seed) -> loss; runs whose loss is not finite are left out.
         facts: (arm, seed) -> facts; `settings` gives `ordering`, `num_generations` and `num_members`.
         curve: arms of the real-only curve.
         validation: arm -> validation loss.
+        baseline: the arm whose student and real tokens the series are of; None: all arms are alike in them.
     """
+    base = next((run for run in facts.values() if run.arm == baseline), None)
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     families: dict[tuple[str, str, float], dict[str, list[float]]] = {}
     for key, loss in sorted(losses.items()):
@@ -60,12 +67,9 @@ def law_series(
             continue
         run = facts[key]
         if run.arm in curve:
-            points.setdefault(("real documents only", "real_tokens"), []).append((float(run.real_tokens), loss))
-        for x_name in ("num_generations", "num_members"):
-            size, family = run.settings.get(x_name), run.settings.get("ordering")
-            if isinstance(size, int) and (family is not None or x_name == "num_members"):
-                arms = families.setdefault((str(family or "real_only"), x_name, float(size)), {})
-                arms.setdefault(run.arm, []).append(loss)
+            points.setdefault((_REAL_ONLY, "real_tokens"), []).append((float(run.real_tokens), loss))
+        for place in _places(run, base):
+            families.setdefault(place, {}).setdefault(run.arm, []).append(loss)
     for (family_name, x_name, size), arms in families.items():
         chosen = min(sorted(arms), key=lambda arm: validation.get(arm, np.inf))
         points.setdefault((family_name, x_name), []).extend((size, loss) for loss in arms[chosen])
@@ -74,6 +78,25 @@ def law_series(
         for (name, x_name), found in points.items()
         if len({x for x, _ in found}) > 1
     ]
+
+
+def _places(run: RunFacts, base: RunFacts | None) -> list[tuple[str, str, float]]:
+    """(family, what x counts, size) of every law that a run is a point of, besides that over real tokens."""
+    if base is not None and run.real_tokens != base.real_tokens:
+        return []
+    family = run.settings.get("ordering")
+    generations, members = (run.settings.get(name) for name in ("num_generations", "num_members"))
+    places = []
+    if base is None or run.num_parameters == base.num_parameters:
+        if isinstance(generations, int) and family is not None:
+            places.append((str(family), "num_generations", float(generations)))
+        if isinstance(members, int):
+            places.append((str(family or "real_only"), "num_members", float(members)))
+    if run.num_parameters is not None and members is None and (family is not None) == (run.synthetic_tokens > 0):
+        name = _REAL_ONLY if family is None else str(family)
+        name = name if generations is None or family is None else f"{family}, G = {generations}"
+        places.append((name, "num_parameters", float(run.num_parameters)))
+    return places
 
 
 def law_rows(series: Sequence[LawSeries], confidence: float) -> list[dict[str, Any]]:
