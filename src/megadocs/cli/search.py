@@ -22,9 +22,13 @@ from megadocs.cli.console import count, duration, print_json, printable, say
 from megadocs.errors import IncompleteError, MegadocsError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from megadocs.pipeline.executors import PlannedSlots
     from megadocs.pipeline.gpu_hours import GpuPrice
     from megadocs.pipeline.search_price import Cost, SearchPrice
     from megadocs.pipeline.search_results import SearchOutcome
+    from megadocs.recipe import Recipe
 
 _ENDINGS = {
     "finished": "every arm has ended",
@@ -62,7 +66,6 @@ def register(app: typer.Typer) -> None:
         from megadocs.cli.search_live import open_search_display
         from megadocs.pipeline.executors import build_executor, planned_slots
         from megadocs.pipeline.search import run_search
-        from megadocs.pipeline.search_price import price_search
         from megadocs.pipeline.search_records import SEARCH_FILE
         from megadocs.recipe import load_recipe
 
@@ -71,13 +74,11 @@ def register(app: typer.Typer) -> None:
         runner = None if dry_run else build_executor(executor, root, num_slots=jobs, ray_address=ray_address)
         try:
             slots = planned_slots(executor, jobs, ray_address, runner)
-            price = price_search(loaded, root, num_slots=slots.number, max_runs=max_runs)
+            price = _say_price(loaded, root, slots, max_runs)
         except MegadocsError:
             if runner is not None:
                 runner.close()
             raise
-        for line in price_lines(price, where=slots.where):
-            say(line)
         if runner is None:
             if as_json:
                 print_json(price.to_json())
@@ -98,6 +99,16 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(128 + outcome.interrupted_by)
         if outcome.failures:
             raise typer.Exit(IncompleteError.exit_code)
+
+
+def _say_price(recipe: Recipe, root: Path, slots: PlannedSlots, max_runs: int | None) -> SearchPrice:
+    """The price before anything starts, on standard error."""
+    from megadocs.pipeline.search_price import price_search
+
+    price = price_search(recipe, root, num_slots=slots.number, max_runs=max_runs)
+    for line in price_lines(price, where=slots.where):
+        say(line)
+    return price
 
 
 def _print_outcome(outcome: SearchOutcome, price: SearchPrice, *, as_json: bool) -> None:
