@@ -126,6 +126,18 @@ def test_guesses_fill_the_slots_and_are_counted(recipe, tmp_path):
     assert len(asked) == arm["cost"]["num_trials"]
 
 
+@pytest.mark.parametrize("max_runs", [2, 3, 4, 5, 8])
+def test_no_guess_is_begun_beyond_the_budget(recipe, tmp_path, max_runs):
+    executor = MadeUpTraining(tmp_path / "ws", num_slots=5)
+    outcome = run_search(with_search(recipe, max_runs=max_runs, guess_fraction=1.0), tmp_path / "ws", executor=executor)
+    (*arms,) = outcome.to_json()["arms"]
+    asked = sum(arm["cost"]["num_trials"] for arm in arms)
+    in_vain = sum(arm["cost"]["num_in_vain"] for arm in arms)
+    assert asked == max_runs
+    assert in_vain < max_runs - 1 or in_vain == 0
+    assert len(executor.trained) == asked + in_vain
+
+
 def test_hours_end_a_search_in_good_order_and_it_goes_on(recipe, tmp_path):
     root = tmp_path / "ws"
     executor = MadeUpTraining(root, seconds=0.02)
@@ -225,5 +237,5 @@ def test_the_live_table_shows_arm_setting_step_loss_and_time_left(recipe, tmp_pa
     display.search(dataclasses.replace(outcome, running=(running,)))
     console.print(frames[-1])
     text = console.export_text()
-    for part in ("one", "weight_decay 0.5", "seed 0 (a guess)", "step 40/96", "loss 5.250", "12 s left", "slots busy"):
+    for part in ("one", "weight_decay 0.5", "0 guess", "40/96", "5.250", "12 s", "slots busy"):
         assert part in text

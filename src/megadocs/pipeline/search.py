@@ -211,6 +211,8 @@ class _Driver:
         if self._config.stop_hopeless is not None or not self._config.guess_fraction:
             return
         limit = max(1, int(self._config.guess_fraction * walks.num_trials))
+        if self._max_runs is not None:
+            limit = min(limit, self._max_runs - walks.num_trials)  # what lies beyond the budget is never asked for
         for number, arm in enumerate(self._arms):
             if trials.num_taken_slots >= self._executor.num_slots or self._num_unasked(trials) >= limit:
                 return

@@ -117,8 +117,9 @@ class ArmSearch:
 
     @property
     def rounds(self) -> dict[Trial, int]:
-        """Every trial that the walk has asked for -> number of its round."""
-        return {trial: number for number, trials in enumerate(self.walk.rounds) for trial in trials}
+        """Every trial that the walk has asked for within the budget -> number of its round."""
+        asked = {trial: number for number, trials in enumerate(self.walk.rounds) for trial in trials}
+        return {trial: asked[trial] for trial in self.walk.losses} if self.walk.is_cut else asked
 
     @property
     def counted(self) -> dict[Trial, TrialResult]:
