@@ -7,7 +7,7 @@ import torch
 
 from megadocs.errors import InputError
 from megadocs.model import build_model, export_hf
-from megadocs.model.sampling import sample
+from megadocs.model.sampling import _choose, sample
 from megadocs.recipe.training import ModelConfig
 
 SHAPE = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -69,6 +69,17 @@ def test_frequencies_are_the_models_probabilities():
     assert (counts - expected).abs().max() < 4 * (0.25 / 4000) ** 0.5
 
 
+@pytest.mark.parametrize("vocabulary", [60, 128, 1000])
+def test_a_draw_is_where_its_number_falls_among_all_cumulated_probabilities(vocabulary):
+    logits = torch.randn(500, vocabulary, generator=torch.Generator().manual_seed(0)) * 3
+    uniform = torch.linspace(0, 1 - 1e-9, 500, dtype=torch.float64)
+    cumulated = (logits / 0.8).double().softmax(-1).cumsum(-1)
+    chosen = _choose(logits, 0.8, uniform)
+    before = torch.where(chosen > 0, cumulated.gather(1, (chosen - 1).clamp_min(0)[:, None])[:, 0], 0.0)
+    after = cumulated.gather(1, chosen[:, None])[:, 0]
+    assert ((before - 1e-6 <= uniform) & (uniform <= after + 1e-6)).all()
+
+
 def test_the_end_token_ends_one_sequence_and_is_not_part_of_it():
     model = small_model()
     free = sample(model, [[1], [2]], max_new_tokens=10, temperature=0.0, seeds=[0, 0])
@@ -117,7 +128,7 @@ def test_ended_sequences_leave_and_the_others_go_on_as_before():
         assert after.finished == (eos in before.tokens)
 
 
-@pytest.mark.parametrize("num_sequences", [2, 16])
+@pytest.mark.parametrize("num_sequences", [1, 2, 16])
 def test_bfloat16_decoding_is_near_a_full_pass(num_sequences):
     from megadocs.model.decoder import Decoder
 

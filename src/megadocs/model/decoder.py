@@ -5,27 +5,26 @@
     decoder.keep(indices)                                      # drop sequences that have ended
 
 What a step costs at these sizes is the number of operations, the weights' way from memory, and the cache's way from
-memory. Hence: query, key and value (gate and up) are one product; norms' weights and the score's scale are folded into
-the products behind them; pairs that rotate together stand side by side, so that a rotation is one complex product;
-residuals are added by the product itself. Cache and attention are float32 whatever the model computes in: on a CPU
-torch's bfloat16 product of one query with 200 keys takes 2-4 times as long (267 against 72 us for 16 x 2 heads).
-Weights are bfloat16 where the model is, unless they are so few and the batch so small that the conversions cost more;
-on a CPU they are packed once in oneDNN's own layout, as a frozen compiled model has them: half the time of a product
-(16 x 384 by 384 x 2048: 96 against 200 us), which otherwise goes into unpacking.
+memory. Hence: query, key and value are one product; norms' weights and the score's scale are folded into the products
+behind them, and a norm's division by the row's length is the conversion that follows or precedes a product; pairs that
+rotate together stand side by side, so that a rotation is one complex product; residuals are added by the product
+itself. How a weight is held is told in `fused_linear`, the cache in `kv_cache`. All is bfloat16 where the model is,
+unless the weights are so few and the batch so small that the conversions cost more; rotation and norms are float32.
 
-Suffixes: B sequences, T new positions, N = B * T, S cached positions, H query heads, G key and value heads, R = H / G,
+Suffixes: B sequences, T new positions, N = B * T, S positions so far, H query heads, G key and value heads,
 W head width, D hidden, V vocabulary.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from megadocs.model.fused_linear import FusedLinear, fused_linear, fused_swiglu
 from megadocs.model.kv_cache import KeyValueCache
 from megadocs.model.llama import Layer, Llama
 
@@ -34,53 +33,19 @@ _FLOAT32_WEIGHTS = 4_000_000
 _FLOAT32_SEQUENCES = 8
 
 
-class _Matrix:
-    """x (N, in) times a weight (out, in), and that plus or times another tensor."""
-
-    def __init__(self, weight: Tensor, num_rows: int) -> None:
-        self._weight = weight.contiguous()
-        self._is_packed = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _can_pack()
-        if self._is_packed:
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight, num_rows)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._is_packed:
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, self._weight, None, "none", [], ""))
-        return F.linear(x, self._weight)
-
-    def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        """The product and `other`."""
-        if self._is_packed:
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight, None, "add"))
-        return torch.addmm(other, x, self._weight.t())
-
-    def times_swish(self, x: Tensor, gate: _Matrix) -> Tensor:
-        """The product times the swish of the gate's."""
-        if self._is_packed:
-            swish = torch.ops.mkldnn._linear_pointwise(x, gate._weight, None, "swish", [], "")
-            return cast(Tensor, torch.ops.mkldnn._linear_pointwise.binary(x, swish, self._weight, None, "mul"))
-        return F.silu(F.linear(x, gate._weight)).mul_(F.linear(x, self._weight))
-
-
-@cache
-def _can_pack() -> bool:
-    """Whether this torch has the packed products (they are what its compiler uses, not part of its public face)."""
-    return all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
-
-
 class _Weights(NamedTuple):
     """One layer, norms and scale folded in."""
 
-    qkv: _Matrix
-    out: _Matrix
-    gate: _Matrix
-    up: _Matrix
-    down: _Matrix
+    qkv: FusedLinear
+    out: FusedLinear
+    swiglu: Callable[[Tensor], Tensor]
+    down: FusedLinear
 
 
 class Decoder:
     """The model's weights, fused, and a cache for a fixed number of sequences and positions."""
 
+    @torch.inference_mode()
     def __init__(self, model: Llama, *, num_sequences: int, length: int) -> None:
         config = model.config
         self.device = model.lm_head.weight.device
@@ -90,7 +55,7 @@ class Decoder:
         layers = cast(list[Layer], list(model.model.layers))
         self.layers = [_fused(layer, self.dtype, num_sequences) for layer in layers]
         head = model.lm_head.weight * (model.model.norm.weight * config.hidden_size**0.5)
-        self.head = _Matrix(head.to(self.dtype), num_sequences)
+        self.head = fused_linear(head.to(self.dtype), num_rows=num_sequences)
         self.embedding = model.model.embed_tokens.weight.to(self.dtype)
         self.width = config.head_dim
         self.num_rotating = config.num_attention_heads + config.num_key_value_heads
@@ -101,6 +66,7 @@ class Decoder:
             config, num_sequences=num_sequences, length=length, dtype=self.dtype, device=self.device
         )
 
+    @torch.inference_mode()
     def feed(self, tokens_BT: Tensor, padding_B: Tensor | None) -> Tensor:
         """Logits (B, V), float32, after the last of these tokens; the cache holds all fed so far.
 
@@ -123,17 +89,18 @@ class Decoder:
             rotating = qkv[:, :, : self.num_rotating].view(batch, length, -1, self.width // 2, 2)
             torch.view_as_complex(rotating).mul_(turns)
             x_ND = weights.out.plus(self.cache.attend(step, index, qkv), x_ND)
-            x_ND = weights.down.plus(weights.up.times_swish(self._normed(x_ND), weights.gate), x_ND)
+            x_ND = weights.down.plus(weights.swiglu(self._normed(x_ND)), x_ND)
         last_BD = x_ND if length == 1 else x_ND.view(batch, length, -1)[:, -1]
         return self.head(self._normed(last_BD)).float()
 
+    @torch.inference_mode()
     def keep(self, indices: Tensor) -> None:
         """Go on with these sequences only, int64 indices into the present ones."""
         self.cache.keep(indices)
 
     def _norm(self, x_ND: Tensor) -> Tensor:
         """Each row's length, (N, 1), float32: RMSNorm's divisor but for the root of D, which the weights hold."""
-        length_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True, dtype=torch.float32)
+        length_N1: Tensor = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True, dtype=torch.float32)
         return length_N1.hypot_(self.least)
 
     def _normed(self, x_ND: Tensor) -> Tensor:
@@ -158,14 +125,13 @@ def _fused(layer: Layer, dtype: torch.dtype, num_rows: int) -> _Weights:
     before_attention, before_mlp = layer.input_layernorm.weight * root, layer.post_attention_layernorm.weight * root
     query = _paired(attention.q_proj, width) * width**-0.5
     qkv = torch.cat([query, _paired(attention.k_proj, width), attention.v_proj.weight])
-    matrices = (
-        qkv * before_attention,
-        attention.o_proj.weight,
-        mlp.gate_proj.weight * before_mlp,
-        mlp.up_proj.weight * before_mlp,
-        mlp.down_proj.weight,
+    gate, up = (matrix.weight * before_mlp for matrix in (mlp.gate_proj, mlp.up_proj))
+    return _Weights(
+        qkv=fused_linear((qkv * before_attention).to(dtype), num_rows=num_rows),
+        out=fused_linear(attention.o_proj.weight.to(dtype), num_rows=num_rows),
+        swiglu=fused_swiglu(gate.to(dtype), up.to(dtype), num_rows=num_rows),
+        down=fused_linear(mlp.down_proj.weight.to(dtype), num_rows=num_rows),
     )
-    return _Weights(*(_Matrix(weight.to(dtype), num_rows) for weight in matrices))
 
 
 def _paired(projection: nn.Linear, width: int) -> Tensor:

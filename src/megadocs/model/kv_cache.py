@@ -5,22 +5,23 @@
     out_NE = cache.attend(step, layer, qkv_BTHW)        # writes this layer's keys and values, attends to all
 
 At batch 16 and more a step's time is the cache's way from memory, and what torch offers for one query's attention does
-not stream it: batched products and the fused kernel reach 6-14 GB/s where a sum over the same memory reaches 37, and
-want float32 besides (in bfloat16 they take 2-4 times as long). `embedding_bag` does stream: a weighted sum of rows, one
-running vector product, prefetched, bfloat16 rows summed in float32. Values are such rows: one a position, weighted by
-the probabilities. Keys are stored transposed, in chunks of 64 positions: a row is one coordinate of 64 keys, weighted by
-that coordinate of the query, so that the sum of a chunk's rows is 64 scores. For 64 sequences of 6 heads and 144
-positions both take 0.8 ms, against 2.5 ms for float32 products (one thread, AMD Zen 5).
+not stream it: batched products and the fused kernel reach 5-14 GB/s where a sum over the same memory reaches 37, and
+want float32 besides (in bfloat16 the scores take twice as long). `embedding_bag` does stream: a weighted sum of rows,
+one running vector product, prefetched, bfloat16 rows summed in float32. Values are such rows: one a position, weighted
+by the probabilities. Keys are stored transposed, in chunks of 64 positions: a row is one coordinate of 64 keys,
+weighted by that coordinate of the query, so that the sum of a chunk's rows is 64 scores. For 64 sequences of 6 heads
+and 144 positions both take 0.8 ms, against 2.5 ms for float32 products (one thread, AMD Zen 5).
 
 Several new positions at once (prompts), and devices other than CPUs, take plain batched products; there one chunk holds
 all positions, and nothing is copied.
 
-Suffixes: B sequences, T new positions, N = B * T, S positions so far, C positions a chunk, H query heads, G key and value
-heads, R = H / G, W head width, E = H * W.
+Suffixes: B sequences, T new positions, N = B * T, S positions so far, C positions a chunk, H query heads, G key and
+value heads, R = H / G, W head width, E = H * W.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,13 +34,17 @@ _CHUNK = 64
 
 
 class Step(NamedTuple):
-    """What attending to positions 0..stop-1 needs besides queries, the same for every layer."""
+    """Where the new positions go in every layer, and how the layers' queries find all so far.
 
-    start: int
+    A key slot is one chunk's part of the new positions: the layers' places, and which of the new positions go there.
+    Without `value_bags` (rows and where each bag starts) the products are plain ones.
+    """
+
     stop: int
     bias: Tensor | None
-    value_rows: Tensor | None
-    value_bags: Tensor | None
+    key_slots: Sequence[tuple[Sequence[Tensor], int, int]]
+    value_slots: Sequence[Tensor]
+    value_bags: tuple[Tensor, Tensor] | None
 
 
 class KeyValueCache:
@@ -63,14 +68,22 @@ class KeyValueCache:
 
     def advance(self, length: int, bias: Tensor | None) -> Step:
         """Make room for `length` new positions; `bias` is added to their scores, (B or 1, 1, T, S)."""
-        start, self.used = self.used, self.used + length
+        start, stop = self.used, self.used + length
+        self.used = stop
+        key_slots = []
+        for chunk in range(start // self._chunk, (stop - 1) // self._chunk + 1):
+            offset = chunk * self._chunk
+            first, last = max(start, offset), min(stop, offset + self._chunk)
+            places = self._keys[:, :, :, chunk, :, first - offset : last - offset].unbind()
+            key_slots.append((places, first - start, last - start))
+        value_slots = self._values[:, :, :, start:stop].unbind()
         if length > 1 or not self._streams:
-            return Step(start, self.used, bias, None, None)
-        if start // self._chunk + 1 != self._queries.shape[2]:
-            self._index_keys(start // self._chunk + 1)
-        rows = (self._first_value[:, None] + torch.arange(self.used, dtype=torch.int32)).view(-1)
-        bags = torch.arange(0, rows.shape[0], self.used, dtype=torch.int32)
-        return Step(start, self.used, bias, rows, bags)
+            return Step(stop, bias, key_slots, value_slots, None)
+        if chunk + 1 != self._queries.shape[2]:
+            self._index_keys(chunk + 1)
+        rows = (self._first_value[:, None] + torch.arange(stop, dtype=torch.int32)).view(-1)
+        bags = torch.arange(0, rows.shape[0], stop, dtype=torch.int32)
+        return Step(stop, bias, key_slots, value_slots, (rows, bags))
 
     def attend(self, step: Step, layer: int, qkv_BTHW: Tensor) -> Tensor:
         """What the new positions take from all so far, (N, E), in the cache's dtype; writes their keys and values.
@@ -78,15 +91,16 @@ class KeyValueCache:
         Args:
             qkv_BTHW: query, key and value heads one after another, rotated, the scores' scale in the queries.
         """
-        q, k, v = qkv_BTHW.split([self._heads, self._groups, self._groups], dim=2)
-        for start in range(step.start // self._chunk * self._chunk, step.stop, self._chunk):
-            first, last = max(step.start, start), min(step.stop, start + self._chunk)
-            new = k[:, first - step.start : last - step.start].permute(0, 2, 3, 1)
-            self._keys[layer][:, :, start // self._chunk, :, first - start : last - start].copy_(new)
-        self._values[layer][:, :, step.start : step.stop].copy_(v.transpose(1, 2))
-        return self._attend_densely(step, layer, q) if step.value_rows is None else self._stream(step, layer, q)
+        q, k, v = torch.split(qkv_BTHW, [self._heads, self._groups, self._groups], dim=2)
+        new_keys = k.permute(0, 2, 3, 1)
+        for places, first, last in step.key_slots:
+            places[layer].copy_(new_keys[..., first:last])
+        step.value_slots[layer].copy_(v.transpose(1, 2))
+        if step.value_bags is None:
+            return self._attend_densely(step, layer, q)
+        return self._stream(step, layer, q, *step.value_bags)
 
-    def _stream(self, step: Step, layer: int, q_B1HW: Tensor) -> Tensor:
+    def _stream(self, step: Step, layer: int, q_B1HW: Tensor, value_rows: Tensor, value_bags: Tensor) -> Tensor:
         batch = q_B1HW.shape[0]
         self._queries.copy_(q_B1HW.transpose(1, 2))  # once for every chunk
         scores = _sum_rows(self._key_rows[layer], self._key_index, self._key_bags, self._queries.view(-1))
@@ -94,7 +108,7 @@ class KeyValueCache:
         if step.bias is not None:
             scores = (scores.view(batch, self._heads, -1) + step.bias[:, 0]).flatten(0, 1)
         weights = torch.softmax(scores, dim=-1).view(-1)
-        return _sum_rows(self._value_rows[layer], step.value_rows, step.value_bags, weights).view(batch, -1)
+        return _sum_rows(self._value_rows[layer], value_rows, value_bags, weights).view(batch, -1)
 
     def _attend_densely(self, step: Step, layer: int, q_BTHW: Tensor) -> Tensor:
         batch, length = q_BTHW.shape[:2]
@@ -106,16 +120,17 @@ class KeyValueCache:
             scores = scores + step.bias
         weights = torch.softmax(scores, dim=-1).view(batch, self._groups, -1, step.stop)
         out = (weights @ self._values[layer][:, :, : step.stop]).view(batch, self._heads, length, self._width)
-        return out.transpose(1, 2).reshape(batch * length, -1)
+        rows: Tensor = out.transpose(1, 2).reshape(batch * length, -1)
+        return rows
 
     def _hold(self, memory: Tensor) -> None:
         """Take this memory, (layers, 2, B, G, positions * W), for the cache."""
         self._memory = memory
         keys, values = memory.unbind(1)
-        self._keys = keys.unflatten(-1, (self._num_chunks, self._width, self._chunk)).unbind()
-        self._values = values.unflatten(-1, (-1, self._width)).unbind()
-        self._key_rows = keys.reshape(len(self._keys), -1, self._chunk).unbind()
-        self._value_rows = values.reshape(len(self._keys), -1, self._width).unbind()
+        self._keys = keys.view(*keys.shape[:-1], self._num_chunks, self._width, self._chunk)
+        self._values = values.view(*values.shape[:-1], -1, self._width)
+        self._key_rows = self._keys.flatten(1, -2).unbind()
+        self._value_rows = self._values.flatten(1, -2).unbind()
         if self._streams:
             self._index_keys(max(1, -(-self.used // self._chunk)))
 

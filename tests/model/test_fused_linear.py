@@ -1,0 +1,28 @@
+"""All ways of holding a weight against torch's linear: one row, several, widths that do not split, additions, gates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from megadocs.model.fused_linear import fused_linear, fused_swiglu
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_rows", [1, 16])
+@pytest.mark.parametrize("size", [96, 384, 509, 1152])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_products_are_linear_ones(dtype, num_rows, size, rows):
+    generator = torch.Generator().manual_seed(0)
+    weight, up = (torch.randn(size, 64, generator=generator).div(8).to(dtype) for _ in range(2))
+    x, other = (torch.randn(rows, width, generator=generator).to(dtype) for width in (64, size))
+    with torch.inference_mode():
+        matrix = fused_linear(weight, num_rows=num_rows)
+        got = [matrix(x), matrix.plus(x, other), fused_swiglu(weight, up, num_rows=num_rows)(x)]
+    product = F.linear(x.float(), weight.float())
+    expected = [product, product + other.float(), F.silu(product) * F.linear(x.float(), up.float())]
+    tolerance = 1e-5 if dtype == torch.float32 else 0.02
+    for one, its in zip(got, expected, strict=True):
+        assert one.dtype == dtype
+        torch.testing.assert_close(one.float(), its, rtol=tolerance, atol=tolerance)
