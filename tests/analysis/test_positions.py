@@ -46,8 +46,8 @@ def test_nan_and_ranges_without_targets_stay_apart_from_numbers() -> None:
     (table,) = position_tables(
         [run("base", 0, [None, "NaN"], counts=(0, 20)), run("base", 1, [None, 5.0], (0, 20))], "base"
     )
-    assert table["arms"][0]["losses"] == ["NaN", "NaN"]
-    assert table["arms"][0]["seeds"][1]["losses"] == ["NaN", 5.0]
+    assert table["arms"][0]["losses"] == [None, "NaN"]
+    assert table["arms"][0]["seeds"][1]["losses"] == [None, 5.0]
 
 
 def test_ensembles_stand_beside_the_arms() -> None:

@@ -64,7 +64,7 @@ def position_tables(runs: Sequence[RunPositions], baseline: str) -> list[dict[st
 def _table(name: str, runs: Sequence[RunPositions], baseline: str) -> dict[str, Any]:
     ranges, _ = Counter(_ranges(run) for run in runs).most_common(1)[0]
     kept = [run for run in runs if _ranges(run) == ranges]
-    own: dict[int | None, list[float]] = {run.seed: _losses(run) for run in kept if run.arm == baseline}
+    own: dict[int | None, list[float | None]] = {run.seed: _losses(run) for run in kept if run.arm == baseline}
     past = {position: scored for run in kept for position, scored in run.past.items()}
     table = {
         "set": name,
@@ -81,10 +81,12 @@ def _table(name: str, runs: Sequence[RunPositions], baseline: str) -> dict[str, 
     return plain
 
 
-def _arm(arm: str, runs: Sequence[RunPositions], baseline: Mapping[int | None, list[float]]) -> dict[str, Any]:
+def _arm(arm: str, runs: Sequence[RunPositions], baseline: Mapping[int | None, list[float | None]]) -> dict[str, Any]:
     curves = {run.seed: _losses(run) for run in runs}
     common = [seed for seed in curves if seed in baseline]
-    shifts = [[own - base for own, base in zip(curves[seed], baseline[seed], strict=True)] for seed in common]
+    shifts = [
+        [_difference(own, base) for own, base in zip(curves[seed], baseline[seed], strict=True)] for seed in common
+    ]
     return {
         "arm": arm,
         "is_ensemble": all(run.seed is None for run in runs),
@@ -98,11 +100,19 @@ def _ranges(run: RunPositions) -> tuple[_Range, ...]:
     return tuple((row["from"], row["to"], row["num_tokens"]) for row in run.ranges)
 
 
-def _losses(run: RunPositions) -> list[float]:
-    """Nats per token of every range; a range without targets is NaN."""
-    values = [row["nats_per_token"] for row in run.ranges]
-    return [float("nan") if value is None else number_of(value) for value in values]
+def _losses(run: RunPositions) -> list[float | None]:
+    """Nats per token of every range; None where it has no targets. NaN stays NaN."""
+    return [None if row["nats_per_token"] is None else number_of(row["nats_per_token"]) for row in run.ranges]
 
 
-def _mean(curves: Sequence[Sequence[float]]) -> list[float]:
-    return [sum(values) / len(values) for values in zip(*curves, strict=True)]
+def _difference(own: float | None, other: float | None) -> float | None:
+    return None if own is None or other is None else own - other
+
+
+def _mean(curves: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Means over curves of the same ranges."""
+    means: list[float | None] = []
+    for values in zip(*curves, strict=True):
+        there = [value for value in values if value is not None]
+        means.append(sum(there) / len(there) if there else None)
+    return means
