@@ -5,9 +5,11 @@ import json
 
 import pytest
 
+from megadocs.pipeline.corpus_sizes import measure_corpus
 from megadocs.pipeline.plan import build_plan
 from megadocs.pipeline.plan_time import WorkerTimes
 from megadocs.pipeline.probe import run_probe
+from megadocs.pipeline.probe_generation import probe_tasks
 from megadocs.pipeline.rates import (
     PROBE_FILE,
     Probe,
@@ -19,6 +21,7 @@ from megadocs.pipeline.rates import (
     this_machine,
 )
 from megadocs.recipe import build_arms, load_recipe
+from megadocs.store.artifact import Workspace
 
 RATES = ShapeRates(run_seconds=0.5, step_seconds=0.1, score_seconds=0.25, score_seconds_per_token=1e-4)
 STAGES = StageTimes(
@@ -78,8 +81,8 @@ def test_a_shape_is_what_speed_depends_on(recipe):
 
 @pytest.mark.slow
 def test_a_probe_measures_and_leaves_nothing_else_behind(recipe, tmp_path, monkeypatch):
-    for name in ("_TRAIN_SECONDS", "_SCORE_SECONDS", "_GENERATE_SECONDS"):
-        monkeypatch.setattr(f"megadocs.pipeline.probe.{name}", 0.5)
+    for name in ("probe._TRAIN_SECONDS", "probe._SCORE_SECONDS", "probe_generation._SECONDS"):
+        monkeypatch.setattr(f"megadocs.pipeline.{name}", 0.5)
     root = tmp_path / "ws"
     probe = run_probe(recipe, root, 2)
     assert [path.name for path in root.iterdir()] == [PROBE_FILE]
@@ -90,3 +93,17 @@ def test_a_probe_measures_and_leaves_nothing_else_behind(recipe, tmp_path, monke
     assert all(value > 0 for value in stages.values())
     assert probe.generation["rephrase"].new_tokens_per_second > 0
     assert all(1 < per_token < 8 for per_token in probe.characters_per_token)
+
+
+@pytest.mark.parametrize("num_slots", [1, 2])
+def test_requests_that_end_after_the_probe_do_not_make_the_engine_slow(recipe, tmp_path, monkeypatch, num_slots):
+    monkeypatch.setattr("megadocs.pipeline.probe_generation._SECONDS", 0.25)
+    engine = recipe.generate.engine
+    slow = engine.model_copy(update={"concurrency": 4, "options": {"latency_seconds": 0.2, "transport": "memory"}})
+    generate = recipe.generate.model_copy(update={"engine": slow})
+    documents = measure_corpus(recipe, Workspace(tmp_path / "ws")).documents
+    tasks = {"rephrase": 1, "thought": 1}
+    found = probe_tasks(recipe.model_copy(update={"generate": generate}), tasks, documents, tmp_path, num_slots)
+    for rates in found.values():  # four replies of 66 tokens every 0.2 s
+        assert rates.new_tokens_per_second == pytest.approx(4 * 66 / 0.2, rel=0.3)
+    assert set(found) == set(tasks)

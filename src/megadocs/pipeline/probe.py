@@ -22,17 +22,16 @@ from pathlib import Path
 
 from megadocs.corpus import SplitCorpus
 from megadocs.errors import MegadocsError
-from megadocs.generate import run_generation
 from megadocs.generate.plan import Task
 from megadocs.pipeline.corpus_sizes import measure_corpus
 from megadocs.pipeline.executors.local import THREAD_VARIABLES
 from megadocs.pipeline.plan_time import WorkerTimes
+from megadocs.pipeline.probe_generation import probe_tasks
 from megadocs.pipeline.rates import (
     PROBE_FILE,
     Probe,
     ShapeRates,
     StageTimes,
-    TaskRates,
     load_probe,
     shape_key,
     this_machine,
@@ -47,12 +46,10 @@ from megadocs.store.files import write_json_atomic
 from megadocs.text.tokenizer import load_tokenizer, train_tokenizer
 
 #: Seconds of each part; with one shape and an engine some twenty in all.
-_TRAIN_SECONDS, _SCORE_SECONDS, _GENERATE_SECONDS = 4.0, 2.0, 7.0
+_TRAIN_SECONDS, _SCORE_SECONDS = 4.0, 2.0
 _MAX_SHAPES = 3
 _MAX_TOKENIZER_CHARACTERS = 4_000_000
 _MAX_TEXTS = 256
-#: Replies that a mean length rests on.
-_MIN_REPLIES = 8
 _COMMAND_MODULES = ("megadocs.cli", "megadocs.cli.outcome", "megadocs.pipeline.experiment")
 
 
@@ -87,12 +84,9 @@ def run_probe(recipe: Recipe, root: Path, num_slots: int | None = None) -> Probe
             found = _probe_shape(arm, step, documents, folder / "tokenizer", folder, slots, len(chosen))
             shapes[key] = ShapeRates(**{field.name: found[field.name] for field in dataclasses.fields(ShapeRates)})
             stages = _with_workers(stages, found)
-        generation = dict(probe.generation)
         missing = [step for step in experiment.of_kind("generate") if find_artifact(step, workspace) is None]
-        tasks: list[Task] = list(dict.fromkeys(step.config["task"] for step in missing))
-        for task in tasks:
-            rates = _probe_generation(recipe, task, documents, folder, _GENERATE_SECONDS / len(tasks))
-            generation |= {task: rates} if rates is not None else {}
+        tasks: dict[Task, int] = {step.config["task"]: min(step.slots or slots, slots) for step in missing}
+        generation = dict(probe.generation) | probe_tasks(recipe, tasks, documents, folder, slots)
     probe = Probe(this_machine(slots), shapes, stages, generation, per_token)
     write_json_atomic(root / PROBE_FILE, dataclasses.asdict(probe))
     return probe
@@ -180,30 +174,3 @@ def _probe_shape(
         )
     found = [json.loads(answer) for answer in answers]
     return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
-
-
-def _probe_generation(
-    recipe: Recipe, task: Task, documents: SplitCorpus, folder: Path, seconds: float
-) -> TaskRates | None:
-    """Generate for some seconds with the configured engine into a ledger that is thrown away; None: nothing came."""
-    begun = time.monotonic()
-    first: list[float] = []
-
-    def should_stop() -> bool:
-        return bool(first) and time.monotonic() - first[0] > seconds
-
-    def progress(_: object) -> None:
-        first.append(time.monotonic())
-
-    ledger = folder / f"ledger-{task}"
-    books = run_generation(recipe.generate, task, documents.train_multiple(1), ledger, progress, should_stop)
-    ended = time.monotonic()
-    starting = first[0] - begun if first else 0.0
-    if not books.spent_new_tokens:
-        return None
-    replies = books.ok + books.rejected
-    return TaskRates(
-        new_tokens_per_second=books.spent_new_tokens / max(1e-6, ended - begun - starting),
-        start_seconds=starting,
-        mean_reply_tokens=books.spent_new_tokens / replies if replies >= _MIN_REPLIES else None,
-    )
