@@ -85,3 +85,20 @@ def test_same_results_same_bytes(results: dict) -> None:
     assert {name: csv_bytes(rows) for name, rows in result_tables(results).items()} == {
         name: csv_bytes(rows) for name, rows in again.items()
     }
+
+
+def test_points_of_laws_and_laws_without_one_size() -> None:
+    point = {"x": 1.0, "loss": 5.0}
+    law = {"name": "simple", "x_name": "num_generations", "points": [point, {"x": 2.0, "loss": 4.0}]}
+    fitted = {**law, "residuals": [0.1, -0.1], "leave_one_out": [{"left_out": 2.0, "asymptote": 3.5}]}
+    results = make_complete_inputs().results
+    block = {**results["sets"][0], "laws": [fitted, {**law, "name": "short"}]}
+    tables = result_tables({**results, "sets": [block, *results["sets"][1:]]})
+    key = {"x_name": "num_generations"}
+    assert tables["law_points"] == [
+        {"name": "simple", **key, "x": 1.0, "loss": 5.0, "residual": 0.1},
+        {"name": "simple", **key, "x": 2.0, "loss": 4.0, "residual": -0.1},
+        {"name": "short", **key, "x": 1.0, "loss": 5.0, "residual": None},
+        {"name": "short", **key, "x": 2.0, "loss": 4.0, "residual": None},
+    ]
+    assert tables["laws_without_one_size"] == [{"name": "simple", **key, "left_out": 2.0, "asymptote": 3.5}]

@@ -35,7 +35,8 @@ def search_warnings(results: Mapping[str, Any]) -> list[str]:
         if arm not in own or found.get("loss") is None or not number_of(found["loss"]) < own[arm] - margin:
             continue
         setting = ", ".join(
-            f"{key.rpartition('.')[2].replace('_', ' ')} {value}" for key, value in found["setting"].items()
+            f"{key.rpartition('.')[2].replace('_', ' ')} {number_of(value):g}"
+            for key, value in found["setting"].items()
         )
         effect = (
             "the multipliers here are likely too large"

@@ -71,6 +71,13 @@ def result_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
         "data_efficiency": _per_set(sets, "data_efficiency"),
         "data_efficiency_by_law": _per_set(sets, "data_efficiency_by_law", skip=("by_asymptote",)),
         "laws": _per_set(sets, "laws", skip=("points", "residuals", "leave_one_out")),
+        "law_points": _law_points(sets),
+        "laws_without_one_size": [
+            {"name": law["name"], "x_name": law["x_name"], **_flat(row)}
+            for block in sets
+            for law in block.get("laws", ())
+            for row in law.get("leave_one_out", ())
+        ],
         "seeds_needed": _per_set(sets, "seeds_needed"),
         "missing": [_flat(row) for row in results["missing"]],
         "positions": _position_rows(results.get("positions", ())),
@@ -98,6 +105,16 @@ def result_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
         "student_scaling": [_flat(row, skip=("seed_differences",)) for row in derived["student_scaling"]],
         "paper_figures": [_flat(row) for row in derived["paper_figures"]],
     }
+
+
+def _law_points(sets: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Every run that a law was fitted to, with its residual where there is a fit."""
+    return [
+        {"name": law["name"], "x_name": law["x_name"], **_flat(point), "residual": _cell(residual)}
+        for block in sets
+        for law in block.get("laws", ())
+        for point, residual in zip(law["points"], law.get("residuals") or [None] * len(law["points"]), strict=True)
+    ]
 
 
 def _position_rows(tables: Sequence[Mapping[str, Any]]) -> list[Row]:
