@@ -16,9 +16,8 @@ from pipeline.executors.generation import make_config, make_documents
 from pipeline.executors.processes import kill, pids_of
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
 
-from megadocs.pipeline.executors.ray_engine import RayEngine  # noqa: E402
+from megadocs.pipeline.executors.ray_engine import RayEngine
 
 WORKER = "ray::EngineWorker"
 
@@ -67,6 +66,7 @@ def test_the_same_ledger_records_and_export_as_beside_the_driver(address, tmp_pa
     assert not pids_of(WORKER)
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed(address, tmp_path):
     config, documents = make_config(options={"latency_seconds": 0.1}), make_documents(60)
     local = Run(config, documents, tmp_path / "local")
@@ -80,6 +80,7 @@ def test_a_worker_is_killed(address, tmp_path):
     assert notes.count("2 of 2 engine workers up") == 2  # another one took the dead one's place
 
 
+@pytest.mark.slow
 def test_all_workers_are_killed(address, tmp_path):
     config, documents = make_config(options={"latency_seconds": 0.1}), make_documents(40)
     local = Run(config, documents, tmp_path / "local")
@@ -89,6 +90,7 @@ def test_all_workers_are_killed(address, tmp_path):
     same_records(killed, local)
 
 
+@pytest.mark.slow
 def test_a_node_leaves(make_cluster, tmp_path):
     cluster = make_cluster(num_cpus=0)
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=80_000_000) for _ in range(2)]
@@ -103,6 +105,7 @@ def test_a_node_leaves(make_cluster, tmp_path):
     assert notes[-1] == "1 of 2 engine workers up"  # no room for another
 
 
+@pytest.mark.slow
 def test_an_engine_that_cannot_start_is_named(address, tmp_path):
     config = make_config(engine={"kind": "vllm", "command": [str(tmp_path / "no-vllm")]})
     with pytest.raises(EngineError, match=r"node .*: no command"):
@@ -110,6 +113,7 @@ def test_an_engine_that_cannot_start_is_named(address, tmp_path):
     assert not pids_of(WORKER)
 
 
+@pytest.mark.slow
 def test_requests_wait_for_room_and_go_to_the_worker_of_their_lane(address):
     config = make_config(options={"latency_seconds": 0.2}, engine={"num_servers": 2, "concurrency": 1})
     engine = RayEngine(config.engine, address)

@@ -15,7 +15,6 @@ from pipeline.corpora import write_recipe, write_texts
 from pipeline.executors.processes import kill, pids_of
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
 
 HOST, ENGINE, WORKER = "ray::StepHost", "ray::EngineWorker", "megadocs.pipeline.worker"
 
@@ -89,6 +88,7 @@ def expected(recipe, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_a_recipe_gives_the_same_artifacts_as_without_ray(address, recipe, expected, tmp_path):
     ended(start("run", recipe, tmp_path / "ws", *on(address)))
     assert contents(tmp_path / "ws") == expected
@@ -98,6 +98,7 @@ def test_a_recipe_gives_the_same_artifacts_as_without_ray(address, recipe, expec
     assert "0 steps done" in again
 
 
+@pytest.mark.slow
 def test_dead_workers_cost_nothing_but_time(address, recipe, expected, tmp_path):
     """An engine worker, the actor of a training run and the process of another are killed."""
     workspace = tmp_path / "ws"
@@ -115,6 +116,7 @@ def test_dead_workers_cost_nothing_but_time(address, recipe, expected, tmp_path)
     assert "started again" in messages or "in use by" in messages
 
 
+@pytest.mark.slow
 def test_a_node_leaves_and_its_runs_go_on_elsewhere(make_cluster, recipe, expected, tmp_path):
     cluster = make_cluster(num_cpus=1)
     node = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
@@ -126,6 +128,7 @@ def test_a_node_leaves_and_its_runs_go_on_elsewhere(make_cluster, recipe, expect
     assert contents(workspace) == expected
 
 
+@pytest.mark.slow
 def test_two_drivers_share_the_work(address, recipe, expected, tmp_path):
     workspace = tmp_path / "ws"
     drivers = [start("run", recipe, workspace, *on(address)) for _ in range(2)]
@@ -134,6 +137,7 @@ def test_two_drivers_share_the_work(address, recipe, expected, tmp_path):
     assert contents(workspace) == expected
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_stops_and_leaves_no_process(recipe, tmp_path):
     workspace = tmp_path / "ws"
     process = start("train", recipe, workspace, *on("local"))
@@ -148,6 +152,7 @@ def test_ctrl_c_saves_stops_and_leaves_no_process(recipe, tmp_path):
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_nodes_that_do_not_see_the_workspace_are_named(address, tmp_path):
     from megadocs.errors import UsageError
     from megadocs.pipeline.executors import ray_cluster
