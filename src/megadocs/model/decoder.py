@@ -56,7 +56,7 @@ class Decoder:
         self.layers = [_fused(layer, self.dtype, num_sequences) for layer in layers]
         head = model.lm_head.weight * (model.model.norm.weight * config.hidden_size**0.5)
         self.head = fused_linear(head.to(self.dtype), num_rows=num_sequences)
-        self.embedding = model.model.embed_tokens.weight.to(self.dtype)
+        self.embedding = model.model.embed_tokens.weight
         self.width = config.head_dim
         self.num_rotating = config.num_attention_heads + config.num_key_value_heads
         half = config.head_dim // 2
@@ -83,7 +83,7 @@ class Decoder:
             places_BT = torch.arange(start, stop, device=self.device)[None] - padding_B[:, None]
             turns = self.turns[places_BT.clamp_min_(0)].unsqueeze(2)
         step = self.cache.advance(length, self._bias(start, stop, padding_B))
-        x_ND = F.embedding(tokens_BT.reshape(-1), self.embedding)
+        x_ND = F.embedding(tokens_BT.reshape(-1), self.embedding).to(self.dtype)
         for index, weights in enumerate(self.layers):
             qkv = torch.div(weights.qkv(x_ND), self._norm(x_ND)).view(batch, length, -1, self.width)
             rotating = qkv[:, :, : self.num_rotating].view(batch, length, -1, self.width // 2, 2)

@@ -77,7 +77,9 @@ class _Streamed(_Plain):
     def __init__(self, weight_OI: Tensor) -> None:
         size, features = weight_OI.shape
         columns = next((width for width in range(_MAX_COLUMNS, _MIN_COLUMNS - 1, -1) if size % width == 0), size)
-        self._weight = weight_OI.reshape(-1, columns, features).transpose(1, 2).contiguous()  # (K, I, C)
+        self._weight = torch.stack(
+            [chunk_CI.t().contiguous() for chunk_CI in torch.split(weight_OI, columns)]
+        )  # (K, I, C)
         self._rows = self._weight.view(-1, columns)
         self._index = torch.arange(self._rows.shape[0], dtype=torch.int32)
         self._bags = torch.arange(0, self._rows.shape[0], features, dtype=torch.int32)

@@ -94,7 +94,7 @@ class KeyValueCache:
         q, k, v = torch.split(qkv_BTHW, [self._heads, self._groups, self._groups], dim=2)
         new_keys = k.permute(0, 2, 3, 1)
         for places, first, last in step.key_slots:
-            places[layer].copy_(new_keys[..., first:last])
+            places[layer].copy_(new_keys if len(step.key_slots) == 1 else new_keys[..., first:last])
         step.value_slots[layer].copy_(v.transpose(1, 2))
         if step.value_bags is None:
             return self._attend_densely(step, layer, q)
