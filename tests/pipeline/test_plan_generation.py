@@ -53,6 +53,6 @@ def test_reading_takes_time_without_a_probe(recipe):
         return generation_seconds(recipe, recipe.generate, num_read, 1000.0, probed, measured)
 
     assert seconds(3000.0) > seconds(0.0) > 0
-    assert seconds(3000.0, TaskRates(100.0, 2.0)) == 2.0 + 10.0  # its rate was measured with its own prompts
+    assert seconds(3000.0, TaskRates(100.0, 2.0)) == 2.0 + 10.0 + 3000 / 15 / 100  # 15 are read while one is written
     assert seconds(3000.0, None, 50.0) == 20.0
     assert generation_seconds(recipe, recipe.generate, 0.0, 0.0, TaskRates(100.0, 2.0), None) == 0.0

@@ -17,6 +17,7 @@ from megadocs.pipeline.rates import (
     StageTimes,
     TaskRates,
     load_probe,
+    reading_speed,
     shape_key,
     this_machine,
 )
@@ -52,7 +53,8 @@ def test_a_plan_uses_what_was_measured(recipe, tmp_path):
     assert train.seconds == pytest.approx(0.1 + 0.5 + train.num_steps * 0.1)
     rephrase = next(line for line in plan.lines if line.kind == "generate" and "rephrase" in line.name)
     assert rephrase.num_tokens == rephrase.num_requests * 30
-    assert rephrase.seconds == pytest.approx(2.0 + rephrase.num_tokens / 100)
+    num_read = (rephrase.num_prompt_tokens - rephrase.num_cached_tokens) / reading_speed(recipe.generate.engine)
+    assert rephrase.seconds == pytest.approx(2.0 + (rephrase.num_tokens + num_read) / 100)
     assert plan.rates == "probe"
     trains = [line for line in plan.lines if line.kind == "train"]
     assert plan.seconds > sum(line.seconds for line in trains) / 2
@@ -91,7 +93,7 @@ def test_a_probe_measures_and_leaves_nothing_else_behind(recipe, tmp_path, monke
     stages = dataclasses.asdict(probe.stages)
     assert all(value > 0 for value in (*dataclasses.asdict(rates).values(), *stages.pop("workers").values()))
     assert all(value > 0 for value in stages.values())
-    assert probe.generation["rephrase"].new_tokens_per_second > 0
+    assert probe.generation["rephrase"].tokens_per_second > 0
     assert all(1 < per_token < 8 for per_token in probe.characters_per_token)
 
 
@@ -105,5 +107,5 @@ def test_requests_that_end_after_the_probe_do_not_make_the_engine_slow(recipe, t
     tasks = {"rephrase": 1, "thought": 1}
     found = probe_tasks(recipe.model_copy(update={"generate": generate}), tasks, documents, tmp_path, num_slots)
     for rates in found.values():  # four replies of 66 tokens every 0.2 s
-        assert rates.new_tokens_per_second == pytest.approx(4 * 66 / 0.2, rel=0.3)
+        assert rates.tokens_per_second == pytest.approx(4 * 66 / 0.2, rel=0.3)
     assert set(found) == set(tasks)

@@ -17,17 +17,13 @@ from dataclasses import dataclass
 from megadocs.documents import Document
 from megadocs.generate.engines.fake_replies import count_prompt_tokens
 from megadocs.generate.plan import Task, plan_requests, split_tokenizer
-from megadocs.pipeline.rates import TaskRates
+from megadocs.pipeline.rates import TaskRates, reading_speed
 from megadocs.recipe import GenerateConfig, Recipe
 
 #: New tokens per second of one llamacpp thread with SmolLM2-135M, four replies at once, reading not counted; and of
 #: other engines' servers (a guess, said so).
 _NEW_TOKENS_PER_SECOND = {"llamacpp": 105.0, "fake": 20_000.0}
 _SERVER_TOKENS_PER_SECOND = 1000.0
-#: Engines read a prompt so many times faster than they write: a CPU core with four replies at once hardly, as measured
-#: (24 rephrases: 2,496 tokens read, 2,883 written in 38.7 s; 24 thoughts: 4,546 and 2,012 in 40.0 s).
-_READING_SPEED = {"llamacpp": 2.1}
-_SERVER_READING_SPEED = 15.0
 #: Documents whose prompts are counted.
 _NUM_COUNTED = 40
 #: Tokens that a chat template puts around a message.
@@ -113,14 +109,13 @@ def generation_seconds(
     """
     if not num_new:
         return 0.0
+    num_tokens = num_new + num_read / reading_speed(config.engine)
     if probed is not None:
-        return probed.start_seconds + num_new / probed.new_tokens_per_second
+        return probed.start_seconds + num_tokens / probed.tokens_per_second
     if measured is not None:
         return num_new / measured
     one = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
-    rate = (recipe.plan.new_tokens_per_second or one) * config.engine.num_servers
-    reading = _READING_SPEED.get(config.engine.kind, _SERVER_READING_SPEED)
-    return (num_new + num_read / reading) / rate
+    return num_tokens / ((recipe.plan.new_tokens_per_second or one) * config.engine.num_servers)
 
 
 def _assumed(config: GenerateConfig, task: Task, document_tokens: float) -> PromptTokens:

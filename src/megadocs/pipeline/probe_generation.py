@@ -18,7 +18,7 @@ from megadocs.generate import run_generation
 from megadocs.generate.engines import Engine, EngineInfo, build_engine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
 from megadocs.generate.plan import Task
-from megadocs.pipeline.rates import TaskRates
+from megadocs.pipeline.rates import TaskRates, reading_speed
 from megadocs.recipe import Recipe
 
 _SECONDS = 7.0
@@ -64,8 +64,9 @@ def _probe_task(recipe: Recipe, task: Task, documents: SplitCorpus, folder: Path
     if not books.is_complete:
         served = min(served, engine.served_seconds / engine.info().concurrency)
     replies = books.ok + books.rejected
+    num_read = (books.prompt_tokens - books.cached_tokens) / reading_speed(recipe.generate.engine)
     return TaskRates(
-        new_tokens_per_second=books.spent_new_tokens / max(1e-6, served),
+        tokens_per_second=(books.spent_new_tokens + num_read) / max(1e-6, served),
         start_seconds=engine.start_seconds,
         mean_reply_tokens=books.spent_new_tokens / replies if replies >= _MIN_REPLIES else None,
     )
