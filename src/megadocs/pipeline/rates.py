@@ -25,8 +25,8 @@ from megadocs.store.files import read_json
 PROBE_FILE = "probe.json"
 #: Raised when the fields change: an older file is measured again.
 PROBE_FORMAT = 4
-#: Servers on a GPU read much faster than they write (a guess), a CPU core with four replies at once hardly: 24 rephrases
-#: (2,496 tokens read, 2,883 written) took 38.7 s, 24 thoughts (4,546 and 2,012) 40.0 s.
+#: Servers on a GPU read much faster than they write (a guess), a CPU core with four replies at once hardly: 24
+#: rephrases (2,496 tokens read, 2,883 written) took 38.7 s, 24 thoughts (4,546 and 2,012) 40.0 s.
 _READING_SPEED = {"llamacpp": 2.1}
 _SERVER_READING_SPEED = 15.0
 _SHAPE_FIELDS = ("context_length", "batch_size", "micro_batch_size", "dtype", "device", "compile", "ema_decay")
