@@ -9,7 +9,7 @@ Three ways to hold a weight. On a CPU in bfloat16 a product with one row is the 
 `embedding_bag` (a weighted sum of the transposed weight's rows) streams it: sampling from 20M weights takes 2.3 ms a
 token so, against 2.8 with oneDNN's product (one thread, AMD Zen 5); torch's linear is at 10 GB/s there, a quarter of
 memory's rate. With more rows, oneDNN's own packed layout, as a frozen compiled model has it, takes half the time of
-torch's linear (16 x 384 by 384 x 2048: 96 against 200 us), which goes into unpacking. Everything else is torch's linear.
+torch's linear (16 x 384 by 384 x 2048: 96 against 200 us), which goes into unpacking. All else is torch's linear.
 
 Suffixes: N rows, I and O features in and out, C columns a chunk, K chunks.
 """
