@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.model import resolve_config
@@ -157,8 +158,8 @@ def _arms_served(recipe: Recipe, facts: CorpusFacts) -> tuple[list[Arm], dict[st
 
 def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
     """Train or load the student's tokenizer: one for all arms. A local one is known by its content, not by its path."""
-    config = {"tokenizer": all_fields(recipe.tokenizer)}
-    identity = {"tokenizer": chosen_fields(recipe.tokenizer)}
+    config: dict[str, Any] = {"tokenizer": all_fields(recipe.tokenizer)}
+    identity: dict[str, Any] = {"tokenizer": chosen_fields(recipe.tokenizer)}
     if recipe.tokenizer.kind == "train":
         return Step("tokenizer", "tokenizer", config, identity, {"corpus": corpus})
     digest = local_digest(recipe.tokenizer.source)
