@@ -147,3 +147,12 @@ def test_what_was_given_up_is_marked_in_claim_result_and_status():
     assert any("20 runs, 2 given up as hopeless" in line for line in search_lines(search))
     without = finished("worse", "worse")
     assert not any("given up" in line for line in (*result_lines(without), *search_lines(without)))
+
+
+def test_one_seed_is_not_called_a_tie():
+    certificate = finished("not separated", "not separated")["arms"][0]["certificate"]
+    certificate["is_separated"] = False
+    assert claim(certificate).endswith("some neighbours are not separated from it")
+    for line in certificate["neighbours"]:
+        line["margin_error"] = None
+    assert claim(certificate).endswith("too few seeds to know the noise, so no neighbour is separated from it")

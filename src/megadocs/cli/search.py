@@ -201,7 +201,12 @@ def claim(certificate: dict[str, Any]) -> str:
             place = "a local optimum inside the grid"
         case _:
             place = "the best of its neighbours, on the edge of the grid"
-    proof = "every neighbour is worse" if certificate["is_separated"] else "some neighbours are not separated from it"
+    if certificate["is_separated"]:
+        proof = "every neighbour is worse"
+    elif all(line["margin_error"] is None for line in certificate["neighbours"]):
+        proof = "too few seeds to know the noise, so no neighbour is separated from it"
+    else:
+        proof = "some neighbours are not separated from it"
     num_stopped = sum(line["verdict"] == "stopped" for line in certificate["neighbours"])
     given_up = f" ({num_stopped} given up as hopeless and taken for worse)" if num_stopped else ""
     return f"{place}; {proof}{given_up}"
