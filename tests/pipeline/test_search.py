@@ -275,6 +275,18 @@ def test_the_dearest_arm_has_what_the_others_leave(tmp_path):
     assert price.worst.num_tokens == pytest.approx(3 * four / 2 + 3 * four, rel=0.05)  # each arm its half; whole steps
 
 
+def test_a_student_is_priced_beside_its_teacher(tmp_path):
+    axes = {"train.learning_rate": {"values": [0.001, 0.003]}}
+    arms = {"real_only": {}, "student": {"stream.ordering": "self_distilled"}}
+    sample = {"teacher": {"arm": "real_only"}, "num_samples": 8}
+    toy = {"arms": arms, "seeds": [0], "generate": {"sample": sample}}
+    alone = load_recipe(write_toy(tmp_path, **toy, search={"axes": axes, "arms": ["student"]}))
+    price = price_search(alone, tmp_path / "ws")
+    assert set(price.arms) == {"student"}
+    assert price.best.num_runs == 2, "the teacher is no run of the search"
+    assert price.shared_seconds > price_search(load_recipe(write_toy(tmp_path)), tmp_path / "ws").shared_seconds
+
+
 def test_axes_apply_where_they_mean_something(tmp_path):
     axes = {"mixture.synthetic_fraction": {"values": [0.5, 0.75]}, "train.weight_decay": {"values": [0.1, 0.4]}}
     arms = {"real_only": {}, "simple": {"stream.ordering": "simple", "mixture.synthetic_fraction": 0.7}}

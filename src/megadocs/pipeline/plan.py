@@ -54,6 +54,7 @@ def build_plan(
     *,
     sizes: CorpusSizes | None = None,
     only: Collection[str] | None = None,
+    whole: Recipe | None = None,
 ) -> Plan:
     """Price a recipe in a workspace; `MegadocsError` for what would fail at the start anyway.
 
@@ -63,6 +64,7 @@ def build_plan(
         num_slots: steps side by side; None: one per core of this machine.
         sizes: by `plan_sizes`, where the corpus has been measured already.
         only: price steps of these kinds, as if the others were there; None: all.
+        whole: where a search prices settings as arms, the recipe with all arms and seeds (see `build_experiment`).
     """
     workspace = Workspace(root)
     slots = num_slots or len(os.sched_getaffinity(0))
@@ -71,7 +73,7 @@ def build_plan(
         scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
         recipe = recipe.model_copy(update={"evaluate": scored})
     probe = _probe(root, slots)
-    experiment = build_experiment(recipe, sizes.step, sizes.facts)
+    experiment = build_experiment(recipe, sizes.step, sizes.facts, whole=whole)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
     lines = [pricer.line(step) for step in experiment.steps if only is None or step.kind in only]
     report = pricer.report(experiment, is_open=any(line.status != "done" for line in lines))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from typing import Any
 from megadocs.errors import RecipeError
 from megadocs.pipeline.corpus_sizes import CorpusSizes
 from megadocs.pipeline.plan import build_plan, flops_per_token, plan_sizes
-from megadocs.pipeline.plan_lines import Plan
+from megadocs.pipeline.plan_lines import Plan, PlanLine
 from megadocs.pipeline.search_space import ArmSpace, build_spaces, trial_steps
 from megadocs.pipeline.steps import CorpusFacts, corpus_step
 from megadocs.recipe import Recipe, SearchConfig, build_arms
@@ -104,7 +104,7 @@ def price_search(
     pricer = _PointPricer(recipe, root, num_slots, sizes)
     near, plan = pricer.price([(s, p) for s in spaces for p in cheapest_points(s.grid, s.start)], new=False)
     every, _ = pricer.price([(s, p) for s in spaces for p in _points_by_cost(s)], new=True)
-    shared = sum(line.seconds for line in plan.lines if line.kind not in ("train", "evaluate", "report"))
+    shared = sum(line.seconds for line in plan.lines if _is_shared(line, near))
     priced = [_PricedArm.build(space, near, every, recipe) for space in spaces]
     max_runs = max_runs or config.max_runs
     matched = config.compute_matched_epochs is not None
@@ -150,7 +150,7 @@ class _PointPricer:
         seed = max(recipe.seeds) + 1_000_003 if new else recipe.seeds[0]
         priced = recipe.model_copy(update={"arms": arms, "seeds": [seed], "ensembles": {}})
         only = ("train", "evaluate") if new else None
-        plan = build_plan(priced, self.root, self.num_slots, sizes=self.sizes, only=only)
+        plan = build_plan(priced, self.root, self.num_slots, sizes=self.sizes, only=only, whole=recipe)
         return _costs(priced, plan), plan
 
 
@@ -246,10 +246,15 @@ def _is_possible(recipe: Recipe, space: ArmSpace, point: Point) -> bool:
     return bool(trial_steps(recipe, [(space, trial)], corpus, facts, allow_code=True).runs)
 
 
+def _is_shared(line: PlanLine, priced: Container[str]) -> bool:
+    """Whether all trials need the step: the data, and teachers that write samples."""
+    return line.kind not in ("train", "evaluate", "report") or (line.kind == "train" and line.arm not in priced)
+
+
 def _costs(recipe: Recipe, plan: Plan) -> dict[str, Cost]:
     """The cost of one run of each priced arm; a finished one is free."""
     arms = {arm.name: arm.recipe for arm in build_arms(recipe)}
-    lines = {line.arm: line for line in plan.lines if line.kind == "train" and line.arm}
+    lines = {line.arm: line for line in plan.lines if line.kind == "train" and line.arm in arms}
     scoring = {line.arm: line.seconds * line.slots for line in plan.lines if line.kind == "evaluate" and line.arm}
     costs = {}
     for name, line in lines.items():
