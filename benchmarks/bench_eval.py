@@ -28,13 +28,15 @@ import torch
 from megadocs.evaluate.benchmarks.data import load_benchmark
 from megadocs.evaluate.benchmarks.prompts import PromptEncoder
 from megadocs.evaluate.benchmarks.score import score_benchmark
-from megadocs.evaluate.document_losses import score_documents, score_windows
+from megadocs.evaluate.document_losses import iter_window_losses, score_documents, score_windows
 from megadocs.evaluate.ensembles import score_ensemble_windows
 from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.load_model import load_model
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
+from megadocs.evaluate.target_losses import Average
 from megadocs.model.llama import Llama, build_model
 from megadocs.recipe import ModelConfig
+from megadocs.recipe.training import Preset
 
 VOCAB_SIZE, CONTEXT, BATCH = 2048, 256, 32
 
@@ -51,7 +53,10 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     record: dict[str, Any] = {"hardware": hardware(), "arguments": {k: str(v) for k, v in vars(arguments).items()}}
     record["losses"] = [bench_losses(dtype, arguments.windows, arguments.rounds) for dtype in ("float32", "bfloat16")]
-    record["ensemble"] = bench_ensemble(arguments.members, arguments.windows, arguments.rounds)
+    record["ensembles"] = [
+        bench_ensemble("tiny", arguments.members, arguments.windows, arguments.rounds),
+        bench_ensemble("20m", arguments.members, max(BATCH, arguments.windows // 8), max(1, arguments.rounds // 2)),
+    ]
     record["memory"] = bench_memory(arguments.members)
     if arguments.model:
         record["benchmarks"] = [
@@ -107,25 +112,37 @@ def windows_alone(data: EvaluationSet) -> list[torch.Tensor]:
     return batches
 
 
-def bench_ensemble(num_members: int, num_windows: int, rounds: int) -> dict[str, Any]:
-    """K members jointly, every prefix size and both averages, against K single scorings."""
-    members = [as_scoring_model(member, dtype="bfloat16") for member in tiny_members(num_members)]
+def bench_ensemble(preset: Preset, num_members: int, num_windows: int, rounds: int) -> dict[str, Any]:
+    """K members jointly against K single scorings: the mean of all logits alone, and every size with both averages."""
+    members = [as_scoring_model(member, dtype="bfloat16") for member in build_members(preset, num_members)]
     data = random_set(num_windows)
+    everyone = [Average(tuple(range(num_members)))]
 
     def singles() -> None:
         for member in members:
             score_windows(member, data, context_length=CONTEXT, batch_size=BATCH)
 
-    def joint() -> None:
+    def ensemble() -> None:
+        for _ in iter_window_losses(members, everyone, data, context_length=CONTEXT, batch_size=BATCH):
+            pass
+
+    def every_size() -> None:
         score_ensemble_windows(members, data, context_length=CONTEXT, batch_size=BATCH)
 
-    seconds = take_turns(rounds, singles=singles, joint=joint)
-    return {"num_members": num_members, "dtype": "bfloat16", **compare(seconds, "singles"), "target": 1.05}
+    seconds = take_turns(rounds, singles=singles, ensemble=ensemble, every_size=every_size)
+    return {
+        "preset": preset,
+        "num_members": num_members,
+        "dtype": "bfloat16",
+        "ensemble": compare({name: seconds[name] for name in ("singles", "ensemble")}, "singles"),
+        "every_size": compare({name: seconds[name] for name in ("singles", "every_size")}, "singles"),
+        "target": 1.05,
+    }
 
 
 def bench_memory(num_members: int) -> list[dict[str, Any]]:
     """Peak memory after scoring sets of growing size: it must not grow with the set (beyond the tokens themselves)."""
-    members = [as_scoring_model(member, dtype="bfloat16") for member in tiny_members(num_members)]
+    members = [as_scoring_model(member, dtype="bfloat16") for member in build_members("tiny", num_members)]
     peaks = []
     for num_windows in (64, 256, 1024):
         score_ensemble_windows(members, random_set(num_windows), context_length=CONTEXT, batch_size=BATCH)
@@ -171,8 +188,8 @@ def random_set(num_windows: int) -> EvaluationSet:
     return EvaluationSet("random", [str(i) for i in range(len(rows))], rows, [4 * len(row) for row in rows])
 
 
-def tiny_members(num_members: int) -> list[Llama]:
-    return [build_model(ModelConfig(preset="tiny"), VOCAB_SIZE, CONTEXT, seed) for seed in range(num_members)]
+def build_members(preset: Preset, num_members: int) -> list[Llama]:
+    return [build_model(ModelConfig(preset=preset), VOCAB_SIZE, CONTEXT, seed) for seed in range(num_members)]
 
 
 def take_turns(rounds: int, *, warm_up: bool = True, **sides: Callable[[], Any]) -> dict[str, list[float]]:

@@ -130,3 +130,15 @@ def _run_builder(root, target):
     return subprocess.run(
         [sys.executable, "-c", BUILDER, str(root), str(target)], capture_output=True, text=True, check=False
     )
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"config": {}, "inputs": {}, "summary": 1, "files": {}}'])
+def test_a_damaged_record_is_named_with_the_directory_to_delete(tmp_path, text):
+    workspace = Workspace(tmp_path)
+    with workspace.build("step", "f00", config={}, inputs={}):
+        pass
+    (tmp_path / "step" / "f00" / RECORD).write_text(text)
+    for look in (lambda: workspace.find("step", "f00"), lambda: workspace.artifacts("step")):
+        with pytest.raises(DamagedError, match="record|JSON") as error:
+            look()
+        assert f"delete {tmp_path / 'step' / 'f00'} and run again" in error.value.remedy

@@ -41,3 +41,14 @@ def test_json_lines_survive_a_torn_tail(tmp_path):
 def test_nan_never_becomes_a_number(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         files.write_json_atomic(tmp_path / "x.json", {"loss": float("nan")})
+
+
+def test_a_file_in_the_way_of_a_directory_is_named(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(StoreError, match="cannot make the directory") as error:
+        files.make_directory(tmp_path / "out" / "tables")
+    assert error.value.where == str(tmp_path / "out" / "tables")
+    assert error.value.remedy
+    files.make_directory(tmp_path / "a" / "b")
+    files.make_directory(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()

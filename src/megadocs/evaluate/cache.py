@@ -29,7 +29,7 @@ from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.scores import DocumentScores
 from megadocs.evaluate.target_losses import Average
 from megadocs.recipe import canonical_json, fingerprint
-from megadocs.store.files import write_bytes_atomic
+from megadocs.store.files import make_directory, write_bytes_atomic
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class ScoreCache:
         values = compute()
         payload = json.dumps(values, separators=(",", ":")).encode("utf-8")  # NaN is written as NaN
         head = canonical_json({"key": key, "sha256": hashlib.sha256(payload).hexdigest()}).encode("utf-8")
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self.directory)
         write_bytes_atomic(path, head + b"\n" + payload)
         return values
 

@@ -27,7 +27,7 @@ from megadocs.pipeline.step import Step
 from megadocs.pipeline.steps import CorpusFacts, Experiment, build_experiment
 from megadocs.recipe import Recipe, fingerprint
 from megadocs.store.artifact import Artifact, Workspace
-from megadocs.store.files import write_bytes_atomic
+from megadocs.store.files import make_directory, write_bytes_atomic
 
 _TRAINED = ("corpus", "tokenizer", "generate", "rows", "train")
 _SCORES = ("evaluate", "ensemble", "extra_set", "benchmark")
@@ -151,7 +151,7 @@ def run_experiment(
 
 def _keep_recipe(recipe: Recipe, root: Path) -> None:
     """Leave the recipe in the workspace, for readers and for reports over all that ran there."""
-    (root / RECIPE_FOLDER).mkdir(parents=True, exist_ok=True)
+    make_directory(root / RECIPE_FOLDER)
     resolved, as_set = recipe.model_dump(mode="json"), recipe.model_dump(mode="json", exclude_unset=True)
     for path, data in ((RECIPE_FILE, resolved), (f"{RECIPE_FOLDER}/{recipe.name}.json", as_set)):
         text = json.dumps(data, indent=1, ensure_ascii=False)  # the arms' order stays

@@ -36,7 +36,7 @@ from megadocs.pipeline.runner import find_artifact
 from megadocs.pipeline.sample_task import sample_config, sample_engine
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import RECORD, Artifact, Workspace
-from megadocs.store.files import write_json_atomic
+from megadocs.store.files import make_directory, write_json_atomic
 
 _TASKS: tuple[Task, ...] = ("rephrase", "thought")
 
@@ -135,7 +135,7 @@ def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
 
 def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[str, dict[str, Any]]:
     """Write `<task>.parquet` of every task into a directory; the counts of each."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     counts: dict[str, dict[str, Any]] = {}
     for plan in plan_tasks(recipe, workspace):
         requests = plan.requests()

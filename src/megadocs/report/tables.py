@@ -18,7 +18,7 @@ from megadocs.analysis import number_of
 from megadocs.analysis.paper_arms import SETTINGS
 from megadocs.analysis.paper_series import paper_figures
 from megadocs.analysis.paper_tables import best_settings, compute_groups, controlled_against_tuned, student_scaling
-from megadocs.store.files import write_bytes_atomic
+from megadocs.store.files import make_directory, write_bytes_atomic
 
 Row = dict[str, Any]
 
@@ -184,7 +184,7 @@ def parquet_bytes(rows: Sequence[Row]) -> bytes:
 
 def write_tables(results: Mapping[str, Any], directory: Path) -> list[Path]:
     """Write every table that has rows, as `<name>.csv` and `<name>.parquet`; returns the files in order of name."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     written = []
     for name, rows in sorted(result_tables(results).items()):
         if not rows:

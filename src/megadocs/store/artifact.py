@@ -32,6 +32,7 @@ from megadocs.store.lock import hold_lock
 
 RECORD = "record.json"
 _RECORD_FORMAT = 1
+_RECORD_PARTS = ("config", "inputs", "summary", "files")
 _PARTIAL = ".partial"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
 _VERSIONED_PACKAGES = ("megadocs", "torch", "numpy", "pyarrow", "tokenizers", "transformers", "xllamacpp")
@@ -113,7 +114,7 @@ class Workspace:
         path = self.directory(step, fingerprint)
         if not (path / RECORD).is_file():
             return None
-        record = read_json(path / RECORD)
+        record = _read_record(path / RECORD)
         for name, facts in record["files"].items():
             file = path / name
             if not file.is_file() or file.stat().st_size != facts["bytes"]:
@@ -130,7 +131,7 @@ class Workspace:
         found = []
         for record in sorted(self.root.glob(pattern)):
             if not record.parent.name.endswith(_PARTIAL):
-                found.append(Artifact(record.parent, record.parent.parent.name, record.parent.name, read_json(record)))
+                found.append(Artifact(record.parent, record.parent.parent.name, record.parent.name, _read_record(record)))
         return found
 
     def partial(self, step: str, fingerprint: str) -> Path:
@@ -219,6 +220,18 @@ def iter_problems(directory: Path, files: Mapping[str, Mapping[str, Any]]) -> It
         name = path.relative_to(directory).as_posix()
         if path.is_file() and name not in files and name != RECORD:
             yield Problem(str(path), "is not in the record")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """A published record; `DamagedError` with the step's directory in the remedy when it is not one."""
+    remedy = f"delete {path.parent} and run again: only this step is repeated"
+    try:
+        record = read_json(path)
+    except DamagedError as error:
+        raise DamagedError(error.what, where=str(path), remedy=remedy) from error
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), dict) for key in _RECORD_PARTS):
+        raise DamagedError("not the record of a finished step", where=str(path), remedy=remedy)
+    return record
 
 
 def _publish(partial: Path, final: Path, record: dict[str, Any]) -> None:

@@ -47,6 +47,18 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         raise store_error("cannot write", path, error) from error
 
 
+def make_directory(path: str | Path) -> None:
+    """Make a directory and those above it; one that is there stays as it is.
+
+    Raises:
+        StoreError: a file of that name is there, or no permission.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store_error("cannot make the directory", Path(path), error) from error
+
+
 def write_json_atomic(path: str | Path, value: Any) -> None:
     """`write_bytes_atomic` of readable JSON with sorted keys and a final line end. NaN is refused (ValueError)."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
