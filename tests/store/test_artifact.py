@@ -139,6 +139,6 @@ def test_a_damaged_record_is_named_with_the_directory_to_delete(tmp_path, text):
         pass
     (tmp_path / "step" / "f00" / RECORD).write_text(text)
     for look in (lambda: workspace.find("step", "f00"), lambda: workspace.artifacts("step")):
-        with pytest.raises(DamagedError, match="record|JSON") as error:
+        with pytest.raises(DamagedError, match=r"record|JSON") as error:
             look()
         assert f"delete {tmp_path / 'step' / 'f00'} and run again" in error.value.remedy

@@ -129,9 +129,9 @@ class Workspace:
         """All published artifacts (of one step), ordered by step and fingerprint."""
         pattern = f"{step or '*'}/*/{RECORD}"
         found = []
-        for record in sorted(self.root.glob(pattern)):
-            if not record.parent.name.endswith(_PARTIAL):
-                found.append(Artifact(record.parent, record.parent.parent.name, record.parent.name, _read_record(record)))
+        for path in sorted(self.root.glob(pattern)):
+            if not path.parent.name.endswith(_PARTIAL):
+                found.append(Artifact(path.parent, path.parent.parent.name, path.parent.name, _read_record(path)))
         return found
 
     def partial(self, step: str, fingerprint: str) -> Path:
