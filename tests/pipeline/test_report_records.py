@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from megadocs.errors import DamagedError
+from megadocs.pipeline.run_records import open_run
 from megadocs.pipeline.score_records import benchmark_scores, ensemble_losses, extra_positions, extra_scores
 from megadocs.pipeline.search_records import read_searches
 from megadocs.store.artifact import Artifact, Workspace
@@ -138,3 +139,16 @@ def test_losses_by_position_of_a_run_and_of_a_whole_ensemble(tmp_path: Path) -> 
     assert found.ranges[0]["nats_per_token"] == "NaN"  # logits, all members
     assert found.past == {32: "long_past_32"}
     assert found.record == f"extra_set/{'a' * 20}/record.json"
+
+
+def test_scores_that_are_not_those_of_their_record_are_not_compared(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with workspace.build("train", "aa", config={"seed": 0}, inputs={}):
+        pass
+    with workspace.build("evaluate", "bb", config={}, inputs={"train": "aa"}) as build:
+        (build.path / "scores.parquet").write_bytes(b"scores")
+    assert open_run(tmp_path / "train" / "aa").seed == 0
+    (tmp_path / "evaluate" / "bb" / "scores.parquet").write_bytes(b"sc0res")
+    with pytest.raises(DamagedError, match="SHA-256") as error:
+        open_run(tmp_path / "train" / "aa")
+    assert str(tmp_path / "evaluate" / "bb") in str(error.value.remedy)

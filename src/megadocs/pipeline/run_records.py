@@ -105,6 +105,7 @@ def open_run(directory: Path) -> FinishedRun:
 
     Raises:
         InputError: no such artifact, or the run was not scored yet.
+        DamagedError: its scores are not those of their record.
     """
     directory = directory.resolve()
     workspace, step = Workspace(directory.parent.parent), directory.parent.name
@@ -112,6 +113,7 @@ def open_run(directory: Path) -> FinishedRun:
     for evaluate in workspace.artifacts("evaluate"):
         train = known.get(evaluate.record["inputs"]["train"])
         if train is not None and directory.name in (train.fingerprint, evaluate.fingerprint):
+            evaluate.check()
             seed = train.record["config"]["seed"]
             return FinishedRun(train.fingerprint[:8], seed, train, evaluate)
     what = "this run has no scores yet" if step == "train" else "no such run"
