@@ -28,6 +28,7 @@ def evaluate(*arguments):
         (["--model", "m"], "nothing to score on"),
         (["--model", "m", "--set", "mine"], "not NAME=SOURCE"),
         (["--model", "m", "--set", "=a/"], "not NAME=SOURCE"),
+        (["--model", "m", "--set", "a=b/", "--set", "a=c/"], "'a' is named twice"),
         (["--model", "m", "--benchmark-data", "piqa=a.jsonl"], "which --benchmarks does not"),
     ],
 )
@@ -63,3 +64,14 @@ def test_what_is_no_results_file_is_refused(tmp_path):
     (tmp_path / "results.json").write_text('{"a": 1}')
     with pytest.raises(AnalysisError, match="not a results file"):
         CliRunner().invoke(build_app(["analyze"]), ["analyze", str(tmp_path)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("part", ["answer", "warnings", "sets"])
+def test_results_without_a_part_are_refused(tmp_path, part):
+    results = {"schema": "megadocs.results", "schema_version": 1}
+    results |= {name: [] for name in ("answer", "warnings", "sets", "arms", "runs") if name != part}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(AnalysisError, match=f"the results lack '{part}'") as error:
+        CliRunner().invoke(build_app(["analyze"]), ["analyze", str(tmp_path)], catch_exceptions=False)
+    assert error.value.where == str(tmp_path / "results.json")
+    assert "megadocs report" in str(error.value.remedy)

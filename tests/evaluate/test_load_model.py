@@ -80,6 +80,13 @@ def test_bad_folders(tmp_path, folder, monkeypatch):
         load_model(str(folder))
 
 
+def test_a_device_that_is_not_there(folder, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="PyTorch sees no GPU") as error:
+        load_model(str(folder), device="cuda")
+    assert error.value.where == "--device cuda"
+
+
 def test_a_train_artifact_with_another_tokenizer_is_refused(folder, tmp_path):
     artifact = tmp_path / "train" / "ab"
     artifact.mkdir(parents=True)

@@ -29,6 +29,8 @@ from megadocs.errors import AnalysisError
 
 SCHEMA = "megadocs.results"
 SCHEMA_VERSION = 1
+_REMEDY = "run `megadocs report` on the workspace: it writes results.json anew"
+_LISTS = ("answer", "warnings", "sets", "arms", "runs")
 
 
 def json_form(value: Any) -> Any:
@@ -52,11 +54,11 @@ def json_form(value: Any) -> Any:
 def number_of(value: Any) -> float:
     """The float that `json_form` wrote; raises `AnalysisError` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise AnalysisError(f"not a number in the results: {value!r}", remedy="run `megadocs analyze` again")
+        raise AnalysisError(f"not a number in the results: {value!r}", remedy=_REMEDY)
     try:
         return float(value)
     except ValueError as error:
-        raise AnalysisError(f"not a number in the results: {value!r}", remedy="run `megadocs analyze` again") from error
+        raise AnalysisError(f"not a number in the results: {value!r}", remedy=_REMEDY) from error
 
 
 def dump_results(results: Mapping[str, Any]) -> bytes:
@@ -68,18 +70,20 @@ def parse_results(data: bytes, where: str) -> dict[str, Any]:
     """Read a results file.
 
     Raises:
-        AnalysisError: not JSON, not a results file, or of a later schema.
+        AnalysisError: not JSON, not a results file, of a later schema, or without one of its parts.
     """
-    remedy = "run `megadocs analyze` on the workspace again"
     try:
         value = json.loads(data)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise AnalysisError(f"the results are not JSON: {error}", where=where, remedy=remedy) from error
+        raise AnalysisError(f"the results are not JSON: {error}", where=where, remedy=_REMEDY) from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        raise AnalysisError("this is not a results file of megadocs", where=where, remedy=remedy)
+        raise AnalysisError("this is not a results file of megadocs", where=where, remedy=_REMEDY)
     if value.get("schema_version") != SCHEMA_VERSION:
         found = value.get("schema_version")
         raise AnalysisError(
-            f"results of schema {found!r}; this version reads {SCHEMA_VERSION}", where=where, remedy=remedy
+            f"results of schema {found!r}; this version reads {SCHEMA_VERSION}", where=where, remedy=_REMEDY
         )
+    for name in _LISTS:
+        if not isinstance(value.get(name), list):
+            raise AnalysisError(f"the results lack {name!r}", where=where, remedy=_REMEDY)
     return value

@@ -21,6 +21,8 @@ from megadocs.cli.console import print_json, say
 from megadocs.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from megadocs.evaluate.benchmarks.data import BenchmarkData
 
 _Recipe = Annotated[Path | None, typer.Argument(help="Recipe file (YAML).", metavar="[RECIPE]", show_default=False)]
@@ -104,7 +106,7 @@ def register(app: typer.Typer) -> None:
             model,
             recipe=recipe_option or recipe,
             overrides=overrides or (),
-            sets=dict(_named(entry, "--set") for entry in set_ or ()),
+            sets=_named(set_ or (), "--set"),
             benchmarks=_benchmarks(benchmarks, benchmark_data or (), benchmark_items),
             workspace=workspace,
             options={"context_length": context_length, "subsets": subsets},
@@ -145,7 +147,11 @@ def score_models(
     if recipe is not None:
         assert root is not None
         loaded = load_recipe(recipe, overrides)
-        chosen = sets_of_recipe(loaded, Workspace(root)) | chosen
+        own = sets_of_recipe(loaded, Workspace(root))
+        if taken := own.keys() & chosen.keys():
+            where = f"--set {min(taken)}={sets[min(taken)]}"
+            raise UsageError("the recipe has a set of this name", where=where, remedy="name it otherwise")
+        chosen = own | chosen
         options = {"stride": loaded.evaluate.stride, "batch_size": loaded.evaluate.batch_size} | options
         options["context_length"] = options["context_length"] or loaded.train.context_length
     cache = ScoreCache(root / "score_cache") if root else None
@@ -183,7 +189,7 @@ def print_result(result: dict[str, Any]) -> None:
 def _benchmarks(names: str | None, sources: Any, num_items: int | None) -> list[BenchmarkData]:
     from megadocs.evaluate.benchmarks.data import load_benchmark
 
-    where = dict(_named(entry, "--benchmark-data") for entry in sources)
+    where = _named(sources, "--benchmark-data")
     tasks = [name.strip() for name in (names or "").split(",") if name.strip()]
     found = [load_benchmark(task, source=where.pop(task, "package")) for task in tasks]
     if where:
@@ -191,8 +197,14 @@ def _benchmarks(names: str | None, sources: Any, num_items: int | None) -> list[
     return [data if num_items is None else data.head(num_items) for data in found]
 
 
-def _named(entry: str, option: str) -> tuple[str, str]:
-    name, separator, source = entry.partition("=")
-    if not separator or not name or not source:
-        raise UsageError(f"not NAME=SOURCE: {entry!r}", where=option, remedy=f"{option} mine=my_texts/")
-    return name, source
+def _named(entries: Sequence[str], option: str) -> dict[str, str]:
+    """`NAME=SOURCE` entries of an option; a name that comes twice would drop the first source in silence."""
+    named: dict[str, str] = {}
+    for entry in entries:
+        name, separator, source = entry.partition("=")
+        if not separator or not name or not source:
+            raise UsageError(f"not NAME=SOURCE: {entry!r}", where=option, remedy=f"{option} mine=my_texts/")
+        if name in named:
+            raise UsageError(f"{name!r} is named twice", where=option, remedy="give every source a name of its own")
+        named[name] = source
+    return named

@@ -68,9 +68,10 @@ def load_model(
         revision: hub revision; None: the default branch.
 
     Raises:
-        InputError: nothing there, no safetensors, or a tokenizer that has more ids than the model.
+        InputError: no such device, nothing there, no safetensors, or a tokenizer that has more ids than the model.
         DamagedError: a model of a workspace whose files are not those of its record (another tokenizer, say).
     """
+    _require_device(device)
     folder = _model_folder(Path(source)) if Path(source).is_dir() else _download(source, revision)
     config: Any = read_json(folder / "config.json") if (folder / "config.json").is_file() else None
     if not isinstance(config, dict):
@@ -86,6 +87,15 @@ def load_model(
             remedy="put the tokenizer the model was trained with into its folder",
         )
     return LoadedModel(model, tokenizer, source, weights_digest(folder))
+
+
+def _require_device(device: str) -> None:
+    """`InputError` for `cuda` where PyTorch sees no GPU."""
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        remedy = "use --device cpu, or install PyTorch for CUDA and check that nvidia-smi lists a GPU"
+        raise InputError("PyTorch sees no GPU here", where=f"--device {device}", remedy=remedy)
 
 
 def _model_folder(folder: Path) -> Path:
