@@ -48,7 +48,7 @@ def test_a_file_in_the_way_of_a_directory_is_named(tmp_path):
     with pytest.raises(StoreError, match="cannot make the directory") as error:
         files.make_directory(tmp_path / "out" / "tables")
     assert error.value.where == str(tmp_path / "out" / "tables")
-    assert error.value.remedy
+    assert "a file is in the way" in str(error.value.remedy)
     files.make_directory(tmp_path / "a" / "b")
     files.make_directory(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()

@@ -138,6 +138,8 @@ def store_error(what: str, path: Path, error: OSError) -> StoreError:
     remedy = None
     if isinstance(error, FileNotFoundError):
         remedy = "check the path"
+    elif isinstance(error, FileExistsError | NotADirectoryError):
+        remedy = "a file is in the way: name another place, or move it"
     else:
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(_existing(path)).free
