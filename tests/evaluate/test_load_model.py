@@ -80,6 +80,15 @@ def test_bad_folders(tmp_path, folder, monkeypatch):
         load_model(str(folder))
 
 
+def test_cut_weights_are_named_with_a_remedy(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(DamagedError, match="not a whole safetensors file") as error:
+        load_model(str(folder))
+    assert error.value.where == str(weights)
+    assert "download the model again" in str(error.value.remedy)
+
+
 def test_a_device_that_is_not_there(folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="PyTorch sees no GPU") as error:

@@ -138,5 +138,7 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
         try:
             tensors.update(load_file(path))
         except SafetensorError as error:
-            raise DamagedError(f"not a whole safetensors file: {error}", where=str(path)) from error
+            raise DamagedError(
+                f"not a whole safetensors file: {error}", where=str(path), remedy="copy or download the model again"
+            ) from error
     return {name: tensor for name, tensor in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
