@@ -287,6 +287,29 @@ def test_a_student_is_priced_beside_its_teacher(tmp_path):
     assert price.shared_seconds > price_search(load_recipe(write_toy(tmp_path)), tmp_path / "ws").shared_seconds
 
 
+def test_arms_that_share_settings_are_each_priced(tmp_path):
+    arms = {"one": {}, "fast": {"train.learning_rate": 0.003}}
+    prices = [
+        price_search(load_recipe(write_toy(tmp_path, arms=chosen)), tmp_path / "ws", num_slots=2)
+        for chosen in (arms, {"one": {}}, {"fast": arms["fast"]})
+    ]
+    assert prices[0].best.num_tokens == prices[1].best.num_tokens + prices[2].best.num_tokens > 0
+
+
+def test_a_start_that_cannot_be_run_is_priced_at_its_neighbours(tmp_path):
+    axes = {"model.hidden_size": {"values": [16, 17, 19]}}
+    recipe = load_recipe(write_toy(tmp_path, search={"axes": axes, "start": {"model.hidden_size": 19}}))
+    assert price_search(recipe, tmp_path / "ws", num_slots=2).worst.num_tokens > 0
+    none = load_recipe(write_toy(tmp_path, search={"axes": {"model.hidden_size": {"values": [17, 19]}}}))
+    assert price_search(none, tmp_path / "ws", num_slots=2).worst.num_tokens == 0
+
+
+def test_a_budget_bounds_every_price(tmp_path):
+    price = price_search(load_recipe(write_toy(tmp_path)), tmp_path / "ws", num_slots=2, max_runs=1)
+    assert price.best.num_runs == price.expected.num_runs == price.worst.num_runs == 1
+    assert price.best.num_tokens <= price.expected.num_tokens
+
+
 def test_axes_apply_where_they_mean_something(tmp_path):
     axes = {"mixture.synthetic_fraction": {"values": [0.5, 0.75]}, "train.weight_decay": {"values": [0.1, 0.4]}}
     arms = {"real_only": {}, "simple": {"stream.ordering": "simple", "mixture.synthetic_fraction": 0.7}}

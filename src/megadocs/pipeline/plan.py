@@ -69,17 +69,22 @@ def build_plan(
     workspace = Workspace(root)
     slots = num_slots or len(os.sched_getaffinity(0))
     sizes = sizes or plan_sizes(recipe, root, num_slots)
-    if sizes.documents is None:  # made for another machine, where the other sets and the benchmarks lie too
-        scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
-        recipe = recipe.model_copy(update={"evaluate": scored})
     probe = _probe(root, slots)
-    experiment = build_experiment(recipe, sizes.step, sizes.facts, whole=whole)
+    experiment = planned_experiment(recipe, sizes, whole)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
     lines = [pricer.line(step) for step in experiment.steps if only is None or step.kind in only]
     report = pricer.report(experiment, is_open=any(line.status != "done" for line in lines))
     seconds = _wall_seconds(experiment, lines, slots, pricer.stages) + report.seconds
     rates = pricer.source_of_rates
     return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), rates)
+
+
+def planned_experiment(recipe: Recipe, sizes: CorpusSizes, whole: Recipe | None = None) -> Experiment:
+    """The steps that a plan prices; without a corpus, those that need no other data either."""
+    if sizes.documents is None:  # made for another machine, where the other sets and the benchmarks lie too
+        scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
+        recipe = recipe.model_copy(update={"evaluate": scored})
+    return build_experiment(recipe, sizes.step, sizes.facts, whole=whole)
 
 
 def plan_sizes(recipe: Recipe, root: Path, num_slots: int | None = None) -> CorpusSizes:

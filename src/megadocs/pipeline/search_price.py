@@ -24,11 +24,11 @@ from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.pipeline.corpus_sizes import CorpusSizes
-from megadocs.pipeline.plan import build_plan, flops_per_token, plan_sizes
+from megadocs.pipeline.plan import build_plan, flops_per_token, plan_sizes, planned_experiment
 from megadocs.pipeline.plan_lines import Plan, PlanLine
 from megadocs.pipeline.search_space import ArmSpace, build_spaces, trial_steps
-from megadocs.pipeline.steps import CorpusFacts, corpus_step
-from megadocs.recipe import Recipe, SearchConfig, build_arms
+from megadocs.pipeline.steps import CorpusFacts, Experiment, corpus_step
+from megadocs.recipe import Recipe, SearchConfig
 from megadocs.search import LocalWalk, Point, Trial, cheapest_points, count_bounds, play_searches
 
 #: Searches that are played for what to expect, and guesses in vain for each run (benchmarks/bench_search.py).
@@ -112,7 +112,7 @@ def price_search(
         arms={
             arm.space.arm.name: (arm.fewest, arm.space.grid.num_declared, arm.space.grid.num_points) for arm in priced
         },
-        best=_total([cost for arm in priced for cost in arm.best()], shared),
+        best=_best(priced, shared, max_runs),
         expected=_expected(priced, recipe, shared, max_runs),
         worst=_worst(priced, recipe, shared, max_runs),
         shared_seconds=shared,
@@ -151,7 +151,7 @@ class _PointPricer:
         priced = recipe.model_copy(update={"arms": arms, "seeds": [seed], "ensembles": {}})
         only = ("train", "evaluate") if new else None
         plan = build_plan(priced, self.root, self.num_slots, sizes=self.sizes, only=only, whole=recipe)
-        return _costs(priced, plan), plan
+        return _costs(planned_experiment(priced, self.sizes, recipe), plan), plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +215,9 @@ class _PricedArm:
         left = [self.per_kind] * len(self.kinds)
         repeats = self.num_repeats
         taken: list[Cost] = []
-        for number in range(num_runs + num_in_vain):
-            rounds = -(-number // round_size)
+        nearest = min((distance for _, distance in self.kinds), default=0)  # 0 unless the start is impossible
+        for number in range(num_runs + num_in_vain if self.kinds else 0):
+            rounds = max(nearest, -(-number // round_size))
             reachable = [place for place, (_, distance) in enumerate(self.kinds) if distance <= rounds]
             place = next((place for place in reachable if left[place]), None)
             if number and repeats and (place is None or place > reachable[0]):
@@ -251,17 +252,23 @@ def _is_shared(line: PlanLine, priced: Container[str]) -> bool:
     return line.kind not in ("train", "evaluate", "report") or (line.kind == "train" and line.arm not in priced)
 
 
-def _costs(recipe: Recipe, plan: Plan) -> dict[str, Cost]:
-    """The cost of one run of each priced arm; a finished one is free."""
-    arms = {arm.name: arm.recipe for arm in build_arms(recipe)}
-    lines = {line.arm: line for line in plan.lines if line.kind == "train" and line.arm in arms}
-    scoring = {line.arm: line.seconds * line.slots for line in plan.lines if line.kind == "evaluate" and line.arm}
+def _costs(experiment: Experiment, plan: Plan) -> dict[str, Cost]:
+    """The cost of one run of each priced arm; a finished one is free. Arms with the same setting share their steps."""
+    lines = {line.fingerprint: line for line in plan.lines if line.kind in ("train", "evaluate")}
     costs = {}
-    for name, line in lines.items():
+    for run in experiment.runs:
+        line, scoring = lines[run.train.fingerprint], lines.get(run.evaluate.fingerprint)
         tokens = line.num_tokens or 0
-        seconds = (line.seconds * line.slots + scoring.get(name, 0.0)) / plan.num_slots
-        costs[name] = Cost(int(line.status != "done"), tokens, tokens * flops_per_token(arms[name]), seconds)
+        seconds = line.seconds * line.slots + (scoring.seconds * scoring.slots if scoring is not None else 0.0)
+        flops = tokens * flops_per_token(run.arm.recipe)
+        costs[run.arm.name] = Cost(int(line.status != "done"), tokens, flops, seconds / plan.num_slots)
     return costs
+
+
+def _best(priced: list[_PricedArm], shared: float, max_runs: int | None) -> Cost:
+    """The shortest walks; of a smaller budget, their cheapest runs."""
+    costs = sorted((cost for arm in priced for cost in arm.best()), key=lambda cost: cost.flops)
+    return _total(costs[:max_runs], shared)
 
 
 def _expected(priced: list[_PricedArm], recipe: Recipe, shared: float, max_runs: int | None) -> Cost:
