@@ -52,7 +52,7 @@ test: setup-peers
 	$(BIN)/python -m pytest -n auto -m "not slow and not faults"
 
 test-slow: setup-peers
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "slow and not faults and not vllm"
+	$(BIN)/python -m pytest -n auto -m "slow and not faults and not vllm"
 
 test-faults: setup-peers
 	$(BIN)/python -m pytest -n auto -m faults

@@ -19,7 +19,6 @@ pytest.importorskip("ray")
 
 from megadocs.pipeline.executors.ray_engine import RayEngine
 
-pytestmark = pytest.mark.xdist_group("ray")  # they count processes: one after another
 WORKER = "ray::EngineWorker"
 
 

@@ -15,7 +15,6 @@ from pipeline.corpora import write_recipe, write_texts
 from pipeline.executors.processes import kill, pids_of
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.xdist_group("ray")  # they count processes: one after another
 
 HOST, ENGINE, WORKER = "ray::StepHost", "ray::EngineWorker", "megadocs.pipeline.worker"
 
