@@ -103,12 +103,12 @@ def test_dead_workers_cost_nothing_but_time(address, recipe, expected, tmp_path)
     """An engine worker, the actor of a training run and the process of another are killed."""
     workspace = tmp_path / "ws"
     process = start("run", recipe, workspace, *on(address))
-    kill(wait_for(lambda: list(workspace.glob("ledger/*/*.log")) and pids_of(ENGINE), process)[0])
+    kill(wait_for(lambda: list(workspace.glob("ledger/*/*.log")) and pids_of(ENGINE, under=os.getpid()), process)[0])
     wait_for(lambda: list(workspace.glob("train/*.partial/metrics.jsonl")), process)
-    kill(wait_for(lambda: pids_of(HOST), process)[0])
+    kill(wait_for(lambda: pids_of(HOST, under=os.getpid()), process)[0])
     num_trained = len(list(workspace.glob("train/*/record.json")))
     wait_for(lambda: len(list(workspace.glob("train/*/record.json"))) > num_trained, process)
-    workers = [pid for host in pids_of(HOST) for pid in pids_of(sys.executable, under=host)]
+    workers = [pid for host in pids_of(HOST, under=os.getpid()) for pid in pids_of(sys.executable, under=host)]
     for pid in workers:
         kill(pid)
     _, messages = ended(process)
