@@ -192,6 +192,29 @@ def test_verbs_that_read_a_finished_workspace(finished, tmp_path):
     assert (tmp_path / "tables" / "losses.csv").is_file()
 
 
+def test_an_export_without_a_damaged_record_is_no_success(finished):
+    recipe, workspace, _ = finished
+    log = next((workspace / "ledger" / "rephrase").glob("*.log"))
+    raw = bytearray(log.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    log.write_bytes(raw)
+    exported = megadocs("generate", "export", recipe, "--workspace", workspace, "--json")
+    assert exported.returncode == 3
+    assert "1 without a readable record; `megadocs generate run` writes what is missing" in exported.stderr
+    counts = json.loads(exported.stdout)
+    assert [counts[task]["exported"] for task in ("rephrase", "thought")] == [23, 24]
+
+
+def test_a_reader_that_goes_is_no_failure_of_ours(finished):
+    recipe, workspace, _ = finished
+    command = [sys.executable, "-m", "megadocs", "streams", "show", recipe, "--workspace", workspace]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as closed:
+        shown = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (141, "")
+
+
 def test_failed_generations_are_counted_retried_and_their_users_set_aside(toy_recipe, tmp_path):
     workspace = tmp_path / "failing"
     common = ("stream.max_missing_fraction=1", "seeds=[0]")

@@ -1,7 +1,8 @@
 """The command line: one thin file per verb. Parse, call, print.
 
 Human text goes to standard error, results to standard output; `--json` makes the result one JSON document. Exit codes:
-0 done and the accounting adds up, 1 failure, 2 usage, 3 completed with failures, 130 interrupted, 143 terminated.
+0 done and the accounting adds up, 1 failure, 2 usage, 3 completed with failures, 130 interrupted, 141 the reader of
+our output has gone, 143 terminated.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone (`| head`)
+    except SystemExit as end:  # click makes 1, our code for failure, of a reader that has gone (`| head`)
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -18,6 +18,7 @@ from megadocs.cli.arguments import (
     default_workspace,
 )
 from megadocs.cli.console import count, print_json, progress_text, say
+from megadocs.errors import IncompleteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,7 +146,7 @@ def retry(
     if interrupt.count:
         raise typer.Exit(128 + interrupt.signal)
     if any(entry.failed for entry in books.values()):
-        raise typer.Exit(3)
+        raise typer.Exit(IncompleteError.exit_code)
 
 
 def export(
@@ -157,7 +158,7 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write every task's generations as Parquet, with their provenance.
+    """Write every task's generations as Parquet, with their provenance; exit code 3 where some are missing or failed.
 
     megadocs generate export recipes/quickstart.yaml --workspace runs/quickstart --output texts/
     """
@@ -170,6 +171,10 @@ def export(
         print_json(counts)
     for task, entry in counts.items():
         say(f"{directory / f'{task}.parquet'}: {entry['exported']} of {entry['requested']} generations")
+        if entry["pending"]:
+            say(f"  {entry['pending']} without a readable record; `megadocs generate run` writes what is missing")
+    if any(entry["pending"] or entry["failed"] for entry in counts.values()):
+        raise typer.Exit(IncompleteError.exit_code)
 
 
 def audit(

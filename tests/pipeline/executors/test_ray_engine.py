@@ -21,7 +21,6 @@ pytest.importorskip("ray")
 from megadocs.pipeline.executors.ray_engine import RayEngine
 
 
-
 class AllWorkers(RayEngine):
     """Waits for the last worker, where the engine itself is content with the first."""
 
