@@ -1,24 +1,13 @@
-"""What a person or a program sees: messages and progress on standard error, results on standard output.
-
-On a terminal, progress is a live table (rich); elsewhere plain lines, at most one in ten seconds for each step.
-"""
+"""What a person or a program sees: messages on standard error, results on standard output, and how numbers are said."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from megadocs.errors import MegadocsError
-
-if TYPE_CHECKING:
-    from megadocs.pipeline.runner import Listener, StepState
-
-_LINE_SECONDS = 10.0
 
 
 def print_error(error: MegadocsError, *, as_json: bool) -> None:
@@ -73,51 +62,6 @@ def count(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
-
-
-@contextmanager
-def show_progress(total: int) -> Iterator[Listener]:
-    """A listener for the runner that shows what runs, what is done and what failed."""
-    if sys.stderr.isatty():
-        from megadocs.cli.live import live_progress
-
-        with live_progress(total) as listener:
-            yield listener
-    else:
-        yield _PlainProgress(total)
-
-
-class _PlainProgress:
-    """One line when a step starts, ends or fails; a progress line every ten seconds."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._ended = 0
-        self._last_line: dict[str, float] = {}
-
-    def __call__(self, state: StepState) -> None:
-        name = state.step.name
-        if state.status in ("done", "reused", "failed", "blocked"):
-            self._ended += 1
-        place = f"[{self._ended}/{self._total}]"
-        match state.status:
-            case "running" if not state.progress:
-                say(f"{place} {name}: started")
-            case "running":
-                now = time.monotonic()
-                if now - self._last_line.get(name, 0.0) >= _LINE_SECONDS:
-                    self._last_line[name] = now
-                    say(f"{place} {name}: {progress_text(state.progress)}")
-            case "done":
-                say(f"{place} {name}: done in {duration(state.seconds)}")
-            case "failed" if state.error:
-                say(f"{place} {name}: FAILED: {printable(state.error['what'])}")
-            case "blocked":
-                say(f"{place} {name}: not done, a step it needs failed")
-            case "stopped":
-                say(f"{place} {name}: stopped")
-            case _:
-                pass  # reused steps are counted, not listed: a second run prints one line
 
 
 def progress_text(progress: dict[str, Any]) -> str:

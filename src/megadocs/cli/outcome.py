@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from megadocs.cli.arguments import default_workspace
-from megadocs.cli.console import duration, print_json, say, show_progress
+from megadocs.cli.console import duration, print_json, say
+from megadocs.cli.progress import show_progress
 from megadocs.errors import IncompleteError, UsageError
 from megadocs.recipe import load_recipe, select_runs
 
