@@ -145,7 +145,7 @@ def test_hours_end_a_search_in_good_order_and_it_goes_on(recipe, tmp_path):
     assert stopped.ending == "max_hours"
     assert executor.running == [] and executor.calls == ["close"], "running trials end, nothing is stopped"
     assert 0 < len(executor.trained) < 20
-    assert stopped.seconds < 2
+    assert stopped.seconds < 10
     again = MadeUpTraining(root)
     finished = run_search(recipe, root, executor=again)
     assert finished.ending == "finished"

@@ -46,9 +46,9 @@ def named(path: Path) -> str:
 @pytest.mark.parametrize("path", RECIPES, ids=named)
 def test_priced_at_paper_scale_without_the_corpus(path: Path, tmp_path: Path) -> None:
     recipe = load_recipe(path)
-    started = time.monotonic()
+    started = time.process_time()
     plan = build_plan(recipe, tmp_path, 8)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert plan.corpus["is_assumed"]
     assert not plan.left_out
     train = {line.arm: line for line in plan.lines if line.kind == "train"}

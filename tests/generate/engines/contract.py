@@ -56,7 +56,7 @@ async def check_deadline(engine: Engine, *, timeout_seconds: float) -> None:
     late = await engine.complete(completion(4, timeout_seconds=0.0))
     assert isinstance(late, EngineFailure)
     assert late.kind == "timeout"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert isinstance(await engine.complete(completion(4, timeout_seconds=timeout_seconds)), Reply)
 
 

@@ -101,7 +101,7 @@ def test_every_fault_is_a_value(fault: str, kind: str, tmp_path: Path, monkeypat
         assert failure.kind == kind
         assert failure.retry_after_seconds == (0.05 if fault == "429_after" else None)
         assert "one two three" not in failure.message  # never the document's text
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         assert isinstance(await engine.complete(completion()), Reply)  # the second time it works
 
     run_with("openai", body, tmp_path, monkeypatch, options={"faults": f"{fault}:1.0"})
