@@ -102,7 +102,7 @@ def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
         list(iter_lines(tmp_path / "none.jsonl"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data(), suffix=st.sampled_from([".gz", ".zst", ""]))
 def test_damaged_files_give_lines_or_an_input_error(
     data: st.DataObject, suffix: str, tmp_path_factory: pytest.TempPathFactory

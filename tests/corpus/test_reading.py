@@ -185,7 +185,7 @@ def test_a_truncated_file_is_an_error_naming_it(tmp_path: Path, name: str) -> No
     assert caught.value.remedy
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_parquet_gives_documents_or_an_input_error(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -200,7 +200,7 @@ def test_damaged_parquet_gives_documents_or_an_input_error(
         read(path, text_field="body", id_field="id")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     content=st.lists(st.sampled_from([b'{"text": "', b'"}', b"\n", b"\xff", b"a", b"[", b"{}", b"\\ud800"])).map(
         b"".join

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from megadocs.errors import RecipeError
@@ -16,9 +16,6 @@ from megadocs.row_table import RowTable
 from megadocs.streams import Mixture, build_mixture, build_streams, rank_part, rows_digest
 from megadocs.streams.shares import Shares, fits
 from streams.helpers import RowSpec, make_table
-
-settings.register_profile("streams", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("streams")
 
 ORDERINGS = ("simple", "stitched", "mis_stitched", "latent_thoughts", "merged", "repeat", "thoughts_appended")
 

@@ -119,7 +119,7 @@ FRAGMENTS = [
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts=st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=8).map("".join), min_size=1, max_size=4))
 def test_no_control_id_inside_a_row(name: str, texts: list[str]) -> None:
     tokenizer = MAKERS[name]()

@@ -73,7 +73,6 @@ def test_a_tokenizer_without_eos_is_refused(tmp_path: Path) -> None:
         load_tokenizer(str(tmp_path / "t.json"))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_damaged_tokenizer_json_never_escapes_as_another_error(data: st.DataObject) -> None:
     content = TRAINED.to_json()
@@ -187,7 +186,7 @@ def test_gguf_of_another_kind_is_refused(tmp_path: Path, change: dict[str, Any])
         load_tokenizer(str(tmp_path / "m.gguf"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_gguf_is_an_input_error_or_a_tokenizer(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
