@@ -9,7 +9,7 @@ import math
 import pytest
 
 from megadocs.analysis import analyze_experiment, dump_results, number_of, parse_results, scores_of_run
-from megadocs.errors import AnalysisError
+from megadocs.errors import AnalysisError, InputError
 from megadocs.recipe import AnalysisConfig
 
 from .fixtures_experiment import QUICKSTART_ARMS, Experiment, make_experiment
@@ -176,9 +176,9 @@ def test_errors_say_what_is_wrong() -> None:
         analyze_experiment(experiment.scores, experiment.runs[1:], CONFIG)
     with pytest.raises(AnalysisError, match="score columns missing: mode"):
         scores_of_run("a", 0, {"set": [], "document_id": [], "num_tokens": [], "num_bytes": [], "sum_nll": []})
-    with pytest.raises(AnalysisError, match="not JSON"):
+    with pytest.raises(InputError, match="not JSON"):
         parse_results(b"{", "results.json")
-    with pytest.raises(AnalysisError, match="schema"):
+    with pytest.raises(InputError, match="schema"):
         parse_results(b'{"schema": "megadocs.results", "schema_version": 99}', "results.json")
 
 

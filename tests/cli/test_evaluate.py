@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from megadocs.cli.app import build_app
 from megadocs.cli.console import print_json
 from megadocs.cli.evaluate import print_result
-from megadocs.errors import AnalysisError, InputError, UsageError
+from megadocs.errors import InputError, UsageError
 
 
 def evaluate(*arguments):
@@ -62,7 +62,7 @@ def test_a_model_whose_losses_are_not_numbers_is_printed_as_such(capsys):
 
 def test_what_is_no_results_file_is_refused(tmp_path):
     (tmp_path / "results.json").write_text('{"a": 1}')
-    with pytest.raises(AnalysisError, match="not a results file"):
+    with pytest.raises(InputError, match="not a results file"):
         CliRunner().invoke(build_app(["analyze"]), ["analyze", str(tmp_path)], catch_exceptions=False)
 
 
@@ -71,7 +71,7 @@ def test_results_without_a_part_are_refused(tmp_path, part):
     results = {"schema": "megadocs.results", "schema_version": 1}
     results |= {name: [] for name in ("answer", "warnings", "sets", "arms", "runs") if name != part}
     (tmp_path / "results.json").write_text(json.dumps(results))
-    with pytest.raises(AnalysisError, match=f"the results lack '{part}'") as error:
+    with pytest.raises(InputError, match=f"the results lack '{part}'") as error:
         CliRunner().invoke(build_app(["analyze"]), ["analyze", str(tmp_path)], catch_exceptions=False)
     assert error.value.where == str(tmp_path / "results.json")
     assert "megadocs report" in str(error.value.remedy)

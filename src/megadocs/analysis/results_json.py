@@ -25,12 +25,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from megadocs.errors import AnalysisError
+from megadocs.errors import AnalysisError, InputError
 
 SCHEMA = "megadocs.results"
 SCHEMA_VERSION = 1
 _REMEDY = "run `megadocs report` on the workspace: it writes results.json anew"
 _LISTS = ("answer", "warnings", "sets", "arms", "runs")
+#: What every entry of a list must have for the tables to be read off it; none of these lists is empty.
+_KEYS = {
+    "sets": ("set", "mode", "losses", "differences", "pairs", "curve", "data_efficiency"),
+    "arms": ("arm", "kind", "seeds"),
+    "runs": ("arm", "seed", "losses"),
+}
 
 
 def json_form(value: Any) -> Any:
@@ -70,20 +76,29 @@ def parse_results(data: bytes, where: str) -> dict[str, Any]:
     """Read a results file.
 
     Raises:
-        AnalysisError: not JSON, not a results file, of a later schema, or without one of its parts.
+        InputError: not JSON, not a results file, of another schema, or without one of its parts.
     """
     try:
         value = json.loads(data)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise AnalysisError(f"the results are not JSON: {error}", where=where, remedy=_REMEDY) from error
+    except ValueError as error:
+        raise InputError(f"the results are not JSON: {error}", where=where, remedy=_REMEDY) from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
-        raise AnalysisError("this is not a results file of megadocs", where=where, remedy=_REMEDY)
+        raise InputError("this is not a results file of megadocs", where=where, remedy=_REMEDY)
     if value.get("schema_version") != SCHEMA_VERSION:
         found = value.get("schema_version")
-        raise AnalysisError(
+        raise InputError(
             f"results of schema {found!r}; this version reads {SCHEMA_VERSION}", where=where, remedy=_REMEDY
         )
     for name in _LISTS:
         if not isinstance(value.get(name), list):
-            raise AnalysisError(f"the results lack {name!r}", where=where, remedy=_REMEDY)
+            raise InputError(f"the results lack {name!r}", where=where, remedy=_REMEDY)
+    lacking = [key for name, keys in _KEYS.items() for row in value[name] or [None] for key in _lacking(row, keys)]
+    if lacking or not all(isinstance(line, str) for line in value["answer"] + value["warnings"]):
+        what = f"an entry lacks {lacking[0]!r}" if lacking else "a sentence is no text"
+        raise InputError(f"the results are not whole: {what}", where=where, remedy=_REMEDY)
     return value
+
+
+def _lacking(row: Any, keys: Sequence[str]) -> list[str]:
+    """The keys that an entry of the results does not have."""
+    return [key for key in keys if not isinstance(row, dict) or key not in row]

@@ -57,13 +57,12 @@ def _print_published(*, as_json: bool) -> None:
 
 
 def _print_results(workspace: Path, tables: Path | None, *, as_json: bool) -> None:
-    from megadocs.analysis import parse_results
+    from megadocs.pipeline.open_results import open_results
     from megadocs.report.tables import derived_tables, write_tables
 
-    path = workspace / "results.json"
-    if not path.is_file():
-        raise InputError("no results there", where=str(path), remedy="run `megadocs run` to its report first")
-    results = parse_results(path.read_bytes(), str(path))
+    results, note = open_results(workspace)
+    if note:
+        say(note)
     if tables is not None:
         for written in write_tables(results, tables):
             say(str(written))

@@ -253,11 +253,11 @@ def _run(steps: list[Step], workspace: Workspace, executor: Executor, show: Show
 
 
 def copy_to_top(report: Artifact, root: Path) -> None:
-    """Copy the report's files to the top of the workspace where they differ."""
+    """Copy the report's files to the top of the workspace where they differ; `DamagedError` for an edited one."""
     for name in report.record["files"]:
         if "/" in name:
             continue
-        data = (report.path / name).read_bytes()
+        data = report.read_checked(name)
         target = root / name
         if not target.is_file() or target.read_bytes() != data:
             write_bytes_atomic(target, data)

@@ -15,6 +15,7 @@ One lock per artifact in progress; never one per workspace.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import platform
 import re
@@ -65,6 +66,17 @@ class Artifact:
             raise DamagedError(
                 problem.what, where=problem.path, remedy=f"delete {self.path} and run again: only this step is repeated"
             )
+
+    def read_checked(self, name: str) -> bytes:
+        """A small file's content, when it is what was published; `DamagedError` when it is not."""
+        path, remedy = self.path / name, f"delete {self.path} and run again: only this step is repeated"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DamagedError(f"cannot read: {error.strerror or error}", where=str(path), remedy=remedy) from error
+        if hashlib.sha256(data).hexdigest() != self.record["files"][name]["sha256"]:
+            raise DamagedError("its content has changed (SHA-256 differs)", where=str(path), remedy=remedy)
+        return data
 
 
 @dataclass(slots=True)

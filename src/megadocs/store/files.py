@@ -9,6 +9,7 @@ Every `OSError` becomes a `StoreError` that names the path and the free space.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -140,6 +141,10 @@ def store_error(what: str, path: Path, error: OSError) -> StoreError:
         remedy = "check the path"
     elif isinstance(error, FileExistsError | NotADirectoryError):
         remedy = "a file is in the way: name another place, or move it"
+    elif isinstance(error, IsADirectoryError):
+        remedy = "a directory is in the way: name another place, or move it"
+    elif error.errno == errno.EROFS:
+        remedy = "the disk is mounted read-only: copy the workspace to one that can be written"
     else:
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(_existing(path)).free

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from megadocs.errors import InputError, MegadocsError
 from megadocs.store.artifact import RECORD, Problem, Workspace, iter_problems
-from megadocs.store.files import read_json
+from megadocs.store.files import file_sha256, read_json
+
+NO_COPY = "is no copy of a published report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,16 @@ def verify_workspace(
 
 def verify_top_files(root: Path) -> Iterator[Problem]:
     """The copies at the top of the workspace (report.html, results.json) equal a published report artifact's."""
-    published: dict[str, set[bytes]] = {}
-    for artifact in Workspace(root).artifacts("report"):
-        for name in artifact.record["files"]:
-            published.setdefault(name, set()).add((artifact.path / name).read_bytes())
-    for name, contents in sorted(published.items()):
+    for name, digests in sorted(published_digests(root).items()):
         path = root / name
-        if "/" not in name and path.is_file() and path.read_bytes() not in contents:
-            yield Problem(str(path), "is no copy of a published report")
+        if "/" not in name and path.is_file() and file_sha256(path) not in digests:
+            yield Problem(str(path), NO_COPY)
+
+
+def published_digests(root: Path) -> dict[str, set[str]]:
+    """File name -> SHA-256 of that file in every report that was published in the workspace."""
+    published: dict[str, set[str]] = {}
+    for artifact in Workspace(root).artifacts("report"):
+        for name, facts in artifact.record["files"].items():
+            published.setdefault(name, set()).add(facts["sha256"])
+    return published
