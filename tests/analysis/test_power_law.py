@@ -21,6 +21,12 @@ def noisy(num_seeds: int, sd: float, seed: int = 0) -> tuple[np.ndarray, np.ndar
     return x, TRUE.loss(x) + np.random.default_rng(seed).normal(0, sd, len(x))
 
 
+def test_a_loss_that_a_flat_law_reaches_past_all_numbers_is_at_infinity() -> None:
+    assert multiple_by_law(2.0 + 1e-12, 3.0, 2.0, 0.02) == math.inf
+    assert PowerLaw(1.0, 0.01, 2.0).inverse(2.0 + 1e-6) == math.inf
+    assert multiple_by_law(2.5, 3.0, 2.0, 0.5) == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize("unit", [1.0, 1e9])
 def test_exact_data_give_the_exact_law(unit: float) -> None:
     x = np.asarray(SIZES) * unit

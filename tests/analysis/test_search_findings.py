@@ -39,6 +39,16 @@ def test_nothing_to_say(given: dict[str, Any]) -> None:
     assert search_warnings(given) == []
 
 
+def test_other_seeds_of_the_same_setting_are_no_better_setting() -> None:
+    given = results(4.7)
+    facts = {"arm": "simple", "settings": {"learning_rate": 0.01, "weight_decay": "3.2"}, "planned_real_epochs": 8.0}
+    assert search_warnings({**given, "arms": [facts]}) == []
+    given["searches"][0]["certificate"]["setting"]["train.real_epochs"] = 8
+    assert search_warnings({**given, "arms": [facts]}) == []
+    given["searches"][0]["certificate"]["setting"]["train.real_epochs"] = 16
+    assert len(search_warnings({**given, "arms": [facts]})) == 1
+
+
 def test_without_a_validation_set_or_searches() -> None:
     given = results(4.0)
     assert search_warnings({**given, "sets": []}) == []

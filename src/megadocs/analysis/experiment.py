@@ -27,7 +27,7 @@ from megadocs.analysis.paired import Difference, PairedLosses, SeedNoise, holm, 
 from megadocs.analysis.power import same_arm_check, seeds_needed
 from megadocs.analysis.resample import bootstrap_losses, percentile_interval, unit_index
 from megadocs.analysis.results_json import SCHEMA, SCHEMA_VERSION, json_form
-from megadocs.analysis.run_tables import arm_facts, missing_runs, more_tokens, run_rows
+from megadocs.analysis.run_tables import arm_facts, missing_runs, more_tokens, not_numbers, run_rows
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import FloatArray, RunFacts, RunScores, ScoreBlock, build_block
 from megadocs.errors import AnalysisError
@@ -124,7 +124,7 @@ def analyze_experiment(
         "missing": missing_runs(expected, facts, blocks),
         "more_tokens": more_tokens(arms, runs, config.baseline),
         "sets": sets,
-        "warnings": warnings + _headline_warning(keys[0], headline),
+        "warnings": warnings + _headline_warning(keys[0], headline) + not_numbers(blocks),
     }
     plain: dict[str, Any] = json_form(results)
     plain["answer"] = answer_sentences(plain)
@@ -225,6 +225,8 @@ def _efficiency(table: PairedLosses, noise: SeedNoise, setting: _Setting, arms: 
     )
     if not curve.is_falling():
         reason = "the measured real-only loss does not fall with every increase of real documents"
+        if not np.all(np.isfinite(curve.losses)):
+            reason = f"the loss of {names[int(np.argmin(np.isfinite(curve.losses)))]}, on that curve, is not a number"
         return {"curve": points, "data_efficiency": [], "no_data_efficiency": reason}
     seed = derive_seed(setting.config.seed, "seed noise")
     shifts = seed_noise_draws(noise, [len(rows[arm]) for arm in arms], len(table.draws), seed)

@@ -18,7 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from megadocs.analysis.power_law import LawFit, LawProblem, bounded_line, minimise_over_exponents
+from megadocs.analysis.power_law import (
+    LawFit,
+    LawProblem,
+    bounded_line,
+    exp_or_infinity,
+    minimise_over_exponents,
+)
 from megadocs.analysis.tables import FloatArray
 from megadocs.errors import AnalysisError
 
@@ -90,7 +96,7 @@ def multiple_by_law(loss: float, base_loss: float, asymptote: float, exponent: f
         raise AnalysisError("the baseline's loss is at or below the asymptote", remedy="fit the law to these runs")
     if loss <= asymptote:
         return math.inf
-    return float(((base_loss - asymptote) / (loss - asymptote)) ** (1.0 / exponent))
+    return exp_or_infinity(math.log((base_loss - asymptote) / (loss - asymptote)) / exponent)
 
 
 def fit_multiple(

@@ -10,6 +10,7 @@ arms are equal is never claimed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,10 +76,12 @@ def _arms_by_key(results: Mapping[str, Any], block: Mapping[str, Any]) -> dict[t
 
 
 def _verdict(block: Mapping[str, Any], arm: str, other: str) -> str:
-    """ "better than", "worse than", "not separated from"; empty where the two were not compared."""
+    """ "better than", "worse than", "not separated from"; empty where the two could not be compared."""
     for row in block["pairs"]:
         if {row["arm"], row["reference"]} != {arm, other}:
             continue
+        if not math.isfinite(number_of(row["difference"])):
+            return ""
         if row["verdict"] != "separated":
             return "not separated from"
         is_lower = (number_of(row["difference"]) < 0) == (row["arm"] == arm)

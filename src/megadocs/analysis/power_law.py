@@ -43,7 +43,12 @@ class PowerLaw:
         """The x at which the law reaches a loss; infinite at or below the asymptote."""
         if loss <= self.asymptote or self.coefficient <= 0:
             return float("inf")
-        return float((self.coefficient / (loss - self.asymptote)) ** (1.0 / self.exponent))
+        return exp_or_infinity(math.log(self.coefficient / (loss - self.asymptote)) / self.exponent)
+
+
+def exp_or_infinity(power: float) -> float:
+    """e to a power; infinite where that is past the largest number: a flat law reaches some losses nowhere."""
+    return math.exp(power) if power < 700.0 else math.inf
 
 
 @dataclass(frozen=True, slots=True)

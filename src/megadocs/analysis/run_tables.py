@@ -10,6 +10,7 @@ import numpy as np
 from megadocs.analysis.results_json import json_form
 from megadocs.analysis.tables import RunFacts, ScoreBlock
 
+_MAX_NAMED = 6  # runs named in one warning
 _AVERAGED = (
     "train_tokens",
     "num_steps",
@@ -56,7 +57,10 @@ def run_rows(runs: Sequence[RunFacts], blocks: Sequence[ScoreBlock]) -> list[dic
 def missing_runs(
     expected: Sequence[tuple[str, int]], facts: Mapping[tuple[str, int], RunFacts], blocks: Sequence[ScoreBlock]
 ) -> list[dict[str, Any]]:
-    """Every (arm, seed) that was expected and is not there, was not scored, or does not fit; with the reason."""
+    """Every (arm, seed) that was expected and is not there, was not scored, or does not fit; with the reason.
+
+    The first block is the headline: a run that was scored on other sets only is named too.
+    """
     rows = [
         {"arm": arm, "seed": seed, "reason": "no finished run"} for arm, seed in expected if (arm, seed) not in facts
     ]
@@ -64,6 +68,13 @@ def missing_runs(
     named = {(arm, seed) for block in blocks for arm, seed, _ in block.left_out}
     rows += [
         {"arm": arm, "seed": seed, "reason": "not scored"} for arm, seed in facts if (arm, seed) not in scored | named
+    ]
+    headline = blocks[0]
+    in_headline = {*headline.runs, *((arm, seed) for arm, seed, _ in headline.left_out)}
+    rows += [
+        {"arm": arm, "seed": seed, "reason": f"{headline.set_name}/{headline.mode}: not scored"}
+        for arm, seed in facts
+        if (arm, seed) in (scored | named) - in_headline
     ]
     return rows + [
         {"arm": arm, "seed": seed, "reason": f"{block.set_name}/{block.mode}: {reason}"}
@@ -83,3 +94,19 @@ def more_tokens(arms: Sequence[str], runs: Sequence[RunFacts], baseline: str) ->
     if not base:
         return []
     return [{"arm": arm, "train_tokens": num, "ratio": num / base} for arm, num in tokens.items() if num > base * 1.005]
+
+
+def not_numbers(blocks: Sequence[ScoreBlock]) -> list[str]:
+    """A warning that names the runs whose loss is NaN or infinite, and where; none where there are no such runs."""
+    places: dict[str, list[str]] = {}
+    for block in blocks:
+        for (arm, seed), loss in zip(block.runs, block.losses(), strict=True):
+            if not np.isfinite(loss):
+                places.setdefault(f"{arm} seed {seed}", []).append(f"{block.set_name}/{block.mode}")
+    if not places:
+        return []
+    named = [f"{run} ({', '.join(where[:3])}{' ...' if where[3:] else ''})" for run, where in places.items()]
+    shown = "; ".join(named[:_MAX_NAMED]) + (f"; {len(named) - _MAX_NAMED} more runs" if named[_MAX_NAMED:] else "")
+    return [
+        f"Losses that are not numbers: {shown}. They are shown, not averaged away, and nothing is compared with their arms."
+    ]

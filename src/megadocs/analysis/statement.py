@@ -5,6 +5,7 @@ Reads the results dictionary only, so that the sentences can be no better than t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from megadocs.analysis.method_findings import control_sentences, method_sentence
 from megadocs.analysis.results_json import number_of
 
 _MAX_NAMED = 6  # arms named in one sentence; the tables have all
+_MAX_WORTHS = 12  # different multipliers, or ratios of tokens, in one sentence
 _MAX_IN_ALL_PAIRS = 4  # of more arms only those that are not separated from the best are named
 _CONTROLS = ("repeat", "mis_stitched")  # orderings that show what length, repetition and bundling do by themselves
 _SETS = {"test": "held-out test", "validation": "validation"}
@@ -45,13 +47,18 @@ def _synthetic(results: Mapping[str, Any], *, is_control: bool = False) -> list[
     ]
 
 
+def is_measured(row: Mapping[str, Any]) -> bool:
+    """Whether a comparison has a number: it has none where a run's loss is NaN or infinite."""
+    return math.isfinite(number_of(row["difference"]))
+
+
 def _controls(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     """What the controls came to, on the same scale."""
     controls = _synthetic(results, is_control=True)
     rows = [row for row in block["data_efficiency"] if row["arm"] in controls and row["estimate"] is not None]
     if rows:
         return [f"Controls came to {_joined([_worth_part(row, '') for row in rows[:_MAX_NAMED]])}."]
-    drops = [row for row in block["differences"] if row["arm"] in controls][:_MAX_NAMED]
+    drops = [row for row in block["differences"] if row["arm"] in controls and is_measured(row)][:_MAX_NAMED]
     parts = [f"{_signed(row['difference'])} nats {_span(row['interval'])} with {row['arm']}" for row in drops]
     return [f"Controls came to {_joined(parts)} against {results['baseline']}."] if parts else []
 
@@ -65,9 +72,9 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
             return f"Synthetic text was worth {_worth_part(rows[0], ' the real data')}, the best of {len(rows)} arms"
         parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows)]
         return f"Synthetic text was worth {_joined(parts)}"
-    drops = [row for row in block["differences"] if row["arm"] in synthetic]
+    drops = [row for row in block["differences"] if row["arm"] in synthetic and is_measured(row)]
     if not drops:
-        return "There is no finished synthetic arm to compare with the baseline yet"
+        return _no_worth(results, block, synthetic)
     shown = sorted(drops, key=lambda row: number_of(row["difference"]))[:_MAX_NAMED]
     parts = [f"{_signed(row['difference'])} nats {_span(row['interval'])} with {row['arm']}" for row in shown]
     reason = block["no_data_efficiency"] or "no multiplier can be read off the real-only curve"
@@ -76,6 +83,18 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
         f"Synthetic text changed the {where} loss per token against {results['baseline']} by {_joined(parts)}; "
         f"what that is worth in real data is not known ({reason})"
     )
+
+
+def _no_worth(results: Mapping[str, Any], block: Mapping[str, Any], synthetic: Sequence[str]) -> str:
+    """Why there is no comparison at all."""
+    losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
+    baseline = results["baseline"]
+    if not any(arm in losses for arm in synthetic):
+        return "There is no finished synthetic arm to compare with the baseline yet"
+    if baseline not in losses:
+        return f"The baseline {baseline} has no finished run, so what the synthetic text was worth is not known"
+    who = f"the baseline {baseline}" if not math.isfinite(losses[baseline]) else "every synthetic arm"
+    return f"The loss of {who} is not a number, so what the synthetic text was worth is not known"
 
 
 def _others(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
@@ -88,7 +107,9 @@ def _others(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     arms_of: dict[str, list[str]] = {}
     for row in rows[1:]:
         arms_of.setdefault(multiple_text(row["estimate"]), []).append(row["arm"])
-    parts = [f"{_names(arms)} {worth}" for worth, arms in arms_of.items()]
+    parts = [f"{_names(arms)} {worth}" for worth, arms in list(arms_of.items())[:_MAX_WORTHS]]
+    left = [arm for arms in list(arms_of.values())[_MAX_WORTHS:] for arm in arms]
+    parts += [f"{len(left)} more arms down to {multiple_text(rows[-1]['estimate'])}"] if left else []
     return [f"The others: {'; '.join(parts)}."]
 
 
@@ -127,6 +148,7 @@ def multiple_text(multiple: Mapping[str, Any] | None) -> str:
 def _against_baseline(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     synthetic = [row["arm"] for row in results["arms"] if row["kind"] == "synthetic"]
     rows = [row for row in block["differences"] if row["arm"] in synthetic and row["verdict"] != "separated"]
+    rows = [row for row in rows if is_measured(row)]
     if not rows:
         return []
     verb = "is" if len(rows) == 1 else "are"
@@ -139,12 +161,12 @@ def _not_separated(results: Mapping[str, Any], block: Mapping[str, Any]) -> list
     """Ties among the synthetic arms, controls left out; among many arms, ties with the best."""
     arms = [arm for arm in _synthetic(results) if any(arm == row["arm"] for row in block["losses"])]
     pairs = [row for row in block["pairs"] if row["arm"] in arms and row["reference"] in arms]
-    ties = [row for row in pairs if row["verdict"] != "separated"]
+    ties = [row for row in pairs if row["verdict"] != "separated" and is_measured(row)]
     if not ties:
         return []
     if block["pairs_of"] == "best" or len(arms) > _MAX_IN_ALL_PAIRS:
         losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
-        best = min((arm for arm in arms if losses[arm] == losses[arm]), key=losses.__getitem__, default=arms[0])
+        best = min((arm for arm in arms if math.isfinite(losses[arm])), key=losses.__getitem__, default=arms[0])
         with_best = [row["arm"] if row["reference"] == best else row["reference"] for row in ties if best in _pair(row)]
         return [f"{best} is not separated from {_names(with_best)}"] if with_best else []
     names = list(dict.fromkeys(name for row in ties for name in _pair(row)))
@@ -173,6 +195,8 @@ def _intervals(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str
     if block["data_efficiency"]:
         arms = _joined([point["arm"] for point in block["curve"]])
         text += f"; multipliers are interpolated on the measured losses of {arms}, never extrapolated"
+    if len(_synthetic(results)) > _MAX_IN_ALL_PAIRS:
+        text += ". The best arm was picked on these same documents, which its interval does not allow for"
     return [text + "."]
 
 
@@ -183,7 +207,10 @@ def _cost(results: Mapping[str, Any]) -> list[str]:
     arms_of: dict[str, list[str]] = {}
     for row in rows:
         arms_of.setdefault(f"{number_of(row['ratio']):.1f}x", []).append(row["arm"])
-    parts = [f"{_names(arms)} ({ratio})" for ratio, arms in arms_of.items()]
+    parts = [f"{_names(arms)} ({ratio})" for ratio, arms in list(arms_of.items())[:_MAX_WORTHS]]
+    left = [row for row in rows if f"{number_of(row['ratio']):.1f}x" in list(arms_of)[_MAX_WORTHS:]]
+    most = max((number_of(row["ratio"]) for row in left), default=0.0)
+    parts += [f"{len(left)} more arms (up to {most:.1f}x)"] if left else []
     return [f"Trained on more tokens than {results['baseline']}, so not matched in compute: {'; '.join(parts)}."]
 
 

@@ -23,6 +23,10 @@ from megadocs.errors import AnalysisError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+#: Nats per token below 0 that rounding can leave of a certain token; below that a loss is damaged.
+_ROUNDING = 1e-3
+_AGAIN = "delete that evaluation's directory and run again: only this step is repeated"
+
 
 @dataclass(frozen=True, slots=True)
 class RunScores:
@@ -137,16 +141,15 @@ def scores_of_run(arm: str, seed: int, columns: Mapping[str, Sequence[Any]]) -> 
             (`pyarrow.Table.to_pydict()` gives this).
 
     Raises:
-        AnalysisError: a column is missing, or a document stands twice in one set and mode.
+        AnalysisError: a column is missing or holds no numbers, a count or a loss is negative, or a document stands
+            twice in one set and mode. NaN and infinite losses are kept: the model made them.
     """
     where = f"scores of {arm}, seed {seed}"
     missing = [
         name for name in ("set", "document_id", "mode", "num_tokens", "num_bytes", "sum_nll") if name not in columns
     ]
     if missing:
-        raise AnalysisError(
-            f"score columns missing: {', '.join(missing)}", where=where, remedy="run the evaluation again"
-        )
+        raise AnalysisError(f"score columns missing: {', '.join(missing)}", where=where, remedy=_AGAIN)
     keys = list(zip(columns["set"], columns["mode"], strict=True))
     rows_of: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(keys):
@@ -155,12 +158,24 @@ def scores_of_run(arm: str, seed: int, columns: Mapping[str, Sequence[Any]]) -> 
     for (set_name, mode), rows in sorted(rows_of.items()):
         ids = tuple(str(columns["document_id"][row]) for row in rows)
         if len(set(ids)) != len(ids):
-            raise AnalysisError(f"a document stands twice in {set_name}/{mode}", where=where, remedy="evaluate again")
-        tokens = np.asarray([columns["num_tokens"][row] for row in rows], dtype=np.int64)
-        num_bytes = np.asarray([columns["num_bytes"][row] for row in rows], dtype=np.int64)
-        nll = np.asarray([columns["sum_nll"][row] for row in rows], dtype=np.float64)
+            raise AnalysisError(f"a document stands twice in {set_name}/{mode}", where=where, remedy=_AGAIN)
+        tokens = _numbers(columns, "num_tokens", rows, where).astype(np.int64)
+        num_bytes = _numbers(columns, "num_bytes", rows, where).astype(np.int64)
+        nll = _numbers(columns, "sum_nll", rows, where)
+        if tokens.min() < 0 or num_bytes.min() < 0 or np.any(nll < -_ROUNDING * np.maximum(tokens, 1)):
+            raise AnalysisError(
+                f"a negative count or loss in {set_name}/{mode}: no model gives that", where=where, remedy=_AGAIN
+            )
         tables.append(RunScores(arm, seed, set_name, mode, ids, tokens, num_bytes, nll))
     return tables
+
+
+def _numbers(columns: Mapping[str, Sequence[Any]], name: str, rows: Sequence[int], where: str) -> FloatArray:
+    """Some rows of a column as float64; counts are exact below 2**53."""
+    values = [columns[name][row] for row in rows]
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        raise AnalysisError(f"the column {name} holds something that is no number", where=where, remedy=_AGAIN)
+    return np.asarray(values, dtype=np.float64)
 
 
 def build_block(scores: Iterable[RunScores], set_name: str, mode: str) -> ScoreBlock:
