@@ -152,3 +152,18 @@ def test_scores_that_are_not_those_of_their_record_are_not_compared(tmp_path: Pa
     with pytest.raises(DamagedError, match="SHA-256") as error:
         open_run(tmp_path / "train" / "aa")
     assert str(tmp_path / "evaluate" / "bb") in str(error.value.remedy)
+
+
+def test_scores_that_are_no_parquet_and_records_without_a_part_are_damaged(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with workspace.build("train", "aa", config={"seed": 0}, inputs={}) as build:
+        build.summary.update(streams=[], num_real_documents=4)
+    with workspace.build("evaluate", "bb", config={}, inputs={"train": "aa"}) as build:
+        (build.path / "scores.parquet").write_bytes(b"PAR1 cut short")
+    run = open_run(tmp_path / "train" / "aa")
+    with pytest.raises(DamagedError, match="cannot be read as Parquet") as error:
+        run.scores()
+    assert error.value.where == str(tmp_path / "evaluate" / "bb" / "scores.parquet")
+    with pytest.raises(DamagedError, match="lacks 'num_real_tokens'") as error:
+        run.facts()
+    assert error.value.where == str(tmp_path / "train" / "aa" / "record.json")

@@ -52,3 +52,11 @@ def test_a_file_in_the_way_of_a_directory_is_named(tmp_path):
     files.make_directory(tmp_path / "a" / "b")
     files.make_directory(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_directory_in_the_way_is_said(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(StoreError, match="Is a directory") as caught:
+        files.write_bytes_atomic(tmp_path / "report.html", b"x")
+    assert "a directory is in the way" in caught.value.remedy
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]

@@ -38,6 +38,11 @@ def register(app: typer.Typer) -> None:
                 f"difference {row.difference:+.4f} [{low:+.4f}, {high:+.4f}], {row.num_documents} documents"
             )
         for name, (before, after) in {**result.settings, **result.facts}.items():
-            typer.echo(f"{name}: {before} against {after}")
+            typer.echo(f"{name}: {_said(before)} against {_said(after)}")
         for note in result.notes:
             typer.echo(note)
+
+
+def _said(value: object) -> str:
+    """A fact for people: six digits of a fraction, and a word where there is none."""
+    return "none" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from megadocs.analysis import RunFacts, RunScores, scores_of_run
-from megadocs.errors import InputError
+from megadocs.errors import DamagedError, InputError
 from megadocs.report import Curve, StreamAccount
 from megadocs.store.artifact import RECORD, Artifact, Workspace
 from megadocs.store.files import iter_json_lines
@@ -26,13 +27,20 @@ class FinishedRun:
 
     def scores(self) -> list[RunScores]:
         """Per-document scores of every set and mode."""
-        import pyarrow.parquet as pq
-
-        columns = pq.read_table(self.evaluate.path / "scores.parquet").to_pydict()
-        return list(scores_of_run(self.arm, self.seed, columns))
+        return list(scores_of_run(self.arm, self.seed, read_score_columns(self.evaluate)))
 
     def facts(self) -> RunFacts:
-        """What the run saw and cost."""
+        """What the run saw and cost; `DamagedError` where its record lacks a part."""
+        try:
+            return self._facts()
+        except KeyError as error:
+            raise DamagedError(
+                f"the record of a run lacks {error}",
+                where=str(self.train.path / RECORD),
+                remedy=f"delete {self.train.path} and run again: only this step is repeated",
+            ) from error
+
+    def _facts(self) -> RunFacts:
         summary, config = self.train.summary, self.train.record["config"]
         streams = {stream["name"]: stream for stream in summary["streams"]}
         real = streams.pop("real", None)
@@ -93,6 +101,23 @@ class FinishedRun:
             )
             for stream in self.train.summary["streams"]
         ]
+
+
+def read_score_columns(artifact: Artifact) -> dict[str, list[Any]]:
+    """The columns of an artifact's per-document scores; `DamagedError` where they are no Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = artifact.path / "scores.parquet"
+    try:
+        columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(
+            "the scores cannot be read as Parquet",
+            where=str(path),
+            remedy=f"delete {artifact.path} and run again: only this step is repeated",
+        ) from error
+    return columns
 
 
 def record_path(artifact: Artifact) -> str:

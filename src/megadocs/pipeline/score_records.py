@@ -10,19 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from megadocs.analysis import BenchmarkScore, EnsembleLoss, RunPositions, RunScores, scores_of_run
-from megadocs.pipeline.run_records import record_path
+from megadocs.pipeline.run_records import read_score_columns, record_path
 from megadocs.store.artifact import Artifact
 from megadocs.store.files import read_json
 
 
 def extra_scores(arm: str, seed: int, owner: str, inputs: Mapping[str, Artifact]) -> list[RunScores]:
     """Per-document scores of a run on the recipe's further sets."""
-    import pyarrow.parquet as pq
-
     found: list[RunScores] = []
     for artifact in _owned("set", owner, inputs).values():
-        columns = pq.read_table(artifact.path / "scores.parquet").to_pydict()
-        found += scores_of_run(arm, seed, columns)
+        found += scores_of_run(arm, seed, read_score_columns(artifact))
     return found
 
 

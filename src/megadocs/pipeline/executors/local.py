@@ -131,7 +131,11 @@ class _Worker:
         except OSError as error:
             raise store_error("cannot make the directory", logs, error) from error
         self.log_path = logs / f"worker-{socket.gethostname()}-{os.getpid()}-{number}.log"
-        with self.log_path.open("ab") as log:
+        try:
+            log = self.log_path.open("ab")
+        except OSError as error:
+            raise store_error("cannot write", self.log_path, error) from error
+        with log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "megadocs.pipeline.worker", str(workspace)],
                 stdin=subprocess.PIPE,
