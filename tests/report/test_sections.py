@@ -83,6 +83,37 @@ def test_compute_compares_at_equal_compute(html: str) -> None:
     assert "reference" in words
 
 
+def test_what_intervals_cover_and_what_verdicts_hold_after_is_said(html: str) -> None:
+    assert "cover the scatter of the runs and not other documents" in section(html, "laws")
+    assert "understates what is not known" in section(html, "ensembles")
+    assert "the verdict after Holm's correction over all comparisons of that table" in section(html, "compute")
+    assert "none is better; edge: the same, but the grid ends there" in section(html, "searches")
+    assert "intervals are not corrected, so one may leave out 0" in section(html, "losses")
+
+
+def test_words_hold_in_every_colour_scheme_and_width(html: str) -> None:
+    """White lines on a dark page are not black, and panels stand one below the other on a narrow one."""
+    captions = " ".join(re.findall(r"<figcaption>.*?</figcaption>", html, re.DOTALL))
+    assert not re.search(r"\b(black|white|right|below|above)\b", captions, re.IGNORECASE)
+
+
+def test_every_axis_has_its_unit(html: str) -> None:
+    labels = set(re.findall(r'class="axis"[^>]*>([^<]*)<', html))
+    units = (
+        "nats per token",
+        "tokens",
+        "error",
+        "steps",
+        "FLOPs",
+        "(G)",
+        "epochs",
+        "fraction",
+        "members",
+        "parameters",
+    )
+    assert labels and all(any(unit in label for unit in units) for label in labels), labels
+
+
 def test_paper_section_offers_compute_on_the_axis(html: str) -> None:
     assert 'id="axis-compute"' in html
     found = re.search(r'<section id="paper".*?</section>', html, re.DOTALL)

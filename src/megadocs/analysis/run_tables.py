@@ -107,6 +107,5 @@ def not_numbers(blocks: Sequence[ScoreBlock]) -> list[str]:
         return []
     named = [f"{run} ({', '.join(where[:3])}{' ...' if where[3:] else ''})" for run, where in places.items()]
     shown = "; ".join(named[:_MAX_NAMED]) + (f"; {len(named) - _MAX_NAMED} more runs" if named[_MAX_NAMED:] else "")
-    return [
-        f"Losses that are not numbers: {shown}. They are shown, not averaged away, and nothing is compared with their arms."
-    ]
+    rest = "They are shown, not averaged away, and nothing is compared with their arms."
+    return [f"Losses that are not numbers: {shown}. {rest}"]

@@ -107,8 +107,9 @@ def _others(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     arms_of: dict[str, list[str]] = {}
     for row in rows[1:]:
         arms_of.setdefault(multiple_text(row["estimate"]), []).append(row["arm"])
-    parts = [f"{_names(arms)} {worth}" for worth, arms in list(arms_of.items())[:_MAX_WORTHS]]
-    left = [arm for arms in list(arms_of.values())[_MAX_WORTHS:] for arm in arms]
+    shown = _MAX_WORTHS if len(arms_of) > _MAX_WORTHS + 1 else len(arms_of)
+    parts = [f"{_names(arms)} {worth}" for worth, arms in list(arms_of.items())[:shown]]
+    left = [arm for arms in list(arms_of.values())[shown:] for arm in arms]
     parts += [f"{len(left)} more arms down to {multiple_text(rows[-1]['estimate'])}"] if left else []
     return [f"The others: {'; '.join(parts)}."]
 
@@ -207,8 +208,9 @@ def _cost(results: Mapping[str, Any]) -> list[str]:
     arms_of: dict[str, list[str]] = {}
     for row in rows:
         arms_of.setdefault(f"{number_of(row['ratio']):.1f}x", []).append(row["arm"])
-    parts = [f"{_names(arms)} ({ratio})" for ratio, arms in list(arms_of.items())[:_MAX_WORTHS]]
-    left = [row for row in rows if f"{number_of(row['ratio']):.1f}x" in list(arms_of)[_MAX_WORTHS:]]
+    shown = _MAX_WORTHS if len(arms_of) > _MAX_WORTHS + 1 else len(arms_of)
+    parts = [f"{_names(arms)} ({ratio})" for ratio, arms in list(arms_of.items())[:shown]]
+    left = [row for row in rows if f"{number_of(row['ratio']):.1f}x" in list(arms_of)[shown:]]
     most = max((number_of(row["ratio"]) for row in left), default=0.0)
     parts += [f"{len(left)} more arms (up to {most:.1f}x)"] if left else []
     return [f"Trained on more tokens than {results['baseline']}, so not matched in compute: {'; '.join(parts)}."]

@@ -25,7 +25,7 @@ STEP_VERSIONS: Mapping[str, int] = {
     "extra_set": 1,
     "benchmark": 1,
     "ensemble": 1,
-    "report": 12,
+    "report": 13,
 }
 
 

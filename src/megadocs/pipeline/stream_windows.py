@@ -21,7 +21,7 @@ _MAX_ROWS = 1_000_000
 def read_stream_windows(
     trained: Mapping[str, Artifact], workspace: Workspace, corpus: SplitCorpus, tokenizer: Tokenizer
 ) -> list[StreamWindow]:
-    """The first window of every stream of the arms; a window that several arms share is given once.
+    """The first window of every stream of the arms; a stream that several arms share is given once.
 
     Args:
         trained: arm -> a train artifact of it.
@@ -35,11 +35,15 @@ def read_stream_windows(
         except MegadocsError as error:  # segments that are gone, an order that runs code: the report is about results
             windows = [StreamWindow([arm], "streams", 0, absent=error.what)]
         for window in windows:
-            key = (window.stream, *window.pieces, window.absent)
+            key = (window.stream, *window.pieces, *window.summary, window.absent)
             known = shown.get(key)
             arms = [*known.arms, arm] if known else [arm]
             shown[key] = StreamWindow(arms, window.stream, 0, window.summary, window.pieces, window.absent)
-    return list(shown.values())
+    windows = list(shown.values())
+    if left_out := list(trained)[_MAX_ARMS:]:
+        absent = f"{_MAX_ARMS} arms are shown; `megadocs streams show` prints the others"
+        windows.append(StreamWindow(left_out, "streams", 0, absent=absent))
+    return windows
 
 
 def _windows_of(

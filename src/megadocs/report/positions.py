@@ -131,7 +131,7 @@ def _figures(
     ]
     panels = [
         ("losses", "loss, nats per token", losses),
-        ("differences", f"against {results['baseline']}", differences),
+        ("differences", f"nats per token against {results['baseline']}", differences),
     ]
     return [
         _draw(results, table, ranges, lines, label, f"positions-{place}-{name}")

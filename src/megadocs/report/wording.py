@@ -57,7 +57,7 @@ def percent(value: Any, digits: int = 1) -> str:
 
 def flops(value: Any) -> str:
     """Training compute as "3.2e14"; "missing" for `None`."""
-    return "missing" if value is None else f"{number_of(value):.2g}".replace("e+", "e")
+    return "missing" if value is None else f"{number_of(value):.1e}".replace("e+", "e")
 
 
 def plain_value(value: Any) -> str:
