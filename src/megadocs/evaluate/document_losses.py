@@ -29,6 +29,7 @@ from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.scores import DocumentScores, Mode
 from megadocs.evaluate.scoring_model import ScoringModel
 from megadocs.evaluate.target_losses import SINGLE, Average, check_members, target_losses
+from megadocs.model.memory import freed_memory_kept
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -121,17 +122,18 @@ def iter_window_losses(
             remedy="add documents, or score each document alone",
         )
     context = np.arange(1, context_length, dtype=np.int64)
-    for first in range(0, num_windows, batch_size):
-        size = min(batch_size, num_windows - first)
-        start, stop = first * context_length, (first + size) * context_length
-        tokens_BT = _stream_tokens(data, ends, start, stop).reshape(size, context_length)
-        wanted_BT = np.ones_like(tokens_BT, dtype=np.bool_)
-        wanted_BT[:, 0] = False
-        nll_AN = target_losses(models, averages, tokens_BT, wanted_BT)
-        places = np.arange(start, stop, dtype=np.int64).reshape(size, context_length)[:, 1:].reshape(-1)
-        document = np.searchsorted(ends, places, side="right")
-        position = places - np.concatenate(([0], ends))[document]
-        yield TargetLosses(document, position, np.tile(context, size), nll_AN)
+    with freed_memory_kept():
+        for first in range(0, num_windows, batch_size):
+            size = min(batch_size, num_windows - first)
+            start, stop = first * context_length, (first + size) * context_length
+            tokens_BT = _stream_tokens(data, ends, start, stop).reshape(size, context_length)
+            wanted_BT = np.ones_like(tokens_BT, dtype=np.bool_)
+            wanted_BT[:, 0] = False
+            nll_AN = target_losses(models, averages, tokens_BT, wanted_BT)
+            places = np.arange(start, stop, dtype=np.int64).reshape(size, context_length)[:, 1:].reshape(-1)
+            document = np.searchsorted(ends, places, side="right")
+            position = places - np.concatenate(([0], ends))[document]
+            yield TargetLosses(document, position, np.tile(context, size), nll_AN)
 
 
 def iter_alone_losses(
@@ -155,19 +157,20 @@ def iter_alone_losses(
         )
     lead = 0 if start_id is None else 1
     spans = _alone_spans([len(row) + lead for row in data.rows], context_length, stride)
-    for batch in _batches_by_length(spans, batch_size * context_length):
-        width = int((batch[:, 2] - batch[:, 1]).max())
-        tokens_BT = np.zeros((len(batch), width), dtype=np.int64)
-        wanted_BT = np.zeros((len(batch), width), dtype=np.bool_)
-        for line, (document, start, stop, scored_from) in enumerate(batch.tolist()):
-            first = max(start - lead, 0)
-            tokens_BT[line, first + lead - start : stop - start] = data.rows[document][first : stop - lead]
-            if start_id is not None and start == 0:
-                tokens_BT[line, 0] = start_id
-            wanted_BT[line, scored_from - start : stop - start] = True
-        nll_AN = target_losses(models, averages, tokens_BT, wanted_BT)
-        lines, context = np.nonzero(wanted_BT)
-        yield TargetLosses(batch[lines, 0], batch[lines, 1] + context - lead, context, nll_AN)
+    with freed_memory_kept():
+        for batch in _batches_by_length(spans, batch_size * context_length):
+            width = int((batch[:, 2] - batch[:, 1]).max())
+            tokens_BT = np.zeros((len(batch), width), dtype=np.int64)
+            wanted_BT = np.zeros((len(batch), width), dtype=np.bool_)
+            for line, (document, start, stop, scored_from) in enumerate(batch.tolist()):
+                first = max(start - lead, 0)
+                tokens_BT[line, first + lead - start : stop - start] = data.rows[document][first : stop - lead]
+                if start_id is not None and start == 0:
+                    tokens_BT[line, 0] = start_id
+                wanted_BT[line, scored_from - start : stop - start] = True
+            nll_AN = target_losses(models, averages, tokens_BT, wanted_BT)
+            lines, context = np.nonzero(wanted_BT)
+            yield TargetLosses(batch[lines, 0], batch[lines, 1] + context - lead, context, nll_AN)
 
 
 class ScoreCollector:

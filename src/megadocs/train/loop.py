@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from megadocs.errors import TrainingError
 from megadocs.model.hf_export import export_hf
 from megadocs.model.llama import Llama
+from megadocs.model.memory import freed_memory_kept
 from megadocs.recipe.training import ModelConfig, TrainConfig
 from megadocs.store.files import read_json, write_json_atomic
 from megadocs.train.checkpoint import CheckpointStore
@@ -40,7 +41,6 @@ from megadocs.train.distributed import full_tensor, join_world, parallelise, wit
 from megadocs.train.ema import AveragedWeights
 from megadocs.train.identity import check_identity, run_identity
 from megadocs.train.masking import kept_inputs
-from megadocs.train.memory import freed_memory_kept
 from megadocs.train.metrics_log import MetricsLog
 from megadocs.train.micro_batch import choose_micro_batch
 from megadocs.train.optimiser import build_optimiser, set_rates

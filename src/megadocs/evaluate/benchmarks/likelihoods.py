@@ -22,6 +22,7 @@ from megadocs.errors import InputError
 from megadocs.evaluate.benchmarks.prompts import TokenPair
 from megadocs.evaluate.scoring_model import ScoringModel
 from megadocs.evaluate.target_losses import Average, check_members, position_losses
+from megadocs.model.memory import freed_memory_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class _Request:
     targets: tuple[int, ...]
 
 
+@freed_memory_kept()
 def score_pairs(
     models: Sequence[ScoringModel],
     averages: Sequence[Average],

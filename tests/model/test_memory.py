@@ -11,7 +11,7 @@ PROBE = """
 import resource, sys
 from contextlib import nullcontext
 import torch
-from megadocs.train.memory import freed_memory_kept
+from megadocs.model.memory import freed_memory_kept
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
