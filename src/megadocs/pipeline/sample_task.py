@@ -5,6 +5,12 @@
 
 The step that draws and the books of `megadocs generate status` make their requests here, so that both mean the same
 records of the ledger. Nothing is loaded: a teacher is its fingerprint.
+
+The sampler's arithmetic is in no identity, as no engine's version is: an identity covers what a text could be, and
+CPU or GPU, another batch, another type of the cache change which of the teacher's texts a seed gives, not how likely
+each is (tests/model/test_sampling.py compares frequencies with the model's probabilities, and cached bfloat16 decoding
+with full passes). So a ledger that an earlier sampler began is kept and continued. A change of the distribution itself
+(another truncation, say) belongs into `sample_engine`'s identity and into `STEP_VERSIONS`.
 """
 
 from __future__ import annotations
