@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from megadocs.pipeline.rates import this_machine
+from megadocs.pipeline.price.rates import this_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 #: A machine with more than this many processes waiting before the start is not quiet.

@@ -24,10 +24,10 @@ import ray
 from megadocs.documents import Document
 from megadocs.generate import run_generation
 from megadocs.generate.engines import build_engine
-from megadocs.pipeline.executors import Executor, build_cluster_engine, build_executor
-from megadocs.pipeline.runner import run_steps
-from megadocs.pipeline.sources import sources_step
-from megadocs.pipeline.step import Step
+from megadocs.pipeline.execute.executor import Executor, build_cluster_engine, build_executor
+from megadocs.pipeline.execute.scheduler import run_steps
+from megadocs.pipeline.steps.sources import sources_step
+from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Workspace
 

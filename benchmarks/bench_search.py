@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from megadocs.pipeline.search import run_search
-from megadocs.pipeline.step import Step
+from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.tune.driver import run_search
 from megadocs.recipe import Recipe
 from megadocs.search import Grid, LocalWalk, Trial, Walks, build_axis, certify, next_trials
 from megadocs.store.artifact import Workspace

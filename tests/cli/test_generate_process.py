@@ -76,7 +76,7 @@ class Setting:
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-                if b"megadocs.pipeline.worker" in command and str(self.workspace).encode() in command:
+                if b"megadocs.pipeline.execute.worker" in command and str(self.workspace).encode() in command:
                     found.append(int(entry.name))
         return found
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from megadocs.cli.search import claim, result_lines
 from megadocs.cli.search_live import LiveDisplay, running_rows, standing_lines
 from megadocs.cli.status import search_lines
-from megadocs.pipeline.search_results import RunningTrial
+from megadocs.pipeline.tune.results import RunningTrial
 
 SETTING = {
     "train.real_epochs": 128.0,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import MegadocsError
-from megadocs.pipeline.executors.local import job_of
+from megadocs.pipeline.execute.local import job_of
 from megadocs.pipeline.stages import carry_out
-from megadocs.pipeline.step import Step
+from megadocs.pipeline.steps.step import Step
 from megadocs.store.artifact import Workspace
 
 

@@ -12,7 +12,7 @@ from megadocs.errors import InputError, UsageError
 from megadocs.evaluate.benchmarks.data import load_benchmark
 from megadocs.evaluate.cache import ScoreCache
 from megadocs.model import build_model, export_hf
-from megadocs.pipeline.continued_scoring import ContinuedScoring, load_members, set_of_source
+from megadocs.pipeline.score_models import ContinuedScoring, load_members, set_of_source
 from megadocs.recipe import ModelConfig
 from megadocs.text.tokenizer import train_tokenizer
 from pipeline.corpora import WORDS, write_texts
@@ -104,7 +104,7 @@ def test_kept_results_are_served_to_the_same_model_only(folders, texts, tmp_path
 
     first, other = losses(folders[0]), losses(folders[1])
     assert first != other
-    monkeypatch.setattr("megadocs.pipeline.scoring.Scorer.further_set", None)  # computing again would fail
+    monkeypatch.setattr("megadocs.pipeline.stages.scorer.Scorer.further_set", None)  # computing again would fail
     assert losses(folders[0]) == first
     with pytest.raises(TypeError):
         losses(folders[0], context_length=32)

@@ -16,13 +16,13 @@ from megadocs.generate import EngineInfo, load_index
 from megadocs.generate.engines.protocol import Completion
 from megadocs.model import build_model
 from megadocs.model.sampling import Sample
-from megadocs.pipeline.executors.local import job_of
-from megadocs.pipeline.experiment import corpus_facts
+from megadocs.pipeline.execute.local import job_of
+from megadocs.pipeline.execute.scheduler import find_artifact
 from megadocs.pipeline.generation import export_all, iter_status
-from megadocs.pipeline.own_engine import OwnEngine
-from megadocs.pipeline.runner import find_artifact
+from megadocs.pipeline.run import corpus_facts
 from megadocs.pipeline.stages import Stopped, carry_out
-from megadocs.pipeline.steps import build_experiment, corpus_step
+from megadocs.pipeline.stages.own_engine import OwnEngine
+from megadocs.pipeline.steps.experiment import build_experiment, corpus_step
 from megadocs.recipe import ModelConfig, load_recipe
 from megadocs.store.artifact import Workspace
 from megadocs.text.tokenizer import train_tokenizer

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from megadocs.errors import InputError, RecipeError
-from megadocs.pipeline.evaluation_steps import member_seeds
-from megadocs.pipeline.experiment import steps_of_stage
-from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
+from megadocs.pipeline.run import steps_of_stage
+from megadocs.pipeline.steps.evaluation import member_seeds
+from megadocs.pipeline.steps.experiment import CorpusFacts, build_experiment, corpus_step
 from megadocs.recipe import MembersConfig, Recipe, build_arms, load_recipe
 from pipeline.corpora import write_recipe, write_texts
 

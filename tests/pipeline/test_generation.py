@@ -9,7 +9,7 @@ import pytest
 from megadocs.cli.generate import _status_lines
 from megadocs.generate import run_generation
 from megadocs.pipeline.generation import export_all, iter_status, open_corpus
-from megadocs.pipeline.plan import build_plan
+from megadocs.pipeline.price.plan import build_plan
 from megadocs.recipe import load_recipe
 from megadocs.store.artifact import Workspace
 

@@ -3,7 +3,7 @@
 import pytest
 
 from megadocs.errors import UsageError
-from megadocs.pipeline.gpu_hours import PEAK_FLOPS, gpu_price
+from megadocs.pipeline.price.gpu_hours import PEAK_FLOPS, gpu_price
 
 
 def test_hours_by_hand():

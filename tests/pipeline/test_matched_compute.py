@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from megadocs.pipeline.matched_compute import MatchedCompute
+from megadocs.pipeline.tune.matched_compute import MatchedCompute
 
 TOKENS = {1: 12_345, 2: 26_421, 4: 54_904}
 

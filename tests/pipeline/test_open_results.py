@@ -10,8 +10,8 @@ import pytest
 
 from megadocs.analysis import dump_results
 from megadocs.errors import DamagedError, InputError
-from megadocs.pipeline.experiment import copy_to_top
 from megadocs.pipeline.open_results import open_results
+from megadocs.pipeline.run import copy_to_top
 from megadocs.store.artifact import Workspace
 
 BLOCK: dict[str, Any] = {"set": "test", "mode": "windowed", "losses": [], "differences": [], "pairs": []}

@@ -3,10 +3,10 @@
 import pytest
 
 from megadocs.generate import run_generation
-from megadocs.pipeline.corpus_sizes import measure_corpus
-from megadocs.pipeline.plan import build_plan
-from megadocs.pipeline.plan_generation import count_prompts, generation_seconds
-from megadocs.pipeline.rates import TaskRates
+from megadocs.pipeline.price.corpus_sizes import measure_corpus
+from megadocs.pipeline.price.generation import count_prompts, generation_seconds
+from megadocs.pipeline.price.plan import build_plan
+from megadocs.pipeline.price.rates import TaskRates
 from megadocs.recipe import load_recipe
 from megadocs.store.artifact import Workspace
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from megadocs.pipeline.plan_time import WorkerTimes, wall_seconds
-from megadocs.pipeline.step import Step
+from megadocs.pipeline.price.wall_time import WorkerTimes, wall_seconds
+from megadocs.pipeline.steps.step import Step
 
 
 def step(name, *inputs, slots=1, kind="train", exclusive=None):

@@ -5,12 +5,11 @@ import json
 
 import pytest
 
-from megadocs.pipeline.corpus_sizes import measure_corpus
-from megadocs.pipeline.plan import build_plan
-from megadocs.pipeline.plan_time import WorkerTimes
-from megadocs.pipeline.probe import run_probe
-from megadocs.pipeline.probe_generation import probe_tasks
-from megadocs.pipeline.rates import (
+from megadocs.pipeline.price.corpus_sizes import measure_corpus
+from megadocs.pipeline.price.plan import build_plan
+from megadocs.pipeline.price.probe import run_probe
+from megadocs.pipeline.price.probe_generation import probe_tasks
+from megadocs.pipeline.price.rates import (
     PROBE_FILE,
     Probe,
     ShapeRates,
@@ -21,6 +20,7 @@ from megadocs.pipeline.rates import (
     shape_key,
     this_machine,
 )
+from megadocs.pipeline.price.wall_time import WorkerTimes
 from megadocs.recipe import build_arms, load_recipe
 from megadocs.store.artifact import Workspace
 
@@ -99,7 +99,7 @@ def test_a_probe_measures_and_leaves_nothing_else_behind(recipe, tmp_path, monke
 
 @pytest.mark.parametrize("num_slots", [1, 2])
 def test_requests_that_end_after_the_probe_do_not_make_the_engine_slow(recipe, tmp_path, monkeypatch, num_slots):
-    monkeypatch.setattr("megadocs.pipeline.probe_generation._SECONDS", 0.25)
+    monkeypatch.setattr("megadocs.pipeline.price.probe_generation._SECONDS", 0.25)
     engine = recipe.generate.engine
     slow = engine.model_copy(update={"concurrency": 4, "options": {"latency_seconds": 0.2, "transport": "memory"}})
     generate = recipe.generate.model_copy(update={"engine": slow})

@@ -11,8 +11,8 @@ import pytest
 
 from megadocs.corpus import read_corpus
 from megadocs.errors import InputError, RecipeError
-from megadocs.pipeline.sources import sources_step
-from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
+from megadocs.pipeline.steps.experiment import CorpusFacts, build_experiment, corpus_step
+from megadocs.pipeline.steps.sources import sources_step
 from megadocs.recipe import load_recipe
 from megadocs.rows import RowsManifest, open_rows
 from pipeline.corpora import write_texts

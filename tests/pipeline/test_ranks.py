@@ -130,7 +130,7 @@ def test_stopped_and_killed_it_resumes_with_another_number_of_processes(one_proc
     ranks = processes_naming(str(folder))
     assert len(ranks) >= 3  # torchrun and two ranks
     process.kill()
-    for worker in processes_naming(str(workspace), "megadocs.pipeline.worker"):
+    for worker in processes_naming(str(workspace), "megadocs.pipeline.execute.worker"):
         os.kill(worker, signal.SIGKILL)
     deadline = time.monotonic() + 20
     while processes_naming(str(folder)) and time.monotonic() < deadline:

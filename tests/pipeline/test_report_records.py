@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from megadocs.errors import DamagedError
-from megadocs.pipeline.run_records import open_run
-from megadocs.pipeline.score_records import benchmark_scores, ensemble_losses, extra_positions, extra_scores
-from megadocs.pipeline.search_records import read_searches
+from megadocs.pipeline.stages.run_records import open_run
+from megadocs.pipeline.stages.score_records import benchmark_scores, ensemble_losses, extra_positions, extra_scores
+from megadocs.pipeline.steps.search_records import read_searches
 from megadocs.store.artifact import Artifact, Workspace
 
 SEARCH: dict[str, Any] = {

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from megadocs.pipeline.runner import run_steps
-from megadocs.pipeline.step import Step
+from megadocs.pipeline.execute.scheduler import run_steps
+from megadocs.pipeline.steps.step import Step
 from megadocs.store.artifact import Workspace
 
 
@@ -99,7 +99,7 @@ def test_a_failure_blocks_its_users_and_nothing_else(workspace):
 
 
 def test_a_locked_step_is_tried_again(workspace, monkeypatch):
-    monkeypatch.setattr("megadocs.pipeline.runner._LOCKED_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("megadocs.pipeline.execute.scheduler._LOCKED_RETRY_SECONDS", 0.0)
     locked = {"event": "locked", "what": "train a is in use by process 1"}
     script = {"a": [locked, locked, {"event": "done", "seconds": 1.0}]}
     executor = ScriptedExecutor(workspace, script=script)

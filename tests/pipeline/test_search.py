@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from megadocs.errors import RecipeError
-from megadocs.pipeline.search_price import price_search
-from megadocs.pipeline.search_space import build_spaces, trial_steps
-from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
+from megadocs.pipeline.steps.experiment import CorpusFacts, build_experiment, corpus_step
+from megadocs.pipeline.tune.price import price_search
+from megadocs.pipeline.tune.space import build_spaces, trial_steps
 from megadocs.recipe import load_recipe
 from megadocs.recipe.search import AxisConfig
 from megadocs.search import Trial

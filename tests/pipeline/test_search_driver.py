@@ -13,9 +13,9 @@ from rich.console import Console
 
 from megadocs.cli.search_live import LiveDisplay, PlainDisplay
 from megadocs.cli.status import search_lines
-from megadocs.pipeline.search import run_search
-from megadocs.pipeline.search_results import RunningTrial
 from megadocs.pipeline.status import read_status
+from megadocs.pipeline.tune.driver import run_search
+from megadocs.pipeline.tune.results import RunningTrial
 from megadocs.recipe import Recipe
 from megadocs.search import Trial
 from megadocs.store.artifact import Workspace
@@ -182,8 +182,8 @@ def test_with_a_stop_rule_nothing_is_guessed(recipe, tmp_path):
 
 
 def test_the_file_shows_what_runs_and_the_status_reads_it(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("megadocs.pipeline.search._WRITE_SECONDS", 0.0)
-    monkeypatch.setattr("megadocs.pipeline.search._WATCH_SECONDS", 0.0)
+    monkeypatch.setattr("megadocs.pipeline.tune.driver._WRITE_SECONDS", 0.0)
+    monkeypatch.setattr("megadocs.pipeline.tune.driver._WATCH_SECONDS", 0.0)
     root, seen = tmp_path / "ws", []
 
     class Watcher:

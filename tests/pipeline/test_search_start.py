@@ -3,8 +3,8 @@
 import pytest
 
 from megadocs.errors import RecipeError
-from megadocs.pipeline.search_space import build_spaces
-from megadocs.pipeline.search_start import paper_start
+from megadocs.pipeline.tune.space import build_spaces
+from megadocs.pipeline.tune.start import paper_start
 from megadocs.recipe import Recipe, build_arms
 
 AXES = {

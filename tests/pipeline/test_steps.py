@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from megadocs.errors import RecipeError
-from megadocs.pipeline.steps import CorpusFacts, build_experiment, corpus_step
+from megadocs.pipeline.steps.experiment import CorpusFacts, build_experiment, corpus_step
 from megadocs.recipe import load_recipe
 from megadocs.text.tokenizer import train_tokenizer
 from pipeline.corpora import write_recipe

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from megadocs.pipeline import stream_windows
+from megadocs.pipeline.stages import stream_windows
 from megadocs.report import PieceOfRow, StreamWindow
 
 PIECE = PieceOfRow("d", "real", 0, 7, True, True, "text")

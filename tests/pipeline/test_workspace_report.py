@@ -10,7 +10,7 @@ import pytest
 
 from megadocs.errors import DamagedError, InputError
 from megadocs.pipeline import workspace_report
-from megadocs.pipeline.experiment import run_experiment
+from megadocs.pipeline.run import run_experiment
 from megadocs.pipeline.workspace_report import report_workspace
 from megadocs.recipe import Recipe, load_recipe
 from megadocs.store.artifact import Workspace

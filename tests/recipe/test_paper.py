@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from megadocs.analysis.paper_series import paper_figures
-from megadocs.pipeline.experiment import run_experiment
-from megadocs.pipeline.plan import build_plan
-from megadocs.pipeline.search_price import price_search
+from megadocs.pipeline.price.plan import build_plan
+from megadocs.pipeline.run import run_experiment
+from megadocs.pipeline.tune.price import price_search
 from megadocs.recipe import Recipe, load_recipe
 from pipeline.corpora import write_texts
 from pipeline.inline import InlineExecutor

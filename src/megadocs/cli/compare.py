@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         megadocs compare runs/quickstart/train/FINGERPRINT runs/quickstart/train/FINGERPRINT
         """
         from megadocs.analysis.compare import compare_runs
-        from megadocs.pipeline.run_records import open_run
+        from megadocs.pipeline.stages.run_records import open_run
 
         runs = open_run(first), open_run(second)
         result = compare_runs(runs[0].scores(), runs[1].scores(), (runs[0].facts(), runs[1].facts()))

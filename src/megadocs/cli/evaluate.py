@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from megadocs.cli.arguments import (
     WorkspaceDir,
     default_workspace,
 )
-from megadocs.cli.console import print_json, say
+from megadocs.cli.console import print_json, printable, say
 from megadocs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def score_models(
         InputError: models, sets or their tokenizers do not fit.
     """
     from megadocs.evaluate.cache import ScoreCache
-    from megadocs.pipeline.continued_scoring import ContinuedScoring, load_members, set_of_source, sets_of_recipe
+    from megadocs.pipeline.score_models import ContinuedScoring, load_members, set_of_source, sets_of_recipe
     from megadocs.recipe import load_recipe
     from megadocs.store.artifact import Workspace
 
@@ -179,11 +180,14 @@ def print_result(result: dict[str, Any]) -> None:
         if size == 1 and row["average"]["kind"] == "probabilities":
             continue
         of = "" if len(result["models"]) == 1 else f", {row['average']['kind']} of {size}"
+        accuracies = [math.nan if row[name] is None else row[name] for name in ("acc", "acc_norm")]
         error = "" if row["acc_stderr"] is None else f" +- {row['acc_stderr']:.3f}"
         typer.echo(
-            f"{row['task']} ({row['split']}, {row['num_items']} items){of}: acc {row['acc']:.3f}{error}, "
-            f"acc_norm {row['acc_norm']:.3f}"
+            f"{row['task']} ({row['split']}, {row['num_items']} items){of}: acc {accuracies[0]:.3f}{error}, "
+            f"acc_norm {accuracies[1]:.3f}"
         )
+    for note in result["notes"]:
+        say(f"note: {printable(note)}")
 
 
 def _benchmarks(names: str | None, sources: Any, num_items: int | None) -> list[BenchmarkData]:
@@ -191,9 +195,13 @@ def _benchmarks(names: str | None, sources: Any, num_items: int | None) -> list[
 
     where = _named(sources, "--benchmark-data")
     tasks = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if twice := next((task for task in tasks if tasks.count(task) > 1), None):
+        raise UsageError(f"{twice!r} is named twice", where="--benchmarks", remedy="name each benchmark once")
     found = [load_benchmark(task, source=where.pop(task, "package")) for task in tasks]
     if where:
         raise UsageError(f"--benchmark-data names {next(iter(where))!r}, which --benchmarks does not")
+    if num_items is not None and not tasks:
+        raise UsageError("--benchmark-items without --benchmarks", remedy="name them: --benchmarks piqa,sciq")
     return [data if num_items is None else data.head(num_items) for data in found]
 
 

@@ -125,9 +125,9 @@ def retry(
     from megadocs.generate import GenerationProgress
     from megadocs.generate.engines import build_engine
     from megadocs.generate.progress import progress_event
-    from megadocs.pipeline.executors import build_cluster_engine
+    from megadocs.pipeline.execute.executor import build_cluster_engine
+    from megadocs.pipeline.execute.scheduler import Interrupt
     from megadocs.pipeline.generation import retry_failed
-    from megadocs.pipeline.runner import Interrupt
 
     def show(progress: GenerationProgress) -> None:
         say(progress_text(progress_event(progress)))

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from megadocs.cli.console import duration, printable, progress_text
-from megadocs.pipeline.runner import Listener, StepState
+from megadocs.pipeline.execute.scheduler import Listener, StepState
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from megadocs.errors import IncompleteError, UsageError
 from megadocs.recipe import load_recipe, select_runs
 
 if TYPE_CHECKING:
-    from megadocs.pipeline.executors import ExecutorName
-    from megadocs.pipeline.experiment import ExperimentOutcome
+    from megadocs.pipeline.execute.executor import ExecutorName
+    from megadocs.pipeline.run import ExperimentOutcome
 
 
 def run_and_print(
@@ -38,9 +38,9 @@ def run_and_print(
     Raises:
         MegadocsError: a step failed; the others were carried out as far as they could be.
     """
-    from megadocs.pipeline.executors import build_executor
-    from megadocs.pipeline.experiment import failed_generations, raise_failure, run_experiment
-    from megadocs.pipeline.ranks import is_rank
+    from megadocs.pipeline.execute.executor import build_executor
+    from megadocs.pipeline.run import failed_generations, raise_failure, run_experiment
+    from megadocs.pipeline.stages.torchrun import is_rank
 
     started = time.monotonic()
     if is_rank():

@@ -20,9 +20,9 @@ from megadocs.cli.arguments import (
 from megadocs.cli.console import count, duration, print_json, say
 
 if TYPE_CHECKING:
-    from megadocs.pipeline.executors import PlannedSlots
-    from megadocs.pipeline.gpu_hours import GpuPrice
-    from megadocs.pipeline.plan_lines import Plan
+    from megadocs.pipeline.execute.executor import PlannedSlots
+    from megadocs.pipeline.price.gpu_hours import GpuPrice
+    from megadocs.pipeline.price.lines import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -56,16 +56,16 @@ def register(app: typer.Typer) -> None:
         megadocs plan recipes/paper.yaml --gpu h100 --price-per-hour 2.50
         """
         if probe:
-            from megadocs.pipeline.probe import run_probe
+            from megadocs.pipeline.price.probe import run_probe
             from megadocs.recipe import load_recipe
 
             run_probe(load_recipe(recipe, overrides or ()), workspace or default_workspace(recipe), jobs)
         on_gpu = None
         if gpu is not None:
-            from megadocs.pipeline.gpu_hours import gpu_price
+            from megadocs.pipeline.price.gpu_hours import gpu_price
 
             on_gpu = gpu_price(gpu, mfu, price_per_hour)
-        from megadocs.pipeline.executors import planned_slots
+        from megadocs.pipeline.execute.executor import planned_slots
 
         slots = planned_slots(executor, jobs, ray_address)
         print_plan(recipe, overrides, workspace, slots=slots, gpu=on_gpu, as_json=as_json)
@@ -81,7 +81,7 @@ def print_plan(
     as_json: bool = False,
 ) -> None:
     """Build the plan and print it as a tree, or as JSON."""
-    from megadocs.pipeline.plan import build_plan
+    from megadocs.pipeline.price.plan import build_plan
     from megadocs.recipe import load_recipe
 
     recipe = load_recipe(recipe_path, overrides or ())
@@ -104,7 +104,7 @@ def print_plan(
         typer.echo(f"training and scoring, {plan.flops:.2g} FLOPs: {gpu.text(plan.flops)}")
     if recipe.search is not None:
         from megadocs.cli.search import price_lines
-        from megadocs.pipeline.search_price import price_search
+        from megadocs.pipeline.tune.price import price_search
 
         typer.echo("`megadocs search` of this recipe:")
         price = price_search(recipe, workspace or default_workspace(recipe_path), num_slots=slots.number)

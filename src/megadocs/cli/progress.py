@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from megadocs.cli.console import duration, printable, progress_text, say
 
 if TYPE_CHECKING:
-    from megadocs.pipeline.runner import Listener, StepState
+    from megadocs.pipeline.execute.scheduler import Listener, StepState
 
 _LINE_SECONDS = 10.0
 

@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
 def _report_workspace(root: Path, *, allow_code: bool, as_json: bool) -> None:
     from megadocs.cli.console import print_json, say
     from megadocs.cli.progress import show_progress
-    from megadocs.pipeline.experiment import raise_failure
+    from megadocs.pipeline.run import raise_failure
     from megadocs.pipeline.workspace_report import report_workspace
     from megadocs.store.files import read_json
 

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         """
         if dry_run:
             from megadocs.cli.plan import print_plan
-            from megadocs.pipeline.executors import planned_slots
+            from megadocs.pipeline.execute.executor import planned_slots
 
             slots = planned_slots(executor, jobs, ray_address)
             print_plan(recipe, overrides, workspace, slots=slots, as_json=as_json)

@@ -24,10 +24,10 @@ from megadocs.errors import IncompleteError, MegadocsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from megadocs.pipeline.executors import PlannedSlots
-    from megadocs.pipeline.gpu_hours import GpuPrice
-    from megadocs.pipeline.search_price import Cost, SearchPrice
-    from megadocs.pipeline.search_results import SearchOutcome
+    from megadocs.pipeline.execute.executor import PlannedSlots
+    from megadocs.pipeline.price.gpu_hours import GpuPrice
+    from megadocs.pipeline.tune.price import Cost, SearchPrice
+    from megadocs.pipeline.tune.results import SearchOutcome
     from megadocs.recipe import Recipe
 
 _ENDINGS = {
@@ -64,9 +64,9 @@ def register(app: typer.Typer) -> None:
         megadocs search recipes/quickstart_search.yaml --workspace runs/quickstart_search --max-runs 80
         """
         from megadocs.cli.search_live import open_search_display
-        from megadocs.pipeline.executors import build_executor, planned_slots
-        from megadocs.pipeline.search import run_search
-        from megadocs.pipeline.search_records import SEARCH_FILE
+        from megadocs.pipeline.execute.executor import build_executor, planned_slots
+        from megadocs.pipeline.steps.search_records import SEARCH_FILE
+        from megadocs.pipeline.tune.driver import run_search
         from megadocs.recipe import load_recipe
 
         loaded = load_recipe(recipe, overrides or ())
@@ -103,7 +103,7 @@ def register(app: typer.Typer) -> None:
 
 def _say_price(recipe: Recipe, root: Path, slots: PlannedSlots, max_runs: int | None) -> SearchPrice:
     """The price before anything starts, on standard error."""
-    from megadocs.pipeline.search_price import price_search
+    from megadocs.pipeline.tune.price import price_search
 
     price = price_search(recipe, root, num_slots=slots.number, max_runs=max_runs)
     for line in price_lines(price, where=slots.where):

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from megadocs.cli.console import duration, printable, progress_text, say
 
 if TYPE_CHECKING:
-    from megadocs.pipeline.runner import StepState
-    from megadocs.pipeline.search import Watcher
-    from megadocs.pipeline.search_results import ArmSearch, SearchOutcome, TrialResult
+    from megadocs.pipeline.execute.scheduler import StepState
+    from megadocs.pipeline.tune.driver import Watcher
+    from megadocs.pipeline.tune.results import ArmSearch, SearchOutcome, TrialResult
 
 _LINE_SECONDS = 10.0
 

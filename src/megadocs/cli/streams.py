@@ -12,8 +12,8 @@ from megadocs.cli.arguments import AllowCode, AsJson, Overrides, RecipePath, Wor
 from megadocs.cli.console import print_json, printable, say
 
 if TYPE_CHECKING:
-    from megadocs.pipeline.inspect_streams import ShownStream
-    from megadocs.pipeline.steps import Experiment
+    from megadocs.pipeline.steps.experiment import Experiment
+    from megadocs.pipeline.streams import ShownStream
     from megadocs.store.artifact import Workspace
 
 
@@ -45,7 +45,7 @@ def show(
     """
     from dataclasses import asdict
 
-    from megadocs.pipeline.inspect_streams import iter_streams
+    from megadocs.pipeline.streams import iter_streams
     from megadocs.streams import render_plain
 
     experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
@@ -79,7 +79,7 @@ def export(
 
     megadocs streams export recipes/quickstart.yaml --arm stitched --output out/ --workspace runs/quickstart
     """
-    from megadocs.pipeline.inspect_streams import export_streams
+    from megadocs.pipeline.streams import export_streams
     from megadocs.rows.export import FORMATS
     from megadocs.rows.hub import push_export
 
@@ -98,7 +98,7 @@ def _open(
 ) -> tuple[Experiment, Workspace]:
     """The experiment and its workspace; `InputError` when the corpus is not there yet."""
     from megadocs.errors import InputError
-    from megadocs.pipeline.experiment import open_experiment
+    from megadocs.pipeline.run import open_experiment
     from megadocs.recipe import load_recipe
     from megadocs.store.artifact import Workspace
 

@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
         torchrun --nnodes 4 --nproc-per-node 8 ... -m megadocs train recipe.yaml --arm simple --seed 0 --workspace DIR
         """
-        from megadocs.pipeline.ranks import is_rank
+        from megadocs.pipeline.stages.torchrun import is_rank
 
         if is_rank():
             _train_as_rank(recipe, overrides, workspace or default_workspace(recipe), arm, seed, allow_code=allow_code)
@@ -72,8 +72,8 @@ def _train_as_rank(
     import signal
 
     from megadocs.cli.console import say
-    from megadocs.pipeline.rank import leave, train_as_rank
     from megadocs.pipeline.stages import Stopped
+    from megadocs.pipeline.stages.rank import leave, train_as_rank
     from megadocs.recipe import load_recipe, select_runs
 
     logging.basicConfig(level=logging.WARNING)

@@ -26,6 +26,7 @@ from megadocs.store.files import file_sha256, read_json
 from megadocs.text.tokenizer import BOS_TOKEN, Tokenizer, load_tokenizer
 
 _FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
+_FETCH_AGAIN = "copy or download the model again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,8 @@ def load_model(
     """
     _require_device(device)
     folder = _model_folder(Path(source)) if Path(source).is_dir() else _download(source, revision)
-    config: Any = read_json(folder / "config.json") if (folder / "config.json").is_file() else None
-    if not isinstance(config, dict):
-        raise InputError("no model is here", where=str(folder), remedy="give a Hugging Face folder with config.json")
     _check_record(folder)
+    config = _read_config(folder)
     network = import_hf(folder) if config.get("model_type") in FAMILY else _load_other(folder)
     model = as_scoring_model(network.to(device), dtype=dtype)
     tokenizer = load_tokenizer(str(folder))
@@ -104,6 +103,20 @@ def _model_folder(folder: Path) -> Path:
     return inside if not (folder / "config.json").is_file() and (inside / "config.json").is_file() else folder
 
 
+def _read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a folder that need not be ours: nothing is said about deleting it."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError("no model is here", where=str(folder), remedy="give a Hugging Face folder with config.json")
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedError(f"not JSON: {error}", where=str(path), remedy=_FETCH_AGAIN) from error
+    if not isinstance(config, dict):
+        raise DamagedError("not a model's configuration", where=str(path), remedy=_FETCH_AGAIN)
+    return config
+
+
 def _check_record(folder: Path) -> None:
     """Compare the model of a train artifact with the artifact's record: same weights, same tokenizer."""
     if folder.name != "model" or not (folder.parent / RECORD).is_file():
@@ -125,16 +138,29 @@ def weights_digest(folder: Path) -> str:
 def _load_other(folder: Path) -> Any:
     """A causal language model of another family, through transformers."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    load: Any = AutoModelForCausalLM.from_pretrained
+    settings = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
-    except (OSError, ValueError, ImportError) as error:
+        model, found = load(str(folder), dtype=torch.float32, output_loading_info=True, **settings)
+    except SafetensorError as error:
+        raise DamagedError(f"not whole safetensors: {error}", where=str(folder), remedy=_FETCH_AGAIN) from error
+    except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(
-            f"cannot load the model: {error}", where=str(folder), remedy="convert it to safetensors"
+            f"transformers cannot load the model: {type(error).__name__} {error}",
+            where=str(folder),
+            remedy="check config.json, and that the weights are safetensors",
         ) from error
+    if found["missing_keys"] or found["mismatched_keys"]:  # transformers would fill these with random numbers
+        wrong = sorted(str(key) for key in [*found["missing_keys"], *found["mismatched_keys"]])
+        raise DamagedError(
+            f"{len(wrong)} weights are missing or of another shape: {', '.join(wrong[:5])}",
+            where=str(folder),
+            remedy="check that config.json and the weights belong together",
+        )
+    return model
 
 
 def _download(name: str, revision: str | None) -> Path:

@@ -23,6 +23,8 @@ from megadocs.model.llama import Llama
 #: Model types whose forward pass is exactly Llama's.
 FAMILY = ("llama",)
 _MAX_CONFIG_BYTES = 1 << 20
+#: The rotation's tables hold every position: 4 GB at this many, width 64.
+_MAX_POSITIONS = 1 << 23
 
 
 def import_hf(directory: Path, *, context_length: int | None = None) -> Llama:
@@ -95,6 +97,8 @@ def _to_config(raw: dict[str, Any], path: Path, context_length: int | None) -> L
     theta = rope.pop("rope_theta", raw.get("rope_theta", 10_000.0))
     kind = rope.get("rope_type", rope.get("type", "default"))
     longest = int(raw["max_position_embeddings"])
+    if not 0 < longest <= _MAX_POSITIONS:
+        raise ValueError(f"max_position_embeddings is {longest}")
     if context_length is not None and context_length > longest:
         raise InputError(
             f"the model was made for {longest} positions, the recipe asks for {context_length}",
@@ -125,7 +129,14 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
     index = directory / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedError(
+                f"not an index of weights: {type(error).__name__} {error}",
+                where=str(index),
+                remedy="copy or download the model again",
+            ) from error
     tensors: dict[str, Tensor] = {}
     for name in names:
         path = directory / Path(name).name

@@ -1,1 +1,1 @@
-"""From a recipe to a finished report: the steps (`steps.py`, the page to read first), their price, their execution."""
+"""From a recipe to a finished report: its steps (read `steps/experiment.py` first), their price, their execution."""

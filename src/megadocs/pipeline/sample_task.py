@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from megadocs.generate import EngineInfo
-from megadocs.pipeline.distillation_steps import teacher_revision
+from megadocs.pipeline.steps.distillation import teacher_revision
 from megadocs.recipe import EngineConfig, GenerateConfig, LimitsConfig
 
 #: A batch of long samples from a large model takes minutes on a CPU.

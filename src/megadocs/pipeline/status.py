@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import InputError, MegadocsError
-from megadocs.pipeline.experiment import RECIPE_FILE
-from megadocs.pipeline.plan import build_plan
-from megadocs.pipeline.plan_lines import Plan
-from megadocs.pipeline.search_records import SEARCH_FILE
+from megadocs.pipeline.price.lines import Plan
+from megadocs.pipeline.price.plan import build_plan
+from megadocs.pipeline.run import RECIPE_FILE
+from megadocs.pipeline.steps.search_records import SEARCH_FILE
 from megadocs.recipe import Recipe
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import read_json

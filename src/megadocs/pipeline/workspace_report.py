@@ -18,10 +18,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from megadocs.errors import DamagedError, InputError, MegadocsError
-from megadocs.pipeline.evaluation_steps import Ensemble, Scored
-from megadocs.pipeline.executors import Executor
-from megadocs.pipeline.executors.local import LocalExecutor
-from megadocs.pipeline.experiment import (
+from megadocs.pipeline.execute.executor import Executor
+from megadocs.pipeline.execute.local import LocalExecutor
+from megadocs.pipeline.execute.scheduler import find_artifact, run_steps
+from megadocs.pipeline.run import (
     RECIPE_FILE,
     RECIPE_FOLDER,
     ExperimentOutcome,
@@ -31,10 +31,10 @@ from megadocs.pipeline.experiment import (
     no_progress,
     report_step,
 )
-from megadocs.pipeline.runner import find_artifact, run_steps
-from megadocs.pipeline.sources import sources_step
-from megadocs.pipeline.step import Step, all_fields
-from megadocs.pipeline.steps import Experiment, Run, build_experiment, corpus_step
+from megadocs.pipeline.steps.evaluation import Ensemble, Scored
+from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, corpus_step
+from megadocs.pipeline.steps.sources import sources_step
+from megadocs.pipeline.steps.step import Step, all_fields
 from megadocs.recipe import Arm, Recipe, fingerprint
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import read_json

@@ -6,9 +6,10 @@ import pytest
 
 import megadocs
 from megadocs.errors import UsageError
-from megadocs.pipeline.executors import PlannedSlots, build_executor, planned_slots, ray_cluster
-from megadocs.pipeline.executors.ray_cluster import Capacity, connect, node_problem, shown_lock
-from megadocs.pipeline.step import Step
+from megadocs.pipeline.cluster import ray_cluster
+from megadocs.pipeline.cluster.ray_cluster import Capacity, connect, node_problem, shown_lock
+from megadocs.pipeline.execute.executor import PlannedSlots, build_executor, planned_slots
+from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import EngineConfig
 
 GPUS = Capacity(num_cpus=128, num_gpus=16, node_cpus=64, node_gpus=8)
@@ -34,7 +35,7 @@ def step(kind, slots=1, **train):
 )
 def test_demand_of_a_step(asked, capacity, expected):
     pytest.importorskip("ray")
-    from megadocs.pipeline.executors.ray import demand_of
+    from megadocs.pipeline.execute.ray import demand_of
 
     demand = demand_of(asked, capacity)
     assert (demand.cpus, demand.gpus) == expected
@@ -54,7 +55,7 @@ def test_demand_of_a_step(asked, capacity, expected):
 )
 def test_demand_of_an_engine_worker(engine, capacity, expected):
     pytest.importorskip("ray")
-    from megadocs.pipeline.executors.ray_engine import engine_demand
+    from megadocs.pipeline.cluster.ray_engine import engine_demand
 
     demand = engine_demand(EngineConfig.model_validate(engine), capacity)
     assert (demand.num_cpus, demand.num_gpus) == expected

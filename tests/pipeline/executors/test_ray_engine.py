@@ -18,7 +18,7 @@ from pipeline.executors.processes import kill, pids_of
 
 pytest.importorskip("ray")
 
-from megadocs.pipeline.executors.ray_engine import RayEngine
+from megadocs.pipeline.cluster.ray_engine import RayEngine
 
 
 class AllWorkers(RayEngine):

@@ -16,7 +16,7 @@ from pipeline.executors.processes import kill, pids_of
 
 pytest.importorskip("ray")
 
-HOST, ENGINE, WORKER = "ray::StepHost", "ray::EngineWorker", "megadocs.pipeline.worker"
+HOST, ENGINE, WORKER = "ray::StepHost", "ray::EngineWorker", "megadocs.pipeline.execute.worker"
 
 
 def start(verb, recipe, workspace, *options):
@@ -155,7 +155,7 @@ def test_ctrl_c_saves_stops_and_leaves_no_process(recipe, tmp_path):
 @pytest.mark.slow
 def test_nodes_that_do_not_see_the_workspace_are_named(address, tmp_path):
     from megadocs.errors import UsageError
-    from megadocs.pipeline.executors import ray_cluster
+    from megadocs.pipeline.cluster import ray_cluster
 
     cluster = ray_cluster.connect(address)
     try:

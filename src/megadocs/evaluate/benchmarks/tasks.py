@@ -59,24 +59,51 @@ class Task:
     fields: tuple[str, ...]
     build: Callable[[Record], tuple[list[str], list[str], list[str], int]]
 
-    def build_item(self, number: int, record: Record) -> Item:
-        """The item of a record.
+    def build_item(self, number: int, record: Record, *, where: str | None = None) -> Item:
+        """The item of a record, `number` from 0; `where` is its file, for messages.
 
         Raises:
             InputError: the record is not one of this benchmark.
         """
+        where = where or self.name
         try:
             contexts, continuations, choices, gold = self.build(record)
+            "".join([*contexts, *continuations]).encode("utf-8")  # half of a surrogate pair cannot be encoded
         except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
             raise InputError(
                 f"record {number} is not a {self.name} record: {type(error).__name__} {error}",
-                where=self.name,
+                where=where,
                 remedy=f"a record has the fields {', '.join(self.fields)}",
             ) from error
         if not 0 <= gold < len(choices) or not all(choices):
-            raise InputError(f"record {number} has no usable choices or no right one among them", where=self.name)
+            raise InputError(
+                f"record {number} has an empty choice, or none that is the right one",
+                where=where,
+                remedy="give every record its choices and the right one among them, or leave it out",
+            )
         name = str(record.get("id", number))
         return Item(name, tuple(contexts), tuple(continuations), tuple(len(choice) for choice in choices), gold)
+
+
+def _text(value: Any) -> str:
+    """The value, which is text: an f-string would score the word "None" for a null."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} stands where a text is expected")
+    return value
+
+
+def _index(value: Any) -> int:
+    """A choice's number, which comes as 1 or "1": `int` would take 0.9 for 0."""
+    if not isinstance(value, int | str):
+        raise TypeError(f"{value!r} stands where the number of a choice is expected")
+    return int(value)
+
+
+def _texts(values: Any) -> list[str]:
+    """A list of texts: `list` would take a text for a list of letters."""
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{values!r} stands where a list of choices is expected")
+    return [_text(value) for value in values]
 
 
 def _shared_context(context: str, choices: list[str], gold: int) -> tuple[list[str], list[str], list[str], int]:
@@ -85,28 +112,28 @@ def _shared_context(context: str, choices: list[str], gold: int) -> tuple[list[s
 
 def _piqa(record: Record) -> tuple[list[str], list[str], list[str], int]:
     return _shared_context(
-        f"Question: {record['goal']}\nAnswer:", [record["sol1"], record["sol2"]], int(record["label"])
+        f"Question: {_text(record['goal'])}\nAnswer:", _texts([record["sol1"], record["sol2"]]), _index(record["label"])
     )
 
 
 def _sciq(record: Record) -> tuple[list[str], list[str], list[str], int]:
-    context = f"{record['support'].lstrip()}\nQuestion: {record['question']}\nAnswer:"
-    choices = [record[key] for key in ("distractor1", "distractor2", "distractor3", "correct_answer")]
+    context = f"{record['support'].lstrip()}\nQuestion: {_text(record['question'])}\nAnswer:"
+    choices = [_text(record[key]) for key in ("distractor1", "distractor2", "distractor3", "correct_answer")]
     return _shared_context(context, choices, 3)
 
 
 def _arc(record: Record) -> tuple[list[str], list[str], list[str], int]:
     """The dataset's own records, or prepared ones with `query`, a list of `choices` and `gold`."""
     if "query" in record:
-        return _shared_context(record["query"], list(record["choices"]), int(record["gold"]))
-    labels, texts = list(record["choices"]["label"]), list(record["choices"]["text"])
-    return _shared_context(f"Question: {record['question']}\nAnswer:", texts, labels.index(record["answerKey"]))
+        return _shared_context(_text(record["query"]), _texts(record["choices"]), _index(record["gold"]))
+    labels, texts = list(record["choices"]["label"]), _texts(record["choices"]["text"])
+    return _shared_context(f"Question: {_text(record['question'])}\nAnswer:", texts, labels.index(record["answerKey"]))
 
 
 def _hellaswag(record: Record) -> tuple[list[str], list[str], list[str], int]:
-    context = f"{record['activity_label']}: {record['ctx_a']} {record['ctx_b'].capitalize()}"
+    context = f"{_text(record['activity_label'])}: {_text(record['ctx_a'])} {record['ctx_b'].capitalize()}"
     return _shared_context(
-        _wikihow_clean(context), [_wikihow_clean(e) for e in record["endings"]], int(record["label"])
+        _wikihow_clean(context), [_wikihow_clean(e) for e in _texts(record["endings"])], _index(record["label"])
     )
 
 
@@ -118,8 +145,8 @@ def _wikihow_clean(text: str) -> str:
 def _winogrande(record: Record) -> tuple[list[str], list[str], list[str], int]:
     """The blank is filled with each option; what is scored is the rest of the sentence."""
     before, rest = record["sentence"].split("_", 1)
-    contexts = [before + record[key] for key in ("option1", "option2")]
-    return contexts, [f" {rest.strip()}"] * 2, contexts, int(record["answer"]) - 1
+    contexts = [before + _text(record[key]) for key in ("option1", "option2")]
+    return contexts, [f" {rest.strip()}"] * 2, contexts, _index(record["answer"]) - 1
 
 
 TASKS: dict[str, Task] = {

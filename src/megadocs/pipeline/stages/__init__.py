@@ -1,7 +1,7 @@
 """What each kind of step does, one file a kind. A stage reads its inputs' artifacts and writes into its own.
 
-A stage never decides what is needed or whether it is done (that is `steps.py` and `runner.py`) and never prints: it
-reports progress and fills `context.build.summary`.
+A stage never decides what is needed or whether it is done (that is `steps/experiment.py` and `execute/scheduler.py`)
+and never prints: it reports progress and fills `context.build.summary`.
 """
 
 from __future__ import annotations

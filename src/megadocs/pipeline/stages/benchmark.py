@@ -19,7 +19,7 @@ def run(context: StageContext) -> None:
     from megadocs.evaluate.benchmarks.data import load_benchmark
     from megadocs.evaluate.benchmarks.prompts import PromptEncoder
     from megadocs.evaluate.benchmarks.score import score_benchmark_ensemble, write_items
-    from megadocs.pipeline.scoring import averages_of, load_trained
+    from megadocs.pipeline.stages.scorer import averages_of, load_trained
 
     config = context.config
     data = load_benchmark(config["task"], source=config["source"]).head(config["num_items"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from megadocs.corpus import write_corpus
-from megadocs.pipeline.sources import read_documents
 from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.steps.sources import read_documents
 from megadocs.recipe import CorpusConfig, PublishedConfig
 
 

@@ -14,7 +14,7 @@ from megadocs.pipeline.stages import StageContext
 def run(context: StageContext) -> None:
     """Make the ensemble artifact."""
     from megadocs.evaluate.ensembles import write_ensemble_scores
-    from megadocs.pipeline.scoring import Scorer, loss_summary
+    from megadocs.pipeline.stages.scorer import Scorer, loss_summary
 
     scorer = Scorer.open(context, context.inputs_of_kind("train"))
     corpus = read_corpus(context.inputs["corpus"].path)

@@ -9,7 +9,7 @@ from megadocs.pipeline.stages import StageContext
 def run(context: StageContext) -> None:
     """Make the evaluate artifact: scores.parquet; its summary holds the headline losses of each set and mode."""
     from megadocs.evaluate.scores import write_scores
-    from megadocs.pipeline.scoring import Scorer, json_number
+    from megadocs.pipeline.stages.scorer import Scorer, json_number
 
     scorer = Scorer.open(context, [context.inputs["train"]])
     corpus = read_corpus(context.inputs["corpus"].path)

@@ -19,7 +19,7 @@ def run(context: StageContext) -> None:
     """Make the extra_set artifact."""
     from megadocs.evaluate.ensembles import write_ensemble_scores
     from megadocs.evaluate.scores import write_scores
-    from megadocs.pipeline.scoring import Scorer, loss_summary
+    from megadocs.pipeline.stages.scorer import Scorer, loss_summary
 
     config = EvaluationSetConfig.model_validate(context.config["set"])
     name, source = context.config["name"], CorpusConfig.model_validate(context.config["corpus"])

@@ -9,7 +9,7 @@ from megadocs.errors import IncompleteError
 from megadocs.generate import Accounting, GenerationProgress, export_generations, iter_requests, run_generation
 from megadocs.generate.engines import Engine
 from megadocs.generate.progress import progress_event
-from megadocs.pipeline.executors import build_cluster_engine
+from megadocs.pipeline.execute.executor import build_cluster_engine
 from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.recipe import GenerateConfig
 

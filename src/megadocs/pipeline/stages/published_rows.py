@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from megadocs.corpus import read_corpus
 from megadocs.errors import InputError
-from megadocs.pipeline.sources import dataset_digest, dataset_files
 from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.steps.sources import dataset_digest, dataset_files
 from megadocs.recipe import PublishedConfig, PublishedDataset
 from megadocs.rows import RowsManifest, build_published_rows
 from megadocs.text.tokenizer import Tokenizer

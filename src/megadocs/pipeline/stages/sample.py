@@ -11,8 +11,8 @@ from megadocs.text.tokenizer import load_tokenizer
 
 def run(context: StageContext) -> None:
     """Make the sample artifact: generations.parquet; its summary holds the books."""
-    from megadocs.pipeline.own_engine import OwnEngine
-    from megadocs.pipeline.scoring import load_network
+    from megadocs.pipeline.stages.own_engine import OwnEngine
+    from megadocs.pipeline.stages.scorer import load_network
 
     config = sample_config(context.config, context.settings)
     fingerprints = {role: artifact.fingerprint for role, artifact in context.inputs.items()}

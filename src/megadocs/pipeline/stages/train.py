@@ -14,9 +14,9 @@ from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.documents import KIND_CODES
 from megadocs.errors import InputError
 from megadocs.evaluate.evaluation_set import build_evaluation_set
-from megadocs.pipeline.ranks import is_rank, train_on_ranks
 from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.pipeline.stages.stop_rule import StopRule
+from megadocs.pipeline.stages.torchrun import is_rank, train_on_ranks
 from megadocs.recipe import MixtureConfig, ModelConfig, StreamConfig, TrainConfig
 from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
 from megadocs.streams import Mixture, build_mixture, build_streams

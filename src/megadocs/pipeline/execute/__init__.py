@@ -1,0 +1,1 @@
+"""Where and when steps run: the scheduler, and the executors that it hands steps to."""

@@ -1,0 +1,139 @@
+"""What generation will cost: requests, tokens of their prompts, how many of these the engine has in its cache, time.
+
+    prompts = count_prompts(config, "thought", documents, document_tokens)
+    prompts.tokens, prompts.cached_tokens                     # of one document, on average
+
+Prompts are counted as they will be sent, for some documents that stand for all. A document's generations are sent one
+after the other, so that what a prompt has in common with the one before it is read from the cache: all of it for
+rephrases of one style, for thoughts only the text up to the split point before. So a thought costs the engine far more
+reading than a rephrase of the same document, and its time is priced from what is read and what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from megadocs.documents import Document
+from megadocs.generate.engines.fake_replies import count_prompt_tokens
+from megadocs.generate.plan import Task, plan_requests, split_tokenizer
+from megadocs.pipeline.price.rates import TaskRates, reading_speed
+from megadocs.recipe import GenerateConfig, Recipe
+
+#: New tokens per second of one llamacpp thread with SmolLM2-135M, four replies at once, reading not counted; and of
+#: other engines' servers (a guess, said so).
+_NEW_TOKENS_PER_SECOND = {"llamacpp": 105.0, "fake": 20_000.0}
+_SERVER_TOKENS_PER_SECOND = 1000.0
+#: Documents whose prompts are counted.
+_NUM_COUNTED = 40
+#: Tokens that a chat template puts around a message.
+_MESSAGE_TOKENS = 6
+#: Characters per token of a generator whose tokenizer is not here.
+_CHARACTERS_PER_TOKEN = 4.5
+#: Tokens of a prompt beside the document, where there is no document to count.
+_PROMPT_TOKENS = 60
+#: Share of the length limit that replies use (measured on the quickstart: 0.85 of 160 and 96 tokens).
+_REPLY_FRACTION = 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """Of the requests of one document, on average: all tokens of their prompts, and those that are in the cache."""
+
+    tokens: float
+    cached_tokens: float
+
+
+def count_prompts(
+    config: GenerateConfig, task: Task, documents: Sequence[Document] | None, document_tokens: float
+) -> PromptTokens:
+    """The prompts of one document.
+
+    Args:
+        config: with the number of generations of the task.
+        task: rephrase or thought.
+        documents: the training documents; None: they are not here.
+        document_tokens: of one, for that case.
+    """
+    if not documents:
+        return _assumed(config, task, document_tokens)
+    step = max(1, len(documents) // _NUM_COUNTED)
+    chosen = list(documents)[::step][:_NUM_COUNTED]
+    count = _token_counter(config)
+    tokens = cached = 0.0
+    before = ("", "")
+    for request in plan_requests(config, task, chosen):
+        if request.skip is not None:
+            continue
+        messages = request.messages()
+        text = "\n".join(message["content"] for message in messages)
+        num_tokens = count(text, len(messages))
+        common = _num_common(before[1], text) if before[0] == request.document_id else 0
+        tokens += num_tokens
+        cached += num_tokens * common / max(1, len(text))
+        before = (request.document_id, text)
+    return PromptTokens(tokens / len(chosen), cached / len(chosen))
+
+
+def _num_common(one: str, other: str) -> int:
+    """Characters that two texts begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def reply_tokens(recipe: Recipe, task: Task) -> float:
+    """Expected new tokens of one generation."""
+    mean = recipe.plan.mean_rephrase_tokens if task == "rephrase" else recipe.plan.mean_thought_tokens
+    section = recipe.generate.rephrase if task == "rephrase" else recipe.generate.thought
+    assert section is not None
+    return mean or section.max_new_tokens * _REPLY_FRACTION
+
+
+def generation_seconds(
+    recipe: Recipe,
+    config: GenerateConfig,
+    num_read: float,
+    num_new: float,
+    probed: TaskRates | None,
+    measured: float | None,
+) -> float:
+    """Time of a task's requests.
+
+    Args:
+        recipe: for the rates that it names.
+        config: the generate section of the step.
+        num_read: prompt tokens that are not in the cache.
+        num_new: tokens that are written.
+        probed: by a probe of this task on this machine.
+        measured: new tokens per second of this task, by finished steps of the workspace.
+    """
+    if not num_new:
+        return 0.0
+    num_tokens = num_new + num_read / reading_speed(config.engine)
+    if probed is not None:
+        return probed.start_seconds + num_tokens / probed.tokens_per_second
+    if measured is not None:
+        return num_new / measured
+    one = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
+    return num_tokens / ((recipe.plan.new_tokens_per_second or one) * config.engine.num_servers)
+
+
+def _assumed(config: GenerateConfig, task: Task, document_tokens: float) -> PromptTokens:
+    """Of documents that are not here: one text in each prompt; split points stand at equal distances."""
+    section = config.rephrase if task == "rephrase" else config.thought
+    assert section is not None
+    number, each = section.num_generations, _PROMPT_TOKENS + document_tokens
+    if task == "rephrase":
+        return PromptTokens(number * each, (number - 1) * each)
+    shared = sum(split / (number + 1) * document_tokens for split in range(1, number))
+    return PromptTokens(number * each, shared)
+
+
+def _token_counter(config: GenerateConfig) -> Callable[[str, int], float]:
+    """A function (prompt, number of messages) -> tokens, by the generator's tokenizer where it is here."""
+    if config.engine.kind == "fake":
+        return lambda text, num_messages: count_prompt_tokens(text)
+    tokenizer = split_tokenizer(config, required=False)
+    if tokenizer is None:
+        return lambda text, num_messages: len(text) / _CHARACTERS_PER_TOKEN + num_messages * _MESSAGE_TOKENS
+    return lambda text, num_messages: len(tokenizer.offsets(text)) + num_messages * _MESSAGE_TOKENS

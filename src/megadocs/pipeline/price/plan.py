@@ -1,0 +1,335 @@
+"""What a recipe will do, and what it will cost, before anything runs.
+
+    plan = build_plan(recipe, Path("runs/quickstart"))     # reads the corpus, starts nothing, writes nothing
+    for line in plan.lines: print(line.name, line.status, line.num_tokens, line.seconds)
+
+Counts are exact where their inputs are published and estimates (`is_estimate`) where they are not. Times come from a
+probe of this machine (`probe.py`), else from the rates of finished steps of this workspace, else from rates measured on
+a two-core virtual machine (lab/LOG.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from megadocs.errors import RecipeError
+from megadocs.generate import load_index, plan_requests
+from megadocs.generate.plan import Task
+from megadocs.generate.sender import total_cost
+from megadocs.model import resolve_config
+from megadocs.pipeline.execute.scheduler import find_artifact
+from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
+from megadocs.pipeline.price.generation import count_prompts, generation_seconds, reply_tokens
+from megadocs.pipeline.price.lines import Plan, PlanLine
+from megadocs.pipeline.price.rates import Probe, ShapeRates, StageTimes, load_probe, shape_key
+from megadocs.pipeline.price.wall_time import wall_seconds
+from megadocs.pipeline.run import report_step
+from megadocs.pipeline.stages.generate import with_num_generations
+from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
+from megadocs.pipeline.steps.step import Step
+from megadocs.recipe import GenerateConfig, Recipe
+from megadocs.store.artifact import Artifact, Workspace
+from megadocs.store.lock import is_locked
+
+#: A corpus with more documents and an empty ledger is counted without cutting each document (164,000 take minutes).
+_MAX_LISTED_DOCUMENTS = 20_000
+#: Training rate of one core in bfloat16, model FLOPs per second.
+_TRAIN_FLOPS_PER_CORE = 1.2e11
+#: A zero-shot item: a question with two to four answers, scored apart.
+_TOKENS_PER_BENCHMARK_ITEM = 160
+#: Sampling is bound by memory and by one token at a time: FLOPs a second lower than training's by about this factor.
+_SAMPLING_COST = 5.0
+#: Characters of a generator's token, for rows that are not written yet.
+_CHARACTERS_PER_NEW_TOKEN = 4.5
+#: A run beside its steps, and scoring beside its forward passes, of a small student.
+_RUN_SECONDS, _SCORE_SECONDS = 0.4, 0.3
+#: Below so many optimiser steps by the estimate a run has none.
+_FEWEST_STEPS = 0.5
+
+
+def build_plan(
+    recipe: Recipe,
+    root: Path,
+    num_slots: int | None = None,
+    *,
+    sizes: CorpusSizes | None = None,
+    only: Collection[str] | None = None,
+    whole: Recipe | None = None,
+) -> Plan:
+    """Price a recipe in a workspace; `MegadocsError` for what would fail at the start anyway.
+
+    Args:
+        recipe: what to price.
+        root: the workspace.
+        num_slots: steps side by side; None: one per core of this machine.
+        sizes: by `plan_sizes`, where the corpus has been measured already.
+        only: price steps of these kinds, as if the others were there; None: all.
+        whole: where a search prices settings as arms, the recipe with all arms and seeds (see `build_experiment`).
+            A setting whose runs have no optimiser step then is a line with `num_steps` 0, else an error.
+    """
+    workspace = Workspace(root)
+    slots = num_slots or len(os.sched_getaffinity(0))
+    sizes = sizes or plan_sizes(recipe, root, num_slots)
+    probe = _probe(root, slots)
+    experiment = planned_experiment(recipe, sizes, whole)
+    pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
+    lines = [pricer.line(step) for step in experiment.steps if only is None or step.kind in only]
+    if whole is None:
+        _refuse_empty_runs(lines)
+    report = pricer.report(experiment, is_open=any(line.status != "done" for line in lines))
+    seconds = _wall_seconds(experiment, lines, slots, pricer.stages) + report.seconds
+    rates = pricer.source_of_rates
+    return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), rates)
+
+
+def planned_experiment(recipe: Recipe, sizes: CorpusSizes, whole: Recipe | None = None) -> Experiment:
+    """The steps that a plan prices; without a corpus, those that need no other data either."""
+    if sizes.documents is None:  # made for another machine, where the other sets and the benchmarks lie too
+        scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
+        recipe = recipe.model_copy(update={"evaluate": scored})
+    return build_experiment(recipe, sizes.step, sizes.facts, whole=whole)
+
+
+def plan_sizes(recipe: Recipe, root: Path, num_slots: int | None = None) -> CorpusSizes:
+    """The corpus, counted, in tokens of the student's tokenizer where a probe has measured it."""
+    sizes = measure_corpus(recipe, Workspace(root))
+    probe = _probe(root, num_slots or len(os.sched_getaffinity(0)))
+    if probe is None or sizes.documents is None or probe.characters_per_token is None:
+        return sizes
+    return sizes.with_tokenizer(*probe.characters_per_token)
+
+
+def _probe(root: Path, num_slots: int) -> Probe | None:
+    """Of this machine with so many slots; of all its cores where the slots are a cluster's, whose nodes are like it."""
+    return load_probe(root, num_slots) or load_probe(root, min(num_slots, len(os.sched_getaffinity(0))))
+
+
+class _Pricer:
+    """Prices steps one by one."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        workspace: Workspace,
+        sizes: CorpusSizes,
+        experiment: Experiment,
+        num_slots: int,
+        probe: Probe | None,
+    ) -> None:
+        self._recipe = recipe
+        self._workspace = workspace
+        self._sizes = sizes
+        runs = (*experiment.runs, *experiment.members)
+        self._runs = {step.fingerprint: run for run in runs for step in (run.train, run.evaluate)}
+        self._num_slots = num_slots
+        self._rates = _measured_rates(workspace.artifacts())
+        self._probe = probe
+        self._num_rephrases = 0
+        self.stages = probe.stages if probe is not None else StageTimes()
+
+    @property
+    def source_of_rates(self) -> Literal["probe", "workspace", "default"]:
+        """What the times of training rest on."""
+        if self._probe is not None and self._probe.shapes:
+            return "probe"
+        return "workspace" if "train" in self._rates else "default"
+
+    def _shape(self, run: Run) -> ShapeRates | None:
+        """What a probe found of the run's shape."""
+        return self._probe.shapes.get(shape_key(run.arm.recipe)) if self._probe is not None else None
+
+    def line(self, step: Step) -> PlanLine:
+        """The step's line."""
+        slots = min(step.slots or self._num_slots, self._num_slots)
+        run = self._runs.get(step.fingerprint)
+        arm = run.arm.name if run else None
+        if find_artifact(step, self._workspace) is not None:
+            return PlanLine(step.name, step.kind, step.fingerprint, "done", slots=slots, arm=arm)
+        lock = self._workspace.root / "locks" / f"{step.kind}-{step.fingerprint}.lock"
+        status = "running" if is_locked(lock) else "to do"
+        price: dict[str, Any]
+        match step.kind:
+            case "generate":
+                price = self._generation(step)
+            case "train":
+                price = self._training(self._runs[step.fingerprint], slots)
+            case "evaluate":
+                price = self._evaluation(self._runs[step.fingerprint], slots)
+            case "ensemble" | "extra_set" | "benchmark":
+                price = self._scoring(step, slots)
+            case "sample":
+                price = self._sampling(step, slots)
+            case "rows":
+                price = {"seconds": self._rows_characters(step) * self.stages.encode_seconds_per_character}
+            case "tokenizer":
+                price = {"seconds": self.stages.tokenizer_seconds}
+            case _:
+                price = {"seconds": self.stages.corpus_seconds}
+        if step.kind != "generate":  # its seconds are its server's
+            price["seconds"] += self.stages.publish_seconds
+        return PlanLine(step.name, step.kind, step.fingerprint, status, slots=slots, arm=arm, **price)
+
+    def report(self, experiment: Experiment, *, is_open: bool) -> PlanLine:
+        """The report's line; `is_open`: some step before it is to do."""
+        step = report_step(self._recipe, experiment, self._workspace, None)
+        if not is_open and find_artifact(step, self._workspace) is not None:
+            return PlanLine(step.name, step.kind, step.fingerprint, "done")
+        runs = len(experiment.runs) * self.stages.report_seconds_per_run
+        seconds = self.stages.publish_seconds + self.stages.report_seconds + runs
+        return PlanLine(step.name, step.kind, step.fingerprint, "to do", seconds=seconds)
+
+    def _generation(self, step: Step) -> dict[str, Any]:
+        task, num_generations = step.config["task"], step.config["num_generations"]
+        config = with_num_generations(GenerateConfig.model_validate(step.config["generate"]), task, num_generations)
+        pending = self._pending(config, task)
+        if task == "rephrase":  # they nest: what a line above writes is there for this one
+            pending, self._num_rephrases = max(0, pending - self._num_rephrases), max(pending, self._num_rephrases)
+        probed = self._probe.generation.get(task) if self._probe is not None else None
+        mean = probed.mean_reply_tokens if probed is not None else None
+        num_tokens = round(pending * (mean or reply_tokens(self._recipe, task)))
+        facts, documents = self._sizes.facts, self._sizes.documents
+        prompts = count_prompts(
+            config,
+            task,
+            documents.train_multiple(1) if documents is not None else None,
+            self._sizes.train_tokens(1) / max(1, facts.num_train_1x),
+        )
+        prompt_tokens = round(pending * prompts.tokens / num_generations)
+        cached_tokens = round(pending * prompts.cached_tokens / num_generations)
+        num_read = prompt_tokens - cached_tokens
+        measured = self._rates.get(f"generate {task}")
+        seconds = generation_seconds(self._recipe, config, num_read, num_tokens, probed, measured)
+        cost = total_cost(config.limits, prompt_tokens, num_tokens, seconds / 3600 * config.engine.num_servers)
+        tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_cached_tokens": cached_tokens}
+        return {**tokens, "num_tokens": num_tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
+
+    def _rows_characters(self, step: Step) -> float:
+        """Characters that a rows step encodes."""
+        if self._sizes.documents is None:
+            return 0.0
+        once = characters(self._sizes.documents.train_multiple(1))
+        generations = step.inputs.get("generations")
+        if generations is None:
+            return characters(self._sizes.documents.train)
+        task = generations.config.get("task", "sample")
+        if task == "sample":
+            return float(once)
+        new: float = step.config["num_generations"] * reply_tokens(self._recipe, task) * _CHARACTERS_PER_NEW_TOKEN
+        return (once if task == "thought" else 0) + self._sizes.facts.num_train_1x * new
+
+    def _pending(self, config: GenerateConfig, task: Task) -> int:
+        """Requests that the ledger does not answer; one by one where it answers any."""
+        section = config.rephrase if task == "rephrase" else config.thought
+        assert section is not None
+        index, documents = load_index(self._workspace.root / "ledger" / task), self._sizes.documents
+        if documents is None or (not len(index) and self._sizes.facts.num_train_1x > _MAX_LISTED_DOCUMENTS):
+            return self._sizes.facts.num_train_1x * section.num_generations
+        requests = [request for request in plan_requests(config, task, documents.train_multiple(1)) if not request.skip]
+        return int((index.find([request.identity for request in requests]) < 0).sum())
+
+    def _training(self, run: Run, slots: int) -> dict[str, Any]:
+        config = run.arm.recipe
+        context_length, batch_size = config.train.context_length, config.train.batch_size
+        if config.mixture.separate_real_stream and config.mixture.synthetic_fraction < 1:
+            windows = int(self._sizes.train_tokens(config.mixture.real_multiple) / context_length)
+            epochs = config.train.real_epochs / (1 - float(config.mixture.synthetic_fraction))
+        else:
+            windows = int(self._synthetic_tokens(run) / context_length)
+            epochs = config.train.synthetic_epochs or 1.0
+        exact = epochs * windows / batch_size  # an estimate: a run that may just have one step is priced with one
+        num_steps = max(1, int(exact)) if exact >= _FEWEST_STEPS else 0
+        num_tokens = num_steps * batch_size * context_length
+        shape = self._shape(run)
+        if shape is not None:
+            seconds = shape.run_seconds + num_steps * shape.step_seconds
+        else:
+            seconds = _RUN_SECONDS + num_tokens * flops_per_token(config) / (self._train_rate() * slots)
+        price: dict[str, Any] = {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds}
+        return price | {"flops": num_tokens * flops_per_token(config), "is_estimate": True}
+
+    def _synthetic_tokens(self, run: Run) -> float:
+        """Tokens of an arm's synthetic rows and of the real documents among them, once."""
+        tokens = self._sizes.train_tokens(1)
+        for step in run.train.inputs.values():
+            generations = step.inputs.get("generations")
+            if generations is not None:
+                per_document = step.config["num_generations"] * reply_tokens(self._recipe, generations.config["task"])
+                tokens += self._sizes.facts.num_train_1x * per_document
+        return tokens
+
+    def _evaluation(self, run: Run, slots: int) -> dict[str, Any]:
+        num_tokens = round(3 * self._sizes.held_out_tokens)  # windowed, and sliding alone
+        flops = num_tokens * flops_per_token(run.arm.recipe) / 3  # forward only
+        shape = self._shape(run)
+        if shape is not None:
+            seconds = shape.score_seconds + self._sizes.held_out_tokens * shape.score_seconds_per_token
+        else:
+            seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)
+        return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
+
+    def _scoring(self, step: Step, slots: int) -> dict[str, Any]:
+        """A benchmark, a further set, or an ensemble's validation and test sets: one forward pass for each member."""
+        members = [self._runs[needed.fingerprint] for needed in step.inputs.values() if needed.kind == "train"]
+        if step.kind == "benchmark":
+            num_tokens = step.config["num_items"] * _TOKENS_PER_BENCHMARK_ITEM
+        else:  # a further set is not read for the plan: as large as validation and test together
+            num_tokens = round(3 * self._sizes.held_out_tokens)
+        flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in members)
+        shapes = [shape for run in members if (shape := self._shape(run)) is not None]
+        if len(shapes) == len(members):  # a measured token stands for three: windowed, and sliding alone
+            seconds = sum(shape.score_seconds + num_tokens / 3 * shape.score_seconds_per_token for shape in shapes)
+        else:
+            seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)
+        return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
+
+    def _sampling(self, step: Step, slots: int) -> dict[str, Any]:
+        teachers = [self._runs[needed.fingerprint] for needed in step.inputs.values() if needed.kind == "train"]
+        num_tokens = step.config["num_generations"] * step.config["max_new_tokens"]
+        flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in teachers)
+        seconds = _SAMPLING_COST * flops / (self._train_rate() * slots)
+        return {"num_tokens": num_tokens, "seconds": seconds, "is_estimate": True}
+
+    def _train_rate(self) -> float:
+        """Model FLOP/s of one slot."""
+        return self._rates.get("train", self._recipe.plan.train_flops_per_second or _TRAIN_FLOPS_PER_CORE)
+
+
+def flops_per_token(recipe: Recipe) -> float:
+    """Training FLOPs per token of the recipe's student, forward and backward."""
+    context_length = recipe.train.context_length
+    shape = resolve_config(recipe.model, vocab_size=expected_vocab_size(recipe), context_length=context_length)
+    return shape.flops_per_token(context_length)
+
+
+def _measured_rates(artifacts: Iterable[Artifact]) -> dict[str, float]:
+    """Rates of this workspace's finished steps: FLOP/s per slot of `train`, new tokens/s of `generate <task>`."""
+    sums: dict[str, list[float]] = {}
+    for artifact in artifacts:
+        rate = artifact.summary.get("rate_for_plan")
+        if rate:
+            task = artifact.record["config"].get("task")
+            sums.setdefault(f"{artifact.step} {task}" if task else artifact.step, []).append(rate)
+    return {step: sum(rates) / len(rates) for step, rates in sums.items()}
+
+
+def _refuse_empty_runs(lines: Iterable[PlanLine]) -> None:
+    """`RecipeError` for the first run whose epochs fill no batch: training refuses it too."""
+    for line in lines:
+        if line.num_steps == 0:
+            raise RecipeError(
+                f"{line.name}: its epochs do not fill one batch",
+                where=f"arms.{line.arm}",
+                remedy="raise train.real_epochs (synthetic_epochs without a real stream), lower train.batch_size or "
+                "train.context_length, or add documents",
+            )
+
+
+def _wall_seconds(experiment: Experiment, lines: Iterable[PlanLine], num_slots: int, stages: StageTimes) -> float:
+    """The steps in the runner's order, with the start of their workers and of the command itself."""
+    seconds = {line.fingerprint: line.seconds for line in lines if line.status != "done"}
+    if not seconds:
+        return 0.0
+    return stages.command_seconds + wall_seconds(experiment.steps, seconds, num_slots, stages.workers)

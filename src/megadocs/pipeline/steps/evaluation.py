@@ -1,0 +1,190 @@
+"""The steps that score models past their losses: benchmarks, further sets, ensembles.
+
+    train (one or several) --> benchmark   one zero-shot benchmark
+                           --> extra_set   one further set of documents
+                           --> ensemble    validation and test, members averaged
+
+A run is an ensemble of one here: the same steps score one model or K averaged. Each benchmark and each set is a step of
+its own, so adding one leaves finished scores valid. Members of an ensemble are seeds of an arm; those that the recipe
+does not train anyway are trained for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from megadocs.corpus import source_digest
+from megadocs.errors import RecipeError
+from megadocs.evaluate.benchmarks.data import BenchmarkData, load_benchmark
+from megadocs.evaluate.benchmarks.tasks import PROMPT_VERSION
+from megadocs.pipeline.steps.step import Step, all_fields, chosen_fields
+from megadocs.recipe import CorpusConfig, EvaluateConfig, EvaluationSetConfig, MembersConfig, Recipe
+
+#: Fields of `evaluate` that decide a run's own losses; sets and benchmarks are steps of their own.
+_LOSS_FIELDS = ("batch_size", "stride")
+
+#: What a benchmark's step reads when the recipe does not say.
+_PACKAGE = "package"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The steps that score one model or one ensemble on benchmarks and further sets.
+
+    Attributes:
+        benchmarks: task -> step.
+        sets: name -> step.
+    """
+
+    benchmarks: Mapping[str, Step]
+    sets: Mapping[str, Step]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All of them, sets first."""
+        return (*self.sets.values(), *self.benchmarks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """An ensemble of the recipe.
+
+    Attributes:
+        name: its key in `ensembles`.
+        arm: whose runs its members are.
+        seeds: of the members, in order.
+        losses: the step that scores it on validation and test.
+        scored: its benchmarks and further sets.
+    """
+
+    name: str
+    arm: str
+    seeds: tuple[int, ...]
+    losses: Step
+    scored: Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What the recipe asks to be scored, its data found once: benchmarks and sets, to be applied to each model."""
+
+    recipe: Recipe
+    corpus: Step
+    tokenizer: Step
+    benchmarks: Sequence[tuple[str, BenchmarkData]]
+    set_digests: Mapping[str, str]
+
+    @classmethod
+    def open(cls, recipe: Recipe, corpus: Step, tokenizer: Step) -> Scoring:
+        """Find the data of every benchmark and set.
+
+        Raises:
+            InputError: the data of a benchmark or set is absent; says how to get it.
+        """
+        config = recipe.evaluate
+        sources = {task: config.benchmark_data.get(task, _PACKAGE) for task in config.benchmarks}
+        benchmarks = [(source, _items(task, source, config)) for task, source in sources.items()]
+        digests = {name: source_digest(corpus_config(entry, recipe)) for name, entry in config.sets.items()}
+        return cls(recipe, corpus, tokenizer, benchmarks, digests)
+
+    def of(self, label: str, members: Sequence[Step], context_length: int, subsets: str = "prefixes") -> Scored:
+        """The steps that score a model (one member) or an ensemble.
+
+        Args:
+            label: `real_only seed 0`, or the ensemble's name.
+            members: train steps.
+            context_length: tokens of a window.
+            subsets: which subsets of the members, at each size.
+        """
+        inputs = {**member_roles(members), "tokenizer": self.tokenizer}
+        choice = {} if len(members) == 1 else {"subsets": subsets}
+        slots = members[0].slots
+        benchmarks = {}
+        for source, data in self.benchmarks:
+            identity = {"task": data.task.name, "data": data.sha256, "prompts": PROMPT_VERSION, **choice}
+            facts = {"source": source, "num_items": len(data.items), "subsets": subsets}
+            name = f"{data.task.name} {label}"
+            benchmarks[data.task.name] = Step("benchmark", name, identity | facts, identity, inputs, slots=slots)
+        sets = {}
+        for name, entry in self.recipe.evaluate.sets.items():
+            shared = {"name": name, "source_sha256": self.set_digests[name], "context_length": context_length}
+            evaluate = self.recipe.evaluate
+            sets[name] = Step(
+                "extra_set",
+                f"set {name} {label}",
+                {
+                    **shared,
+                    "set": all_fields(entry),
+                    "corpus": all_fields(corpus_config(entry, self.recipe)),
+                    "evaluate": loss_fields(all_fields(evaluate)),
+                    "subsets": subsets,
+                },
+                {**shared, "set": chosen_fields(entry), "evaluate": loss_fields(chosen_fields(evaluate)), **choice},
+                {**inputs, "corpus": self.corpus},
+                slots=slots,
+            )
+        return Scored(benchmarks, sets)
+
+    def ensemble(self, name: str, members: Sequence[Step], context_length: int) -> Ensemble:
+        """The steps of one ensemble of the recipe over its members' train steps."""
+        config = self.recipe.ensembles[name]
+        shared = {"context_length": context_length, "subsets": config.subsets}
+        losses = Step(
+            "ensemble",
+            f"ensemble {name}",
+            {**shared, "evaluate": loss_fields(all_fields(self.recipe.evaluate))},
+            {**shared, "evaluate": loss_fields(chosen_fields(self.recipe.evaluate))},
+            {**member_roles(members), "corpus": self.corpus, "tokenizer": self.tokenizer},
+            slots=members[0].slots,
+        )
+        scored = self.of(name, members, context_length, config.subsets)
+        return Ensemble(name, config.arm, tuple(member_seeds(config, self.recipe)), losses, scored)
+
+
+def member_seeds(config: MembersConfig, recipe: Recipe) -> list[int]:
+    """The members' seeds in order: as given, or the recipe's first and then the smallest others."""
+    if config.seeds is not None:
+        return list(config.seeds)
+    count = len(recipe.seeds) if config.num_members is None else config.num_members
+    others = [seed for seed in range(count + len(recipe.seeds)) if seed not in recipe.seeds]
+    return [*recipe.seeds, *others][:count]
+
+
+def member_roles(members: Sequence[Step]) -> dict[str, Step]:
+    """`member 00`, `member 01`, ...: roles sort in the order of the members."""
+    return {f"member {number:02}": step for number, step in enumerate(members)}
+
+
+def loss_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the section `evaluate` what decides losses."""
+    return {name: fields[name] for name in _LOSS_FIELDS if name in fields}
+
+
+def corpus_config(entry: EvaluationSetConfig, recipe: Recipe) -> CorpusConfig:
+    """How the documents of a further set are read: its own source, or the corpus's without its pieces."""
+    own = {"pieces": entry.pieces, "limit": entry.limit}
+    if entry.source is None:
+        return recipe.corpus.model_copy(update={**own, "split": "auto"})
+    return CorpusConfig(source=entry.source, text_field=entry.text_field, id_field=entry.id_field, **own)
+
+
+def _items(task: str, source: str, config: EvaluateConfig) -> BenchmarkData:
+    """The items of a benchmark, as many of them as the recipe wants."""
+    data = load_benchmark(task, source=source)
+    return data if config.benchmark_items is None else data.head(config.benchmark_items)
+
+
+def check_arm(config: MembersConfig, where: str, arms: Sequence[str], left_out: Mapping[str, str]) -> None:
+    """Refuse an arm that the recipe does not have, or that its corpus cannot serve."""
+    if config.arm in left_out:
+        raise RecipeError(
+            f"the arm {config.arm!r} cannot be trained: {left_out[config.arm]}",
+            where=f"{where}.arm",
+            remedy="add documents, or name another arm",
+        )
+    if config.arm not in arms:
+        raise RecipeError(
+            f"there is no arm {config.arm!r}", where=f"{where}.arm", remedy=f"arms of this recipe: {', '.join(arms)}"
+        )

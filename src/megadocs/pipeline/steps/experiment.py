@@ -1,0 +1,283 @@
+"""The steps of an experiment, in order. **Read this page first.**
+
+    recipe.yaml
+       |
+    corpus -> generate -> rows -> train -> evaluate -> report
+     real      LLM text   tokens   runs     per-doc     fits, CIs, HTML
+     split     ledger     once     arms     losses
+                             ^        |
+                             |        +--> benchmark, extra_set, ensemble    (evaluation_steps.py)
+                             +-- sample <-+  a teacher's text                (distillation_steps.py)
+
+A *step* is a kind of work, the configuration that decides its result, and the steps it needs. Its fingerprint is the
+hash of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done
+once, whoever asks for it: another arm, another recipe in the same workspace, another process.
+
+What does not change a result (threads, concurrency, check-pointing) is in `settings` and outside the fingerprint.
+Values that a recipe leaves at their defaults are outside too, so that a new field of the recipe leaves finished work
+valid; whoever changes a default raises the step's version. An arm's steps name only the rows that the arm uses, so
+that more generations leave finished runs valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from megadocs.errors import RecipeError
+from megadocs.model import resolve_config
+from megadocs.pipeline.steps.distillation import sample_section
+from megadocs.pipeline.steps.evaluation import Ensemble, Scored, Scoring, check_arm, loss_fields, member_seeds
+from megadocs.pipeline.steps.published import published_corpus_fields
+from megadocs.pipeline.steps.rows import arm_rows, needs_samples, with_generations
+from megadocs.pipeline.steps.step import Step, all_fields, chosen_fields
+from megadocs.recipe import Arm, Recipe, build_arms
+from megadocs.text.sources import local_digest
+from megadocs.text.vocab_size import LLAMA_3_VOCAB_SIZE, read_vocab_size
+
+#: Fields of `train` that decide how a run is carried out, not what it computes. The number of ranks is one: like the
+#: number of threads it changes the last digits of sums, not the windows, their order or the arithmetic.
+_OPERATIONAL_TRAIN_FIELDS = {
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "log_every_steps",
+    "num_processes",
+    "parallel",
+    "rank_timeout_seconds",
+    "trackers",
+}
+
+#: Below this size one thread per run and runs side by side beat one run on all cores (measured: lab/LOG.md).
+_SIDE_BY_SIDE_PARAMETERS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusFacts:
+    """What the plan needs to know of the corpus: how many documents 1x is and how many times that there are."""
+
+    num_train_1x: int
+    max_multiple: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One arm with one seed: the steps that train it, score its losses, and score it on benchmarks and further sets."""
+
+    arm: Arm
+    seed: int
+    train: Step
+    evaluate: Step
+    scored: Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """All steps of a recipe.
+
+    Attributes:
+        runs: arm by arm, seed by seed.
+        left_out: arm name -> why this corpus cannot serve it.
+        steps: every step in the order of priority, each once, inputs before users; the report is not among them.
+        corpus: the corpus step.
+        tokenizer: the student's tokenizer.
+        ensembles: in the recipe's order.
+        members: runs that are trained only as members of an ensemble or as a teacher, and not evaluated on their own.
+    """
+
+    runs: tuple[Run, ...]
+    left_out: Mapping[str, str]
+    steps: tuple[Step, ...]
+    corpus: Step
+    tokenizer: Step
+    ensembles: tuple[Ensemble, ...] = ()
+    members: tuple[Run, ...] = ()
+
+    def of_kind(self, kind: str) -> list[Step]:
+        """The steps of one kind in order of priority."""
+        return [step for step in self.steps if step.kind == kind]
+
+
+def corpus_step(recipe: Recipe, source_digest: str, dataset_digests: Mapping[str, str] | None = None) -> Step:
+    """Read, cut and split the real documents. The digests stand for the content of source and published datasets."""
+    digests = dict(dataset_digests or {})
+    config = {"corpus": all_fields(recipe.corpus), "source_sha256": source_digest}
+    identity = config | {"corpus": chosen_fields(recipe.corpus)}
+    more, more_identity = published_corpus_fields(recipe, digests)
+    settings = {"dataset_sha256": digests} if digests else {}
+    return Step("corpus", "corpus", config | more, identity | more_identity, settings=settings)
+
+
+def build_experiment(
+    recipe: Recipe, corpus: Step, facts: CorpusFacts, *, allow_code: bool = False, whole: Recipe | None = None
+) -> Experiment:
+    """All steps of the recipe over a corpus, arms that it cannot serve left out.
+
+    Args:
+        recipe: with arms and seeds.
+        corpus: the corpus step.
+        facts: counts of that corpus.
+        allow_code: load orderings of the form module:attribute.
+        whole: where a search tries one arm on its own, the recipe with all arms and seeds: teachers are named in it.
+
+    Raises:
+        RecipeError: an arm asks for rows that the recipe does not make, for an ordering there is not, or an ensemble
+            or teacher for an arm there is not.
+        InputError: the data of a benchmark or set is absent.
+    """
+    arms, left_out = _arms_served(recipe, facts)
+    tokenizer = tokenizer_step(recipe, corpus)
+    maker = _RunMaker(corpus, tokenizer, Scoring.open(recipe, corpus, tokenizer), allow_code)
+    if any(needs_samples(arm.recipe, allow_code=allow_code) for arm in arms):
+        maker.train_teachers(whole or recipe, facts)
+    runs = tuple(maker.run(arm, seed) for seed in recipe.seeds for arm in arms)
+    ensembles = []
+    for name, config in recipe.ensembles.items():
+        check_arm(config, f"ensembles.{name}", [arm.name for arm in arms], left_out)
+        arm = next(arm for arm in arms if arm.name == config.arm)
+        members = [maker.run(arm, seed).train for seed in member_seeds(config, recipe)]
+        ensembles.append(maker.scoring.ensemble(name, members, arm.recipe.train.context_length))
+    own = {run.train.fingerprint for run in runs}
+    others = tuple(run for fingerprint, run in maker.made.items() if fingerprint not in own)
+    steps = _in_priority(corpus, tokenizer, runs, ensembles)
+    return Experiment(runs, left_out, steps, corpus, tokenizer, tuple(ensembles), others)
+
+
+def _arms_served(recipe: Recipe, facts: CorpusFacts) -> tuple[list[Arm], dict[str, str]]:
+    """The arms that the corpus has documents for, and why it cannot serve the others."""
+    arms, left_out = [], {}
+    for arm in build_arms(recipe):
+        multiple = arm.recipe.mixture.real_multiple
+        if multiple > facts.max_multiple:
+            need, have = multiple * facts.num_train_1x, facts.max_multiple * facts.num_train_1x
+            left_out[arm.name] = f"needs {need} training documents, the corpus has {have}"
+        else:
+            arms.append(arm)
+    return arms, left_out
+
+
+def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
+    """Train or load the student's tokenizer: one for all arms. A local one is known by its content, not by its path."""
+    config: dict[str, Any] = {"tokenizer": all_fields(recipe.tokenizer)}
+    identity: dict[str, Any] = {"tokenizer": chosen_fields(recipe.tokenizer)}
+    if recipe.tokenizer.kind == "train":
+        return Step("tokenizer", "tokenizer", config, identity, {"corpus": corpus})
+    digest = local_digest(recipe.tokenizer.source)
+    if digest is not None:
+        config |= {"source_sha256": digest}
+        identity = {"source_sha256": digest}
+    return Step("tokenizer", "tokenizer", config, identity)
+
+
+class _RunMaker:
+    """Makes the steps of runs; remembers those it made, and the teachers whose samples they may use."""
+
+    def __init__(self, corpus: Step, tokenizer: Step, scoring: Scoring, allow_code: bool) -> None:
+        self._corpus, self._tokenizer, self._allow_code = corpus, tokenizer, allow_code
+        self.scoring = scoring
+        self.made: dict[str, Run] = {}
+        self._teachers: tuple[Step, ...] = ()
+
+    def train_teachers(self, recipe: Recipe, facts: CorpusFacts) -> None:
+        """Make the runs that `generate.sample` samples from; a teacher cannot be taught by itself."""
+        config = sample_section(recipe).teacher
+        arms, left_out = _arms_served(recipe, facts)
+        check_arm(config, "generate.sample.teacher", [arm.name for arm in arms], left_out)
+        arm = next(arm for arm in arms if arm.name == config.arm)
+        if needs_samples(arm.recipe, allow_code=self._allow_code):
+            raise RecipeError(
+                f"the teacher {arm.name!r} trains on its own samples",
+                where="generate.sample.teacher.arm",
+                remedy="name an arm without the ordering self_distilled",
+            )
+        self._teachers = tuple(self.run(arm, seed).train for seed in member_seeds(config, recipe))
+
+    def run(self, arm: Arm, seed: int) -> Run:
+        """The steps of one arm with one seed."""
+        train = self._train(arm, seed)
+        context_length = arm.recipe.train.context_length
+        config = arm.recipe.evaluate
+        evaluate = Step(
+            "evaluate",
+            f"evaluate {arm.name} seed {seed}",
+            {"evaluate": loss_fields(all_fields(config)), "context_length": context_length},
+            {"evaluate": loss_fields(chosen_fields(config)), "context_length": context_length},
+            {"train": train, "corpus": self._corpus, "tokenizer": self._tokenizer},
+            slots=train.slots,
+        )
+        scored = self.scoring.of(f"{arm.name} seed {seed}", [train], context_length)
+        run = Run(arm, seed, train, evaluate, scored)
+        self.made.setdefault(train.fingerprint, run)
+        return run
+
+    def _train(self, arm: Arm, seed: int) -> Step:
+        recipe = arm.recipe
+        inputs = arm_rows(recipe, self._corpus, self._tokenizer, self._teachers, allow_code=self._allow_code)
+        inputs |= {"corpus": self._corpus, "tokenizer": self._tokenizer}
+        stream = with_generations(recipe)
+        sections = {"stream": stream, "mixture": recipe.mixture, "model": recipe.model, "train": recipe.train}
+        identity = {name: chosen_fields(section) for name, section in sections.items()}
+        for name in _OPERATIONAL_TRAIN_FIELDS:
+            identity["train"].pop(name, None)
+        return Step(
+            "train",
+            f"train {arm.name} seed {seed}",
+            {name: all_fields(section) for name, section in sections.items()} | {"seed": seed},
+            identity | {"seed": seed},
+            inputs,
+            settings={"allow_code": self._allow_code},
+            slots=recipe.train.num_processes if _fits_one_thread(recipe) else None,
+        )
+
+
+def _fits_one_thread(recipe: Recipe) -> bool:
+    """Whether the student is small enough that runs go side by side, one thread each."""
+    if recipe.model.init_from is not None:
+        return False
+    context_length = recipe.train.context_length
+    shape = resolve_config(recipe.model, vocab_size=expected_vocab_size(recipe), context_length=context_length)
+    return shape.num_parameters < _SIDE_BY_SIDE_PARAMETERS
+
+
+def expected_vocab_size(recipe: Recipe) -> int:
+    """Vocabulary of the student before the tokenizer is there: as asked for, as read from its file, else Llama-3's.
+
+    A hub name is looked up in the local cache only: plans do not download.
+    """
+    if recipe.tokenizer.kind == "train":
+        return recipe.tokenizer.vocab_size
+    return read_vocab_size(recipe.tokenizer.source, recipe.tokenizer.revision) or LLAMA_3_VOCAB_SIZE
+
+
+def _in_priority(
+    corpus: Step, tokenizer: Step, runs: tuple[Run, ...], ensembles: Sequence[Ensemble]
+) -> tuple[Step, ...]:
+    """Generation first (it takes longest), then the runs in order, each step after its inputs and once.
+
+    The largest number of generations of a task is written first: a document's stand together then, so that a server
+    processes their common prompt once, and what fewer of them need is there.
+    """
+    ordered: dict[str, Step] = {}
+
+    def add(step: Step) -> None:
+        for needed in step.inputs.values():
+            add(needed)
+        ordered.setdefault(f"{step.kind}/{step.fingerprint}", step)
+
+    add(corpus)
+    add(tokenizer)
+    rows = [step for run in runs for step in run.train.inputs.values() if "generations" in step.inputs]
+    rows.sort(key=lambda step: -step.inputs["generations"].config["num_generations"])
+    for kind in ("generate", "sample"):
+        for step in rows:
+            if step.inputs["generations"].kind == kind:
+                add(step.inputs["generations"])
+    for run in runs:
+        add(run.train)
+        add(run.evaluate)
+    for ensemble in ensembles:
+        add(ensemble.losses)
+    for scored in (*(run.scored for run in runs), *(ensemble.scored for ensemble in ensembles)):
+        for step in scored.steps:
+            add(step)
+    return tuple(ordered.values())

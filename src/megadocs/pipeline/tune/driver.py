@@ -1,0 +1,336 @@
+"""Carry out a search: trials until every arm has its certificate or a budget ends.
+
+    outcome = run_search(recipe, Path("runs/tuning"), watcher=watcher)
+    outcome.arms[0].certificate.kind
+
+Validation loss (windowed as in training) decides; the test loss is shown only at the settings of a certificate. The
+state of a search is the workspace's published artifacts and nothing else: it begins each time at the start of its walk,
+and what is published costs a look-up. So a killed search goes on where it stopped, two drivers share the work (each
+artifact has its lock), and the trials that count do not depend on what was interrupted.
+
+There are no barriers: a trial begins as soon as slots are free and its walk certainly asks for it. When none is left,
+a trial begins that a walk will probably ask for (`search.guess_fraction`); results enter the walks round by round
+(`search/rounds.py`), so that guesses change the time that a search takes and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Protocol
+
+from megadocs.corpus import read_corpus
+from megadocs.errors import InputError, MegadocsError
+from megadocs.pipeline.execute.executor import Executor
+from megadocs.pipeline.execute.local import LocalExecutor
+from megadocs.pipeline.execute.scheduler import Interrupt, Scheduler, StepState, find_artifact
+from megadocs.pipeline.run import corpus_facts
+from megadocs.pipeline.steps.experiment import CorpusFacts, tokenizer_step
+from megadocs.pipeline.steps.rows import real_rows_step
+from megadocs.pipeline.steps.search_records import SEARCH_FILE, SEARCH_FOLDER
+from megadocs.pipeline.steps.sources import sources_step
+from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.tune.matched_compute import count_real_tokens
+from megadocs.pipeline.tune.results import ArmSearch, Ending, SearchOutcome, Utilisation
+from megadocs.pipeline.tune.space import ArmSpace, build_sampler, build_spaces
+from megadocs.pipeline.tune.trials import TrialRunner
+from megadocs.recipe import Recipe
+from megadocs.search import STOPPED, Trial, Walks
+from megadocs.store.artifact import Artifact, Workspace
+from megadocs.store.files import write_bytes_atomic
+
+#: `search.json` is written, and the watcher called, at most so often.
+_WRITE_SECONDS = 3.0
+_WATCH_SECONDS = 0.5
+
+
+class Watcher(Protocol):
+    """Whoever looks on."""
+
+    def step(self, state: StepState) -> None:
+        """A step that trials share (corpus, generation, rows) has changed."""
+
+    def search(self, outcome: SearchOutcome) -> None:
+        """How the search stands; about twice a second."""
+
+
+class NoWatcher:
+    """Looks at nothing."""
+
+    def step(self, state: StepState) -> None:
+        """Ignore it."""
+
+    def search(self, outcome: SearchOutcome) -> None:
+        """Ignore it."""
+
+
+def run_search(
+    recipe: Recipe,
+    root: Path,
+    *,
+    num_slots: int | None = None,
+    max_runs: int | None = None,
+    max_hours: float | None = None,
+    watcher: Watcher | None = None,
+    allow_code: bool = False,
+    executor: Executor | None = None,
+) -> SearchOutcome:
+    """Search every arm of the recipe's section `search`.
+
+    Args:
+        recipe: with that section.
+        root: the workspace.
+        num_slots: steps side by side; None is one per core.
+        max_runs: trials over all arms, reused ones included; None: the recipe's.
+        max_hours: no trial begins later than this; None: the recipe's.
+        watcher: hears how it goes.
+        allow_code: load orderings of the form module:attribute.
+        executor: where steps run, closed at the end; None: processes of this machine.
+
+    Raises:
+        MegadocsError: a step that all trials need (corpus, generation, rows) failed.
+    """
+    spaces = build_spaces(recipe)
+    executor = executor or LocalExecutor(root, num_slots)
+    assert recipe.search is not None
+    max_runs = recipe.search.max_runs if max_runs is None else max_runs
+    max_hours = recipe.search.max_hours if max_hours is None else max_hours
+    try:
+        with Interrupt() as interrupt:
+            driver = _Driver(recipe, root, executor, interrupt, watcher or NoWatcher(), max_runs, max_hours)
+            return driver.run(spaces, allow_code=allow_code)
+    finally:
+        executor.close()
+
+
+class _Driver:
+    """One call of `run_search`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        root: Path,
+        executor: Executor,
+        interrupt: Interrupt,
+        watcher: Watcher,
+        max_runs: int | None,
+        max_hours: float | None,
+    ) -> None:
+        assert recipe.search is not None
+        self._recipe = recipe
+        self._config = recipe.search
+        self._workspace = Workspace(root)
+        self._executor = executor
+        self._interrupt = interrupt
+        self._scheduler = Scheduler(self._workspace, executor, interrupt)
+        self._watcher = watcher
+        self._max_runs = max_runs
+        self._max_hours = max_hours
+        self._started = time.monotonic()
+        self._last_written = self._last_watched = self._started
+        self._shared_failure: MegadocsError | None = None
+        self._left_out: dict[str, str] = {}
+        self._arms: tuple[ArmSearch, ...] = ()
+        self._trials: TrialRunner | None = None
+
+    def run(self, spaces: list[ArmSpace], *, allow_code: bool) -> SearchOutcome:
+        """Until certificates, budget or interruption."""
+        corpus = sources_step(self._recipe)
+        artifact = self._make_shared(corpus)
+        if artifact is None:
+            return self._outcome("interrupted")
+        facts = corpus_facts(artifact)
+        if self._config.compute_matched_epochs is not None:
+            tokenizer = tokenizer_step(self._recipe, corpus)
+            rows = self._make_shared(tokenizer, real_rows_step(corpus, tokenizer))
+            if rows is None:
+                return self._outcome("interrupted")
+            multiples = {number for space in spaces for number in space.real_multiples if number <= facts.max_multiple}
+            tokens = count_real_tokens(rows, self._workspace, read_corpus(artifact.path), multiples)
+            spaces = [space.with_real_tokens(tokens) for space in spaces]
+        walks = self._choose_arms(spaces, facts)
+        self._trials = TrialRunner(
+            self._recipe,
+            self._workspace,
+            self._scheduler,
+            corpus,
+            facts,
+            slots_of=self._executor.slots_of,
+            listener=self._note_shared,
+            allow_code=allow_code,
+        )
+        ending = self._work(walks, self._trials)
+        self._let_go()
+        return self._outcome(ending)
+
+    def _make_shared(self, *steps: Step) -> Artifact | None:
+        """Carry out steps that all trials need; the artifact of the last one, None after an interruption."""
+        self._scheduler.add(steps, self._note_shared)
+        while self._scheduler.has_open_steps:
+            self._scheduler.advance()
+        self._raise_shared_failure()
+        return find_artifact(steps[-1], self._workspace)
+
+    def _work(self, walks: Walks, trials: TrialRunner) -> Ending:
+        """Begin trials, wait, take in what has ended."""
+        while True:
+            walks.take_in([arm.known for arm in self._arms])
+            if walks.is_finished:
+                return "max_runs" if any(walk.is_cut for walk in walks.walks) else "finished"
+            may_begin = not self._interrupt.count and not self._is_late()
+            if self._begin_needed(walks, trials, may_begin=may_begin):
+                continue  # something was there already: the walk goes on
+            if may_begin:
+                self._begin_guesses(walks, trials)
+            elif not self._scheduler.has_open_steps:
+                return "interrupted" if self._interrupt.count else "max_hours"
+            self._scheduler.advance()
+            self._raise_shared_failure()
+            for name, trial, result in trials.take_ended():
+                self._arm(name).results[trial] = result
+            self._show()
+
+    def _begin_needed(self, walks: Walks, trials: TrialRunner, *, may_begin: bool) -> bool:
+        """Begin what the walks certainly ask for, as far as slots are free; whether a result was there at once."""
+        has_result = False
+        for number, trial in walks.needed():
+            arm = self._arms[number]
+            if trial in arm.results or trial in trials.trials_of(arm.space):
+                continue
+            result = trials.find(arm.space, trial)
+            if result is not None:
+                arm.results[trial] = result
+                has_result = True
+            elif may_begin and trials.num_taken_slots < self._executor.num_slots:
+                trials.begin(arm.space, trial, stop_rule=self._stop_rule(arm, trial))
+        return has_result
+
+    def _begin_guesses(self, walks: Walks, trials: TrialRunner) -> None:
+        """Fill the slots that are left with trials that will probably be asked for, the arms taking turns."""
+        if self._config.stop_hopeless is not None or not self._config.guess_fraction:
+            return
+        limit = max(1, int(self._config.guess_fraction * walks.num_trials))
+        if self._max_runs is not None:
+            limit = min(limit, self._max_runs - walks.num_trials)  # what lies beyond the budget is never asked for
+        for number, arm in enumerate(self._arms):
+            if trials.num_taken_slots >= self._executor.num_slots or self._num_unasked(trials) >= limit:
+                return
+            trial = walks.guess(number, arm.known, trials.trials_of(arm.space))
+            if trial is None:
+                continue
+            result = trials.find(arm.space, trial)
+            if result is not None:
+                arm.results[trial] = result
+            else:
+                trials.begin(arm.space, trial)
+
+    def _num_unasked(self, trials: TrialRunner) -> int:
+        """Trials that this call has begun or made and that no walk has asked for."""
+        made = sum(result.is_new for arm in self._arms for result in arm.in_vain.values())
+        return made + sum(trial not in arm.rounds for arm in self._arms for trial in trials.trials_of(arm.space))
+
+    def _stop_rule(self, arm: ArmSearch, trial: Trial) -> dict[str, float] | None:
+        """When a trial is given up: only the walk's own seed, once some run has ended, and unless it is asked again."""
+        rule = self._config.stop_hopeless
+        ended = [loss for loss in arm.walk.losses.values() if loss is not None and loss != STOPPED]
+        if rule is None or trial.to_end or trial.seed != self._recipe.seeds[0] or not ended:
+            return None
+        return {"after": rule.after, "above": min(ended) + rule.margin}
+
+    def _choose_arms(self, spaces: list[ArmSpace], facts: CorpusFacts) -> Walks:
+        chosen = []
+        for space in spaces:
+            multiple = space.arm.recipe.mixture.real_multiple
+            if multiple > facts.max_multiple:
+                have = f"the corpus has {facts.max_multiple * facts.num_train_1x}"
+                self._left_out[space.arm.name] = f"needs {multiple * facts.num_train_1x} training documents, {have}"
+            else:
+                chosen.append(space)
+        if not chosen:
+            raise InputError("the corpus cannot serve any arm", where="search.arms", remedy="lower real_multiple")
+        samplers = [build_sampler(space, self._recipe) for space in chosen]
+        walks = Walks(samplers, round_size=self._config.round_size, max_runs=self._max_runs)
+        trust_stopped = self._config.stop_hopeless is not None and self._config.stop_hopeless.trust
+        self._arms = tuple(
+            ArmSearch(space, walk, list(self._recipe.seeds), self._config.confidence, trust_stopped)
+            for space, walk in zip(chosen, walks.walks, strict=True)
+        )
+        return walks
+
+    def _arm(self, name: str) -> ArmSearch:
+        return next(arm for arm in self._arms if arm.space.arm.name == name)
+
+    def _is_late(self) -> bool:
+        return self._max_hours is not None and time.monotonic() - self._started > self._max_hours * 3600
+
+    def _let_go(self) -> None:
+        """Ask guesses that are still running to save and stop: nobody waits for them any more."""
+        self._scheduler.drop_waiting()
+        if self._scheduler.has_open_steps:
+            self._executor.stop()
+        while self._scheduler.has_open_steps:
+            self._scheduler.advance()
+
+    def _note_shared(self, state: StepState) -> None:
+        """A step that trials share; when it fails the search ends, because every trial would wait for it."""
+        self._watcher.step(state)
+        if state.status == "failed":
+            error = state.error or {}
+            failure = MegadocsError(
+                f"{state.step.name}: {error.get('what')}", where=error.get("where"), remedy=error.get("remedy")
+            )
+            failure.exit_code = error.get("exit_code") or 1
+            self._shared_failure = failure
+
+    def _raise_shared_failure(self) -> None:
+        if self._shared_failure is not None:
+            raise self._shared_failure
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._last_watched >= _WATCH_SECONDS:
+            self._last_watched = now
+            self._watcher.search(self._standing("unfinished"))
+        if now - self._last_written >= _WRITE_SECONDS:
+            self._last_written = now
+            self._write(self._standing("unfinished"))  # what a reader finds when this process dies now
+
+    def _outcome(self, ending: Ending) -> SearchOutcome:
+        outcome = self._standing(ending)
+        self._watcher.search(outcome)
+        self._write(outcome)
+        return outcome
+
+    def _standing(self, ending: Ending) -> SearchOutcome:
+        rounds = {arm.space.arm.name: arm.rounds for arm in self._arms}
+        return SearchOutcome(
+            self._recipe.name,
+            self._arms,
+            ending,
+            self._interrupt.signal if self._interrupt.count else None,
+            self._left_out,
+            self._utilisation(),
+            {
+                "max_runs": self._max_runs,
+                "max_hours": self._max_hours,
+                "compute_matched_epochs": self._config.compute_matched_epochs,
+            },
+            self._trials.running(rounds) if self._trials is not None and ending == "unfinished" else (),
+        )
+
+    def _utilisation(self) -> Utilisation:
+        now, num_slots = time.monotonic(), self._executor.num_slots
+        held = cpu = 0.0
+        for state in self._scheduler.states.values():
+            running = now - state.started if state.status == "running" else 0.0
+            held += (state.held_seconds + running) * self._executor.slots_of(state.step)
+            cpu += state.cpu_seconds
+        return Utilisation(num_slots, now - self._started, held, cpu)
+
+    def _write(self, outcome: SearchOutcome) -> None:
+        data = json.dumps(outcome.to_json(), indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        for path in (SEARCH_FILE, f"{SEARCH_FOLDER}/{self._recipe.name}.json"):
+            target = self._workspace.root / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes_atomic(target, data)

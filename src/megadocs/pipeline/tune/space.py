@@ -1,0 +1,225 @@
+"""From the recipe's section `search` to the grid of each arm, and from a trial to the steps that train and score it.
+
+A trial is an arm's overrides, a point of its grid on top, and a seed: the same train and evaluate steps as any other
+arm's (`steps/`), with the same fingerprints. So a search reuses every run ever made in the workspace, and `megadocs
+run` with the setting that it found reuses the search's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from megadocs.errors import RecipeError, UsageError
+from megadocs.pipeline.steps.experiment import CorpusFacts, Run, build_experiment
+from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.tune.matched_compute import MatchedCompute
+from megadocs.pipeline.tune.start import paper_start
+from megadocs.recipe import Arm, Recipe, SearchConfig, build_arms
+from megadocs.search import Grid, LocalWalk, Point, Sampler, Trial, build_axis
+from megadocs.streams import REAL_STREAM
+
+_FRACTION = "mixture.synthetic_fraction"
+_EPOCHS = "train.real_epochs"
+_MULTIPLE = "mixture.real_multiple"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSpace:
+    """What is searched for one arm.
+
+    Attributes:
+        arm: with its recipe as it stands.
+        grid: its axes.
+        start: where its walk begins.
+        overrides: the arm's own, dotted key -> value.
+        matched: what all runs have in common when compute is matched (`SearchConfig.compute_matched_epochs`), or None.
+    """
+
+    arm: Arm
+    grid: Grid
+    start: Point
+    overrides: Mapping[str, Any]
+    matched: MatchedCompute | None
+
+    def overrides_at(self, point: Point) -> dict[str, Any]:
+        """Dotted key -> value of a trial: the arm's, then the point's, then the epochs that match the compute."""
+        values: dict[str, Any] = dict(self.overrides) | self.grid.setting(point)
+        epochs = self.matched_epochs(point)
+        return values if epochs is None else values | {_EPOCHS: epochs}
+
+    def matched_epochs(self, point: Point) -> float | None:
+        """The real epochs that match the compute of the others; None when it is not matched."""
+        if self.matched is None:
+            return None
+        recipe, values = self.arm.recipe, self.grid.setting(point)
+        fraction = Decimal(repr(values[_FRACTION])) if _FRACTION in values else recipe.mixture.synthetic_fraction
+        if fraction == 1:
+            raise RecipeError(
+                "the compute of an arm without real windows cannot be matched by epochs over real documents",
+                where=f"arms.{self.arm.name}.{_FRACTION}",
+                remedy="leave the arm out (search.arms) or lower the fraction",
+            )
+        return self.matched.real_epochs(
+            multiple=int(values.get(_MULTIPLE, recipe.mixture.real_multiple)),
+            fraction=fraction,
+            batch_size=int(values.get("train.batch_size", recipe.train.batch_size)),
+            context_length=int(values.get("train.context_length", recipe.train.context_length)),
+            max_windows=recipe.mixture.max_windows.get(REAL_STREAM),
+        )
+
+    @property
+    def real_multiples(self) -> set[int]:
+        """Those that its settings have."""
+        axes = [axis for axis in self.grid.axes if axis.name == _MULTIPLE]
+        return {int(value) for axis in axes for value in axis.values} or {self.arm.recipe.mixture.real_multiple}
+
+    def with_real_tokens(self, real_tokens: Mapping[int, int]) -> ArmSpace:
+        """The same space once the tokens of its documents are counted (real multiple -> tokens)."""
+        matched = replace(self.matched, real_tokens=real_tokens) if self.matched is not None else None
+        return replace(self, matched=matched)
+
+    def label(self, point: Point) -> str:
+        """For people: `stitched real_epochs=8 learning_rate=0.003`."""
+        setting = self.grid.setting(point).items()
+        return " ".join([self.arm.name, *(f"{name.rpartition('.')[2]}={value:g}" for name, value in setting)])
+
+
+def build_spaces(recipe: Recipe) -> list[ArmSpace]:
+    """The searched arms, in the recipe's order.
+
+    Raises:
+        RecipeError: no section `search`, an unknown arm or field, a start that is missing.
+    """
+    config = recipe.search
+    if config is None:
+        raise RecipeError("the recipe has no section `search`", where="search", remedy="add axes; see docs/search.md")
+    if config.compute_matched_epochs is not None and _EPOCHS in config.axes:
+        raise RecipeError(
+            f"compute_matched_epochs sets {_EPOCHS}", where=f"search.axes.{_EPOCHS}", remedy="take the axis out"
+        )
+    arms = {arm.name: arm for arm in build_arms(recipe)}
+    named = [*(config.arms or []), *(name for axis in config.axes.values() for name in axis.arms or [])]
+    for name in named:
+        if name not in arms:
+            raise RecipeError(f"no arm {name!r}", where="search", remedy=f"arms: {', '.join(arms)}")
+    chosen = [arms[name] for name in config.arms] if config.arms else list(arms.values())
+    return [_space(arm, config, recipe.arms.get(arm.name, {})) for arm in chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSteps:
+    """What some trials need.
+
+    Attributes:
+        runs: (arm name, trial) -> its steps.
+        impossible: (arm name, trial) -> why there can be no such run.
+        steps: all steps in the order of priority, each once.
+    """
+
+    runs: Mapping[tuple[str, Trial], Run]
+    impossible: Mapping[tuple[str, Trial], str]
+    steps: tuple[Step, ...]
+
+
+def trial_steps(
+    recipe: Recipe,
+    trials: Iterable[tuple[ArmSpace, Trial]],
+    corpus: Step,
+    facts: CorpusFacts,
+    *,
+    allow_code: bool = False,
+) -> TrialSteps:
+    """The steps of some trials. A setting that no run can have (3 heads in a width of 16) is its trial's failure.
+
+    Args:
+        recipe: the search's recipe.
+        trials: with the space of their arm.
+        corpus: the corpus step.
+        facts: counts of that corpus.
+        allow_code: load orderings of the form module:attribute.
+    """
+    runs: dict[tuple[str, Trial], Run] = {}
+    impossible: dict[tuple[str, Trial], str] = {}
+    steps: dict[str, Step] = {}
+    for space, trial in trials:
+        arms = {space.label(trial.point): space.overrides_at(trial.point)}
+        losses_only = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": [], "benchmark_data": {}})
+        own = {"arms": arms, "seeds": [trial.seed], "ensembles": {}, "evaluate": losses_only}
+        alone = recipe.model_copy(update=own)
+        try:
+            experiment = build_experiment(alone, corpus, facts, allow_code=allow_code, whole=recipe)
+        except UsageError as error:
+            impossible[space.arm.name, trial] = str(error.what)
+            continue
+        if not experiment.runs:
+            impossible[space.arm.name, trial] = next(iter(experiment.left_out.values()))
+            continue
+        runs[space.arm.name, trial] = experiment.runs[0]
+        for step in experiment.steps:
+            steps.setdefault(f"{step.kind}/{step.fingerprint}", step)
+    shared = [step for step in steps.values() if step.kind not in ("train", "evaluate")]
+    own_steps = [step for step in steps.values() if step.kind in ("train", "evaluate")]
+    return TrialSteps(runs, impossible, (*shared, *own_steps))
+
+
+def build_sampler(space: ArmSpace, recipe: Recipe) -> Sampler:
+    """What chooses an arm's trials.
+
+    Raises:
+        UsageError: the recipe asks for Optuna, which is not installed.
+    """
+    config = recipe.search
+    assert config is not None
+    walk = LocalWalk(
+        space.grid,
+        space.start,
+        recipe.seeds,
+        confidence=config.confidence,
+        round_size=config.round_size,
+        trust_stopped=config.stop_hopeless is not None and config.stop_hopeless.trust,
+    )
+    if config.sampler == "walk":
+        return walk
+    from megadocs.search.optuna_sampler import OptunaSampler
+
+    return OptunaSampler(walk, num_trials=config.sampler_runs)
+
+
+def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmSpace:
+    axes, start = [], {}
+    given = paper_start(arm.recipe, arm.name) if config.start == "paper" else config.start
+    for name, axis in config.axes.items():
+        own = _value(arm.recipe, name)
+        does_apply = arm.name in axis.arms if axis.arms is not None else name != _FRACTION or bool(own)
+        if not does_apply:
+            continue
+        axes.append(build_axis(name, axis.values, axis.lower, axis.upper))
+        begin = given.get(name, own)
+        if begin is None:
+            raise RecipeError(
+                f"where does the walk begin on {name}?", where=f"search.start.{name}", remedy="give a value"
+            )
+        start[name] = float(begin)
+    if not axes:
+        raise RecipeError(f"no axis applies to the arm {arm.name!r}", where="search.axes", remedy="see search.arms")
+    grid = Grid(tuple(axes))
+    matched = MatchedCompute(config.compute_matched_epochs) if config.compute_matched_epochs is not None else None
+    return ArmSpace(arm, grid, grid.nearest(start), overrides, matched)
+
+
+def _value(recipe: Recipe, dotted: str) -> float | None:
+    """The recipe's value of a dotted key; `RecipeError` when there is no such field or it holds no number."""
+    value: Any = recipe
+    for key in dotted.split("."):
+        if key not in type(value).model_fields:
+            known = ", ".join(type(value).model_fields)
+            raise RecipeError(f"no field {key!r}", where=f"search.axes.{dotted}", remedy=f"fields: {known}")
+        value = getattr(value, key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise RecipeError("only numbers are searched", where=f"search.axes.{dotted}", remedy="make it an arm instead")
+    return float(value)

@@ -1,0 +1,217 @@
+"""Trials under way: from (arm, trial) to steps in the schedule, and from ended steps to results.
+
+trials = TrialRunner(recipe, workspace, scheduler, corpus, facts, slots_of=executor.slots_of, listener=show)
+result = trials.find(space, trial)       # at once when it is published or impossible, else None
+trials.begin(space, trial)
+scheduler.advance()
+for arm, trial, result in trials.take_ended(): ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megadocs.errors import DamagedError, HopelessError
+from megadocs.pipeline.execute.scheduler import Listener, Scheduler, StepState, find_artifact
+from megadocs.pipeline.steps.experiment import CorpusFacts, Run
+from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.tune.results import DECIDES, REPORTED, RunningTrial, TrialResult
+from megadocs.pipeline.tune.space import ArmSpace, TrialSteps, trial_steps
+from megadocs.recipe import Recipe
+from megadocs.search import Trial
+from megadocs.store.artifact import Workspace
+
+#: Steps that belong to one trial; the others are shared.
+_OWN_KINDS = ("train", "evaluate")
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A trial whose steps are in the schedule."""
+
+    space: ArmSpace
+    trial: Trial
+    run: Run
+
+
+class TrialRunner:
+    """Begins trials and collects their results.
+
+    Args:
+        recipe: the search's.
+        workspace: where artifacts are found.
+        scheduler: carries out steps.
+        corpus: the corpus step, published.
+        facts: its counts.
+        slots_of: how many of the executor's slots a step takes.
+        listener: hears of steps that trials share (generation, rows).
+        allow_code: load orderings of the form module:attribute.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        workspace: Workspace,
+        scheduler: Scheduler,
+        corpus: Step,
+        facts: CorpusFacts,
+        *,
+        slots_of: Callable[[Step], int],
+        listener: Listener,
+        allow_code: bool,
+    ) -> None:
+        self._recipe = recipe
+        self._workspace = workspace
+        self._scheduler = scheduler
+        self._corpus = corpus
+        self._facts = facts
+        self._slots_of = slots_of
+        self._listener = listener
+        self._allow_code = allow_code
+        self._begun: dict[tuple[str, Trial], _Begun] = {}
+        self._steps: dict[tuple[str, Trial], TrialSteps] = {}
+
+    @property
+    def num_taken_slots(self) -> int:
+        """Slots that the trials under way take or wait for; one that another process works on takes none here."""
+        return sum(self._slots_of(begun.run.train) for begun in self._begun.values() if not self._is_elsewhere(begun))
+
+    def trials_of(self, space: ArmSpace) -> set[Trial]:
+        """An arm's trials under way."""
+        return {trial for name, trial in self._begun if name == space.arm.name}
+
+    def running(self, asked: Mapping[str, Collection[Trial]]) -> tuple[RunningTrial, ...]:
+        """For those who watch. `asked`: arm -> trials that its walk has asked for; the others are guesses."""
+        return tuple(
+            self._as_running(begun, is_guess=trial not in asked[arm]) for (arm, trial), begun in self._begun.items()
+        )
+
+    def find(self, space: ArmSpace, trial: Trial) -> TrialResult | None:
+        """The result of a trial that is published, or cannot be (then it is a failure); None: it is to be made."""
+        key = (space.arm.name, trial)
+        is_new_question = key not in self._steps
+        needed = self._steps_of(space, trial)
+        if key in needed.impossible:
+            setting = space.grid.setting(trial.point)
+            return TrialResult(trial.seed, setting, None, None, error=needed.impossible[key])
+        run = needed.runs[key]
+        if is_new_question and self._is_published(run):
+            return self._result(_Begun(space, trial, run), is_new=False)
+        return None
+
+    def begin(self, space: ArmSpace, trial: Trial, *, stop_rule: Mapping[str, float] | None = None) -> None:
+        """Put the steps of a trial that was not found into the schedule.
+
+        Args:
+            space: of its arm.
+            trial: which.
+            stop_rule: when it is given up, see `stages.train`; None: never.
+        """
+        key = (space.arm.name, trial)
+        needed = self._steps_of(space, trial)
+        run, steps = needed.runs[key], needed.steps
+        if stop_rule is not None:
+            stoppable = dataclasses.replace(run.train, settings={**run.train.settings, "stop_rule": dict(stop_rule)})
+            steps = tuple(stoppable if step.fingerprint == run.train.fingerprint else step for step in steps)
+        self._scheduler.add([step for step in steps if step.kind not in _OWN_KINDS], self._listener)
+        self._scheduler.add([step for step in steps if step.kind in _OWN_KINDS])
+        self._begun[key] = _Begun(space, trial, run)
+
+    def take_ended(self) -> list[tuple[str, Trial, TrialResult]]:
+        """Trials that have ended since the last call. Those that were asked to stop are let go without a result."""
+        found = []
+        for key, begun in list(self._begun.items()):
+            states = self._states(begun)
+            if any(state.status in ("waiting", "running") for state in states):
+                continue
+            del self._begun[key], self._steps[key]
+            if self._is_published(begun.run):
+                is_new = any(state.status == "done" for state in states)
+                found.append((*key, self._result(begun, is_new=is_new)))
+            elif not any(state.status == "stopped" for state in states):
+                found.append((*key, self._failure(begun, states)))
+        return found
+
+    def _steps_of(self, space: ArmSpace, trial: Trial) -> TrialSteps:
+        """Its steps; kept from the first question until it has ended, because a driver asks often."""
+        key = (space.arm.name, trial)
+        if key not in self._steps:
+            self._steps[key] = trial_steps(
+                self._recipe, [(space, trial)], self._corpus, self._facts, allow_code=self._allow_code
+            )
+        return self._steps[key]
+
+    def _states(self, begun: _Begun) -> list[StepState]:
+        return [self._scheduler.states[step.fingerprint] for step in (begun.run.train, begun.run.evaluate)]
+
+    def _is_elsewhere(self, begun: _Begun) -> bool:
+        """Whether another process works on it now."""
+        return any(state.status == "waiting" and state.not_before > 0 for state in self._states(begun))
+
+    def _is_published(self, run: Run) -> bool:
+        try:
+            return all(find_artifact(step, self._workspace) is not None for step in (run.train, run.evaluate))
+        except DamagedError:
+            return False
+
+    def _result(self, begun: _Begun, *, is_new: bool) -> TrialResult:
+        run, trial = begun.run, begun.trial
+        train, evaluate = find_artifact(run.train, self._workspace), find_artifact(run.evaluate, self._workspace)
+        assert train is not None and evaluate is not None
+        summary, losses = train.summary, evaluate.summary["losses"]
+        return TrialResult(
+            trial.seed,
+            begun.space.grid.setting(trial.point),
+            run.train.fingerprint,
+            loss=float(losses[DECIDES]["nats_per_token"]),
+            test_loss=float(losses[REPORTED]["nats_per_token"]),
+            num_tokens=summary["num_tokens"],
+            flops=summary["flops"],
+            seconds=summary["training_seconds"],
+            held_seconds=self._held_seconds(begun) if is_new else 0.0,
+            is_new=is_new,
+        )
+
+    def _failure(self, begun: _Begun, states: list[StepState]) -> TrialResult:
+        errors = [state.error for state in states if state.error]
+        setting = begun.space.grid.setting(begun.trial.point)
+        error: dict[str, Any] = errors[0] if errors else {"what": "not finished"}
+        is_stopped = error.get("error") == HopelessError.__name__
+        return TrialResult(
+            begun.trial.seed,
+            setting,
+            begun.run.train.fingerprint,
+            None,
+            held_seconds=self._held_seconds(begun),
+            error=None if is_stopped else str(error["what"]),
+            stopped=str(error["what"]) if is_stopped else None,
+        )
+
+    def _held_seconds(self, begun: _Begun) -> float:
+        states = self._scheduler.states
+        steps = (begun.run.train, begun.run.evaluate)
+        return sum(states[step.fingerprint].held_seconds for step in steps if step.fingerprint in states)
+
+    def _as_running(self, begun: _Begun, *, is_guess: bool) -> RunningTrial:
+        train, evaluate = self._states(begun)
+        progress = train.progress
+        if self._is_elsewhere(begun):
+            phase = "elsewhere"
+        elif evaluate.status in ("running", "done"):
+            phase = "evaluate"
+        else:
+            phase = "train" if train.status == "running" else "waiting"
+        return RunningTrial(
+            arm=begun.space.arm.name,
+            setting=begun.space.grid.setting(begun.trial.point),
+            seed=begun.trial.seed,
+            is_guess=is_guess,
+            phase=phase,
+            step=progress.get("done"),
+            num_steps=progress.get("total"),
+            loss=progress.get("loss"),
+            seconds_left=progress.get("seconds_left") if phase == "train" else None,
+        )
