@@ -14,6 +14,8 @@ from megadocs.corpus.sources import list_files
 from megadocs.errors import InputError
 from megadocs.recipe.data import CorpusConfig
 from megadocs.recipe.fingerprint import canonical_json
+from megadocs.world import PREFIX as WORLD_PREFIX
+from megadocs.world import WORLD_VERSION, parse_world
 
 
 def source_digest(config: CorpusConfig) -> str:
@@ -24,9 +26,12 @@ def source_digest(config: CorpusConfig) -> str:
     Raises:
         InputError: the source is missing or unreadable.
     """
-    if config.source.startswith(HUB_PREFIX):
+    parts: list[tuple[str | int, ...]]
+    if config.source.startswith(WORLD_PREFIX):
+        parts = [(parse_world(config.source).source, WORLD_VERSION)]
+    elif config.source.startswith(HUB_PREFIX):
         listing = list_hub_files(config.source)
-        parts: list[tuple[str | int, ...]] = [(listing.dataset.repo, listing.commit, *listing.names)]
+        parts = [(listing.dataset.repo, listing.commit, *listing.names)]
     else:
         parts = [(name, *_content(path)) for name, path in _named_files(config.source)]
     return hashlib.sha256(canonical_json(parts).encode("utf-8")).hexdigest()

@@ -24,6 +24,8 @@ from megadocs.corpus.sources import Reader, SourceFile, iter_json_lines, iter_te
 from megadocs.documents import Document
 from megadocs.recipe.data import CorpusConfig
 from megadocs.seeding import text_digest
+from megadocs.world import PREFIX as WORLD_PREFIX
+from megadocs.world import iter_world, parse_world
 
 
 class DocumentStream:
@@ -68,6 +70,9 @@ def _iter_records(config: CorpusConfig, intake: Intake) -> Iterator[Record]:
     if config.source.startswith(SOTU_PREFIX):
         yield from iter_sotu(config.source, intake)
         return
+    if config.source.startswith(WORLD_PREFIX):
+        yield from _world_records(config.source, intake)
+        return
     if config.source.startswith(HUB_PREFIX):
         files = iter_hub_files(list_hub_files(config.source))
     else:
@@ -77,6 +82,14 @@ def _iter_records(config: CorpusConfig, intake: Intake) -> Iterator[Record]:
     for file in files:
         intake.num_files += 1
         yield from _reader_of(file)(file, config, intake)
+
+
+def _world_records(source: str, intake: Intake) -> Iterator[Record]:
+    """The documents of a controlled world, which carry its parameters: scores are split by them."""
+    world = parse_world(source)
+    for identity, text in iter_world(world):
+        intake.num_records += 1
+        yield Record(text, identity, world.source, {"world": world.source})
 
 
 def _reader_of(file: SourceFile) -> Reader:

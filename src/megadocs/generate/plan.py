@@ -180,7 +180,7 @@ def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer
         return _LazyTokenizer(str(find_model(config.engine.model)))
     if config.engine.kind == "vllm" and Path(config.engine.model).is_dir():
         return _LazyTokenizer(config.engine.model)
-    if config.engine.kind == "fake":
+    if config.engine.kind in ("world", "fake"):
         return _WordTokenizer()
     if required:
         raise RecipeError(
@@ -207,7 +207,7 @@ def _loaded_tokenizer(source: str) -> Tokenizer:
 
 
 class _WordTokenizer:
-    """The fake engine's tokens: words with the space before them."""
+    """Tokens of the fake and the world engine: words with the space before them."""
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         return [found.span() for found in re.finditer(r"\s*\S+", text)]

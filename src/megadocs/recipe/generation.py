@@ -13,9 +13,10 @@ from megadocs.recipe.distillation import SampleConfig
 class EngineConfig(Section):
     """Which program writes the text. Secrets never stand here: keys come from the environment (OPENAI_API_KEY)."""
 
-    kind: Literal["llamacpp", "openai", "vllm", "own", "fake"] = Field(
+    kind: Literal["llamacpp", "openai", "vllm", "own", "world", "fake"] = Field(
         "llamacpp",
-        description="llamacpp: embedded, in a child process; openai: any OpenAI-compatible server; fake: tests.",
+        description="llamacpp: embedded, in a child process; openai: any OpenAI-compatible server; "
+        "world: renders the facts of a corpus world://, no model; fake: tests.",
     )
     model: str = Field(
         "smollm2-135m-instruct",
@@ -34,7 +35,8 @@ class EngineConfig(Section):
         default_factory=list, description="vllm: interpreter or container command before `serve`."
     )
     options: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="Engine-specific extras; fake: the fault script."
+        default_factory=dict,
+        description="Engine-specific extras; world: facts, syllables, wrong_thoughts; fake: the fault script.",
     )
 
 

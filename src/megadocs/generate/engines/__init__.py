@@ -9,6 +9,7 @@ from typing import Any
 from megadocs.errors import RecipeError
 from megadocs.generate.engines.protocol import Engine, EngineInfo
 from megadocs.recipe import EngineConfig
+from megadocs.world import RENDERING_VERSION
 
 __all__ = ["Engine", "EngineInfo", "build_engine", "engine_identity", "engine_info", "sampling_options"]
 
@@ -33,12 +34,18 @@ def build_engine(config: EngineConfig) -> Engine:
         from megadocs.generate.engines.vllm import VllmEngine
 
         return VllmEngine(config)
+    if config.kind == "world":
+        from megadocs.generate.engines.world import WorldEngine
+
+        return WorldEngine(config)
     if config.kind == "fake":
         from megadocs.generate.engines.fake import FakeEngine, InProcessFakeEngine
 
         return InProcessFakeEngine(config) if config.options.get("transport") == "memory" else FakeEngine(config)
     raise RecipeError(
-        f"no engine {config.kind!r} here", where="generate.engine.kind", remedy="use llamacpp, vllm, openai or fake"
+        f"no engine {config.kind!r} here",
+        where="generate.engine.kind",
+        remedy="use llamacpp, vllm, openai, world or fake",
     )
 
 
@@ -59,6 +66,8 @@ def engine_identity(config: EngineConfig) -> dict[str, Any]:
         from megadocs.generate.engines.llamacpp import model_identity
 
         return model_identity(config)
+    if config.kind == "world":
+        return {"model": "world", "revision": str(RENDERING_VERSION)}
     return {"model": config.model, "revision": config.revision}
 
 
@@ -68,6 +77,10 @@ def sampling_options(config: EngineConfig) -> Mapping[str, str | int | float | b
         from megadocs.generate.engines.llamacpp import checked_options
 
         return checked_options(config)
+    if config.kind == "world":
+        from megadocs.generate.engines.world import world_options
+
+        world_options(config)
     if config.kind in ("fake", "vllm"):  # fault scripts; server options
         return {}
     return config.options

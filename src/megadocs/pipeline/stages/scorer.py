@@ -29,6 +29,7 @@ from megadocs.evaluate.positions import PositionLosses, PositionTotals, past_onl
 from megadocs.evaluate.scores import DocumentScores
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE, Average
+from megadocs.evaluate.token_classes import ClassCollectors, TargetClasses
 from megadocs.model import Llama, import_hf
 from megadocs.pipeline.stages import StageContext, Stopped
 from megadocs.recipe import EvaluationSetConfig
@@ -90,13 +91,21 @@ class Scorer:
         """Documents as an evaluation set of the members' tokenizer."""
         return build_evaluation_set(name, list(documents), self.tokenizer)
 
-    def losses(self, data: EvaluationSet) -> list[EnsembleScores]:
-        """Windowed (where the set fills a window), then alone; one entry per average."""
+    def losses(self, data: EvaluationSet, classes: TargetClasses | None = None) -> list[EnsembleScores]:
+        """Windowed (where the set fills a window), then alone, then alone by class; one entry per average."""
         data = data.ordered()
         collector = self._collector(data)
+        parts = self._class_collectors(data, classes)
         for batch in self._alone(data):
             collector.add(batch)
-        return [*self.windowed(data), *self._paired(collector.scores())]
+            for part in parts:
+                part.add(batch)
+        by_class = [scores for part in parts for scores in part.scores()]
+        return [
+            *self.windowed(data),
+            *self._paired(collector.scores()),
+            *(pair for scores in by_class for pair in self._paired(scores)),
+        ]
 
     def windowed(self, data: EvaluationSet) -> list[EnsembleScores]:
         """Windowed as in training; nothing for a set that fills no window."""
@@ -135,10 +144,20 @@ class Scorer:
         return SetResults(scores, [_curve(*pair) for pair in zip(self.averages, totals.curves(), strict=True)])
 
     def _collector(self, data: EvaluationSet) -> ScoreCollector:
-        return ScoreCollector(data, "alone", len(self.averages), has_start=self._start_id is not None)
+        return ScoreCollector(data, "alone", len(self.averages), has_start=self.has_start)
+
+    def _class_collectors(self, data: EvaluationSet, classes: TargetClasses | None) -> list[ClassCollectors]:
+        if classes is None:
+            return []
+        return [ClassCollectors(data, classes, len(self.averages), has_start=self.has_start)]
 
     def _paired(self, scores: Sequence[DocumentScores]) -> list[EnsembleScores]:
         return [EnsembleScores(*pair) for pair in zip(self.averages, scores, strict=True)]
+
+    @property
+    def has_start(self) -> bool:
+        """Whether a row's first token is scored alone, too: a start token stands before it."""
+        return self._start_id is not None
 
     @property
     def _start_id(self) -> int | None:
