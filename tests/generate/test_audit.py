@@ -56,7 +56,7 @@ def test_planted_texts_are_found(tmp_path: Path) -> None:
     assert overlap["documents_touched"] == {"real": 1, "synthetic": 2, "synthetic_only": 1}
     task = audit["tasks"]["rephrase"]
     assert task["num_texts"] == 5
-    assert task["flags"] == {"identical": 1, "sibling": 1}
+    assert task["flags"] == {"echo": 1, "identical": 1, "sibling": 1}
     assert task["sibling_overlap"]["count"] == 2
     assert task["sibling_overlap"]["mean"] == 0.5
     assert task["source_copy"]["share_above_0.8"] == pytest.approx(2 / 5)  # doc-1's copy and leaky's

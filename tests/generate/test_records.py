@@ -7,7 +7,15 @@ import pytest
 
 from megadocs.errors import DamagedError
 from megadocs.generate.ledger import HEAD_DTYPE
-from megadocs.generate.records import FLAG_BITS, GenerationRecord, clean_unicode, decode_record, flag_names, with_flags
+from megadocs.generate.records import (
+    FLAG_BITS,
+    EarlierReply,
+    GenerationRecord,
+    clean_unicode,
+    decode_record,
+    flag_names,
+    with_flags,
+)
 
 RECORD = GenerationRecord(
     identity="0123456789abcdef0123456789abcdef",
@@ -30,7 +38,24 @@ RECORD = GenerationRecord(
     seed=2**31 - 1,
     error="quality",
     message="why",
+    reply=("Here is the text:\nzwei", "hm"),
+    earlier=(EarlierReply(0, "one", "", "stop", 3, 4, 0), EarlierReply(2, "\x00", "r", "length", 3, 4, 1)),
+    basis=2**63 - 1,
 )
+
+#: A record as version 1 wrote it: no basis in its head, neither `reply` nor `earlier` in its body.
+VERSION_1 = bytes.fromhex("010123456789abcdef0123456789abcdef000000" + "02000000" + "05000000" * 3 + "0100") + (
+    b'{"attempts":1,"document_id":"d","error":null,"finish_reason":"length","flags":["truncated"],"generation":0,'
+    b'"kind":"rephrase","message":null,"num_generations":2,"num_parts":1,"part":0,"reasoning":"","seed":7,'
+    b'"spent_tokens":10,"split_character":null,"style":"wikipedia@1","text":"t"}'
+)
+
+
+def test_records_of_version_1_are_read() -> None:
+    record = decode_record(VERSION_1)
+    assert (record.status, record.text, record.flags, record.attempts) == ("ok", "t", ("truncated",), 1)
+    assert (record.reply, record.earlier, record.basis) == (None, (), 0)
+    assert decode_record(record.encode()) == record  # and can be written in the form of today
 
 
 def test_round_trip() -> None:
@@ -55,12 +80,12 @@ def test_numpy_reads_the_same_head() -> None:
 
 def test_codes_never_change() -> None:
     assert list(FLAG_BITS.values()) == list(range(len(FLAG_BITS)))
-    assert RECORD.encode()[:20].hex() == "010123456789abcdef0123456789abcdef010b00"
+    assert RECORD.encode()[:20].hex() == "020123456789abcdef0123456789abcdef010b03"
 
 
 def test_foreign_frames_are_refused() -> None:
     frame = RECORD.encode()
-    for bad in (b"", frame[:20], b"\x02" + frame[1:], frame[:-1] + b',"x":1}'):
+    for bad in (b"", frame[:20], b"\x03" + frame[1:], frame[:-1] + b',"x":1}'):
         with pytest.raises(DamagedError):
             decode_record(bad)
 

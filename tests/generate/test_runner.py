@@ -88,7 +88,7 @@ def test_some_requests_always_fail(tmp_path: Path, config: Config, documents: Do
     assert 0 < books.failed < 30
     assert books.errors == {"bad_request": books.failed}
     assert run(broken, documents(50), tmp_path / "l").num_sent == 0  # a failure is final until asked for again
-    healed = run(config(), documents(50), tmp_path / "l", redo=frozenset({"failed"}))
+    healed = run(config(), documents(50), tmp_path / "l", reopened=frozenset({"failed"}))
     assert (healed.ok, healed.failed, healed.num_sent) == (100, 0, books.failed)
     assert load_index(tmp_path / "l").num_superseded == books.failed
 

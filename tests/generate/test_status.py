@@ -48,7 +48,7 @@ def test_compaction_round_trip(tmp_path: Path, config: Config, documents: Docume
     odd = config(options={"odd": "truncated:0.3,reasoning:0.3,control:0.2", "broken": 0.1})
     run_generation(odd, "thought", documents(20), tmp_path / "l", lambda _: None, lambda: False)
     run_generation(
-        odd, "thought", documents(20), tmp_path / "l", lambda _: None, lambda: False, redo=frozenset({"failed"})
+        odd, "thought", documents(20), tmp_path / "l", lambda _: None, lambda: False, reopened=frozenset({"failed"})
     )
     assert load_index(tmp_path / "l").num_superseded > 0
     assert compact_ledger(tmp_path / "l", tmp_path / "c.parquet") == 60

@@ -9,6 +9,7 @@ The round trip keeps every record byte for byte. Superseded records are left beh
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -18,10 +19,12 @@ import numpy as np
 
 from megadocs.errors import DamagedError
 from megadocs.generate.ledger import Ledger, load_index
-from megadocs.generate.records import GenerationRecord
+from megadocs.generate.records import EarlierReply, GenerationRecord
 from megadocs.store.files import fsync_directory, fsync_file
 
 _ROWS_PER_GROUP = 4096
+#: Fields that are no plain column: JSON, null where there is nothing.
+_AS_JSON = ("reply", "earlier")
 
 
 def compact_ledger(ledger_dir: Path, path: Path) -> int:
@@ -73,14 +76,27 @@ def _iter_rows(path: Path) -> Iterator[GenerationRecord]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_ROWS_PER_GROUP):
                 for row in batch.to_pylist():
-                    yield GenerationRecord(**{**row, "flags": tuple(row["flags"])})
+                    yield _record(row)
     except (pa.ArrowException, TypeError, KeyError) as error:
         raise DamagedError("not a compacted ledger", where=str(path)) from error
 
 
 def _row(record: GenerationRecord) -> dict[str, Any]:
     row = {item.name: getattr(record, item.name) for item in fields(GenerationRecord)}
-    return {**row, "flags": list(record.flags)}
+    as_json = {name: json.dumps(row[name], ensure_ascii=False) if row[name] else None for name in _AS_JSON}
+    return {**row, "flags": list(record.flags), **as_json}
+
+
+def _record(row: dict[str, Any]) -> GenerationRecord:
+    reply, earlier = (json.loads(row.get(name) or "[]") for name in _AS_JSON)  # older files have neither
+    return GenerationRecord(
+        **{
+            **row,
+            "flags": tuple(row["flags"]),
+            "reply": tuple(reply) or None,
+            "earlier": tuple(EarlierReply(*item) for item in earlier),
+        }
+    )
 
 
 def _columns(pa: Any) -> list[Any]:

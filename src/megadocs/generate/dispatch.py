@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import collections
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from megadocs.generate.accounting import Accounting
-from megadocs.generate.ledger import LedgerIndex
-from megadocs.generate.records import ERROR_NAMES, STATUS_NAMES, GenerationRecord, Status, flag_names
+from megadocs.generate.judgement import iter_judged, verdict_of_bits
+from megadocs.generate.ledger import COUNTS_DTYPE, LedgerIndex
+from megadocs.generate.records import (
+    ERROR_CODES,
+    ERROR_NAMES,
+    STATUS_CODES,
+    STATUS_NAMES,
+    GenerationRecord,
+    flag_names,
+)
 from megadocs.generate.requests import GenerationRequest
 
 _CHUNK_REQUESTS = 1024
+_REJECTED = STATUS_CODES["rejected"]
 
 
 class Tally:
@@ -71,46 +81,120 @@ class Tally:
         return Accounting(requested=requested, flags=flags, errors=errors, **values)
 
 
-def split_by_record(
-    requests: Iterator[GenerationRequest], index: LedgerIndex, redo: frozenset[Status]
-) -> Iterator[tuple[list[GenerationRequest], list[int], Any]]:
-    """Requests in chunks: those to do, the attempts each has behind it, and the index heads of those done.
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """A request to be worked on, and what the ledger holds of it (replies that were sent back, a failure)."""
+
+    request: GenerationRequest
+    stored: GenerationRecord | None
+
+
+def sort_requests(
+    requests: Iterator[GenerationRequest], index: LedgerIndex, reopened: frozenset[str] = frozenset()
+) -> Iterator[tuple[list[Todo], Tally]]:
+    """Requests in chunks: those to be worked on, and the counts of those that stand as they are.
 
     Args:
-        redo: statuses whose records are made anew (`failed` for `retry`).
+        requests: all generations of a document together.
+        index: of the ledger.
+        reopened: statuses, classes of errors and flags whose rejected or failed generations are asked for again.
+
+    Where the recipe watches siblings, a document of which anything is to be done comes as a whole: its texts are
+    compared with each other anew.
     """
     while chunk := list(itertools.islice(requests, _CHUNK_REQUESTS)):
-        positions = index.find([request.identity for request in chunk])
-        done = positions >= 0
-        if redo and len(index):
-            status = index.head["status"][np.maximum(positions, 0)]
-            codes = [code for code, name in STATUS_NAMES.items() if name in redo]
-            done &= ~np.isin(status, codes)
-        heads = index.head[positions[done]]
-        todo = [request for request, is_done in zip(chunk, done, strict=True) if not is_done]
-        before = [int(index.head["attempts"][position]) if position >= 0 else 0 for position in positions[~done]]
-        yield todo, before, heads
+        if chunk[0].template.judge.watches_siblings:
+            yield from _whole_documents(itertools.chain(chunk, requests), index, reopened)
+            return
+        todo, tally = [], Tally()
+        for request, place in zip(chunk, _open_places(chunk, index, reopened, tally), strict=True):
+            if place is not None:
+                todo.append((request, place))
+        records = index.read(np.array([place for _, place in todo], dtype=np.int64))
+        yield [Todo(request, stored) for (request, _), stored in zip(todo, records, strict=True)], tally
+
+
+def _whole_documents(
+    requests: Iterator[GenerationRequest], index: LedgerIndex, reopened: frozenset[str]
+) -> Iterator[tuple[list[Todo], Tally]]:
+    for _, group in itertools.groupby(iter_judged(requests, index), key=lambda judged: judged.request.document_id):
+        of_document, tally = list(group), Tally()
+        if any(judged.record is None or is_reopened(judged.record, reopened) for judged in of_document):
+            yield [Todo(judged.request, judged.stored) for judged in of_document], tally
+            continue
+        for judged in of_document:
+            assert judged.record is not None
+            tally.add(judged.record)
+        yield [], tally
+
+
+def _open_places(
+    chunk: list[GenerationRequest], index: LedgerIndex, reopened: frozenset[str], tally: Tally
+) -> list[int | None]:
+    """For each request None where it stands, and is counted; else its place in the index (-1: none).
+
+    Most records are judged by their heads: one reply, flags found as this recipe finds them. Others are read.
+    """
+    positions = index.find([request.identity for request in chunk])
+    found = index.head[positions] if len(index) else np.zeros(len(chunk), dtype=COUNTS_DTYPE)
+    is_skipped = np.array([request.skip is not None for request in chunk])
+    judge = chunk[0].template.judge
+    is_there = (positions >= 0) & ~is_skipped
+    answered = is_there & (found["replies"] == 1) & (found["basis"] == judge.findings) & (found["status"] <= _REJECTED)
+    stands, status = answered.copy(), found["status"].copy()
+    for bits in np.unique(found["flags"][answered]).tolist():
+        of_kind = answered & (found["flags"] == bits)
+        verdict = verdict_of_bits(bits, judge.gates)
+        status[of_kind] = STATUS_CODES["ok"] if verdict == "accept" else _REJECTED
+        if verdict == "retry":
+            stands[of_kind & (found["attempts"] < judge.max_attempts)] = False
+        if verdict != "accept" and reopened & {"rejected", "quality", *flag_names(bits)}:
+            stands[of_kind] = False
+    counted = found[stands].copy()
+    counted["status"] = status[stands]
+    counted["error"] = np.where(counted["status"] == _REJECTED, ERROR_CODES["quality"], 0)
+    tally.add_heads(counted)
+    to_read = np.flatnonzero(is_skipped | (is_there & ~answered))
+    open_places: list[int | None] = [None if at else int(place) for at, place in zip(stands, positions, strict=True)]
+    for at, stored in zip(to_read.tolist(), index.read(np.where(is_skipped, -1, positions)[to_read]), strict=True):
+        record = judge.judge(chunk[at], stored)
+        if record is not None and not is_reopened(record, reopened):
+            tally.add(record)
+            open_places[at] = None
+    return open_places
+
+
+def is_reopened(record: GenerationRecord, reopened: frozenset[str]) -> bool:
+    """Whether a rejected or failed generation is to be asked for again: by its status, error or one of its flags."""
+    return record.status in ("rejected", "failed") and bool(
+        reopened & {record.status, str(record.error), *record.flags}
+    )
 
 
 class Dispatcher:
-    """The requests without a record, for a number of lanes.
+    """The requests that are to be worked on, for a number of lanes.
 
     Args:
         requests: in the order of sending, generations of a document together.
         index: what the ledger held at the start.
-        redo: statuses made anew.
+        reopened: see `sort_requests`.
         steal: whether idle lanes take work from busy ones at the end.
     """
 
     def __init__(
-        self, requests: Iterator[GenerationRequest], index: LedgerIndex, redo: frozenset[Status], *, steal: bool = True
+        self,
+        requests: Iterator[GenerationRequest],
+        index: LedgerIndex,
+        reopened: frozenset[str],
+        *,
+        steal: bool = True,
     ) -> None:
-        self._groups = self._grouped(requests, index, redo)
-        self._held: dict[int, collections.deque[tuple[GenerationRequest, int]]] = {}
+        self._groups = self._grouped(requests, index, reopened)
+        self._held: dict[int, collections.deque[Todo]] = {}
         self._steal = steal
 
-    def next(self, lane: int) -> tuple[GenerationRequest, int] | None:
-        """The next request of a lane and the attempts behind it; None when nothing is left for it."""
+    def next(self, lane: int) -> Todo | None:
+        """The next request of a lane; None when nothing is left for it."""
         held = self._held.setdefault(lane, collections.deque())
         if not held:
             group = next(self._groups, None)
@@ -124,13 +208,8 @@ class Dispatcher:
 
     @staticmethod
     def _grouped(
-        requests: Iterator[GenerationRequest], index: LedgerIndex, redo: frozenset[Status]
-    ) -> Iterator[list[tuple[GenerationRequest, int]]]:
-        pairs = (
-            pair
-            for todo, before, _ in split_by_record(requests, index, redo)
-            for pair in zip(todo, before, strict=True)
-        )
-        document: Callable[[tuple[GenerationRequest, int]], str] = lambda pair: pair[0].document_id  # noqa: E731
-        for _, group in itertools.groupby(pairs, key=document):
+        requests: Iterator[GenerationRequest], index: LedgerIndex, reopened: frozenset[str]
+    ) -> Iterator[list[Todo]]:
+        todo = (item for items, _ in sort_requests(requests, index, reopened) for item in items)
+        for _, group in itertools.groupby(todo, key=lambda item: item.request.document_id):
             yield list(group)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import EngineError, InputError
+from megadocs.generate.judgement import iter_judged
 from megadocs.generate.ledger import LedgerIndex, load_index
 from megadocs.generate.records import GenerationRecord, with_flags
 from megadocs.generate.requests import GenerationRequest
@@ -23,11 +24,10 @@ _ROWS_PER_GROUP = 4096
 _MIN_DOCUMENTS = 8
 _COUNTS = ["requested", "exported", "ok", "rejected", "failed", "skipped", "pending", "identical", "new_tokens"]
 _COUNTS += ["prompt_tokens", "documents_with_siblings", "documents_without_variety"]
-_REQUESTS_PER_LOOKUP = 4096
 
 
 def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, path: Path) -> dict[str, Any]:
-    """Write the records of the requests to a Parquet file, atomically.
+    """Write the records of the requests, judged as their recipe judges, to a Parquet file, atomically.
 
     Args:
         requests: what is wanted; those without a record are counted as pending and left out. A list is sorted here; an
@@ -86,20 +86,10 @@ def _checked_order(requests: Iterable[GenerationRequest]) -> Iterator[Generation
         yield request
 
 
-def iter_records(
-    requests: Iterable[GenerationRequest], index: LedgerIndex
-) -> Iterator[tuple[GenerationRequest, GenerationRecord | None]]:
-    """Each request with its record, or None when it has none."""
-    stream = iter(requests)
-    while chunk := list(itertools.islice(stream, _REQUESTS_PER_LOOKUP)):
-        positions = index.find([request.identity for request in chunk])
-        yield from zip(chunk, index.read(positions), strict=True)
-
-
 def _rows(
     requests: Iterable[GenerationRequest], index: LedgerIndex, counts: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    pairs = iter_records(requests, index)
+    pairs = ((judged.request, judged.record) for judged in iter_judged(requests, index))
     for _, of_document in itertools.groupby(pairs, key=lambda pair: pair[0].document_id):
         siblings: list[Comparable] = []
         for _, group in itertools.groupby(of_document, key=lambda pair: pair[0].generation):

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,9 @@ from megadocs.generate.records import clean_unicode
 from megadocs.recipe import GatesConfig
 
 Verdict = Literal["accept", "retry", "reject"]
+
+#: Raised when the gates find other flags in the same text: stored replies are then looked at again.
+FINDINGS_VERSION = 1
 
 _RUN_WORDS = 8
 _MIN_ECHO_RUNS = 8
@@ -94,9 +97,13 @@ def judge_reply(
     flags += _fired(text, reply.finish_reason, source, gates)
     if text and is_like_sibling is not None and is_like_sibling(text):
         flags.append("sibling")
-    verdicts = [getattr(gates, flag) for flag in flags if flag in GatesConfig.model_fields]
-    verdict: Verdict = "reject" if "reject" in verdicts else "retry" if "retry" in verdicts else "accept"
-    return Judgement(text, reasoning, tuple(flags), verdict)
+    return Judgement(text, reasoning, tuple(flags), verdict_of(flags, gates))
+
+
+def verdict_of(flags: Iterable[str], gates: GatesConfig) -> Verdict:
+    """The strictest verdict of the policies over the flags that fired."""
+    verdicts = {getattr(gates, flag) for flag in flags if flag in GatesConfig.model_fields}
+    return "reject" if "reject" in verdicts else "retry" if "retry" in verdicts else "accept"
 
 
 def _fired(text: str, finish_reason: str, source: str, gates: GatesConfig) -> list[str]:

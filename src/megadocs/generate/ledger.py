@@ -7,8 +7,8 @@ A ledger is a folder of framed logs (`records-00000001.log`, ...; a new one ever
     index = load_index(directory)             # readers need no lock
 
 Promises: a record counts once however often the run was killed (the last record of an identity wins, so a retried
-failure replaces its record); what `sync` returned for survives power loss. The index holds 47 bytes a record in numpy
-arrays: 5.2 million records are 250 MB.
+failure replaces its record); what `sync` returned for survives power loss. The index holds 55 bytes a record in numpy
+arrays: 5.2 million records are 290 MB.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megadocs.errors import DamagedError, StoreError
-from megadocs.generate.records import HEAD_BYTES, RECORD_VERSION, GenerationRecord, decode_record
+from megadocs.generate.records import HEAD_BYTES, GenerationRecord, decode_record, record_head
 from megadocs.store.framed_log import DamagedRange, FramedLog, ScanResult, read_frame, scan_frames
 from megadocs.store.lock import hold_lock
 
@@ -35,16 +35,16 @@ SEGMENT_BYTES = 256 * 1024 * 1024
 #: The head of a record (`records._HEAD`) as numpy reads it; the identity as two halves.
 HEAD_DTYPE = np.dtype(
     {
-        "names": ["version", "high", "low", "status", "error", "flags", "prompt", "new", "cached", "attempts"],
-        "formats": ["u1", ">u8", ">u8", "u1", "u1", "<u4", "<u4", "<u4", "<u4", "<u2"],
-        "offsets": [0, 1, 9, 17, 18, 20, 24, 28, 32, 36],
+        "names": "version high low status error replies flags prompt new cached attempts basis".split(),  # noqa: SIM905
+        "formats": ["u1", ">u8", ">u8", "u1", "u1", "u1", "<u4", "<u4", "<u4", "<u4", "<u2", "<u8"],
+        "offsets": [0, 1, 9, 17, 18, 19, 20, 24, 28, 32, 36, 38],
         "itemsize": HEAD_BYTES,
     }
 )
 
 #: What the index keeps of a head.
 COUNTS_DTYPE = np.dtype(
-    [(name, HEAD_DTYPE[name]) for name in ("status", "error", "flags", "prompt", "new", "cached", "attempts")]
+    [(name, HEAD_DTYPE[name]) for name in HEAD_DTYPE.names or () if name not in ("version", "high", "low")]
 )
 
 
@@ -54,7 +54,7 @@ class LedgerIndex:
 
     Attributes:
         high, low: (N,) uint64 halves of the identities; `high` ascends.
-        head: (N,) of `COUNTS_DTYPE`: status, error, flags, token counts, attempts.
+        head: (N,) of `COUNTS_DTYPE`: status, error, number of replies, flags, token counts, attempts, basis.
         segment, offset: (N,) which file and where in it.
         paths: the segment files.
         num_superseded: records replaced by a later one of the same identity.
@@ -121,9 +121,10 @@ class _Scan:
     damaged: list[DamagedRange] = field(default_factory=list)
 
     def on_frame(self, offset: int, payload: memoryview) -> None:
-        if len(payload) < HEAD_BYTES or payload[0] != RECORD_VERSION:
+        head = record_head(payload)
+        if head is None:
             raise DamagedError("the ledger holds a record of another version", remedy="use the megadocs that wrote it")
-        self.heads += payload[:HEAD_BYTES]
+        self.heads += head
         self.offsets.append(offset)
 
     def end_segment(self, result: ScanResult) -> None:

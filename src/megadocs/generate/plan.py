@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 from megadocs.documents import Document
 from megadocs.errors import InputError, RecipeError
 from megadocs.generate.engines import EngineInfo, engine_info, sampling_options
+from megadocs.generate.judgement import Judge
 from megadocs.generate.long_documents import Span, fitting_spans
 from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampling, build_request
 from megadocs.generate.samples import iter_samples
@@ -117,6 +118,7 @@ def build_templates(config: GenerateConfig, task: Task, info: EngineInfo) -> lis
         )
     names = (config.rephrase.diverse_styles if config.rephrase and task == "rephrase" else []) or [settings.style]
     sampling = Sampling(config.temperature, config.top_p, settings.max_new_tokens, sampling_options(config.engine))
+    judge = Judge.of(config)
     return [
         RequestTemplate.build(
             kind=task,
@@ -126,6 +128,7 @@ def build_templates(config: GenerateConfig, task: Task, info: EngineInfo) -> lis
             model=info.identity,
             api=config.engine.api,
             seed=config.seed,
+            judge=judge,
         )
         for name in names
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from megadocs.errors import DamagedError
 
@@ -55,23 +55,42 @@ ERROR_CODES: dict[str, int] = {
 }
 ERROR_NAMES: dict[int, str] = {code: name for name, code in ERROR_CODES.items()}
 
-#: version, identity, status, error, flags, prompt, new and cached tokens, attempts; see `HEAD_DTYPE` in `ledger`.
-_HEAD = struct.Struct("<B16sBBxIIIIH")
+#: version, identity, status, error, number of replies, flags, prompt, new and cached tokens, attempts, basis; see
+#: `HEAD_DTYPE` in `ledger`. Version 1 had no basis and 0 for the number of replies: it is read, and written no more.
+_HEAD = struct.Struct("<B16sBBBIIIIHQ")
 HEAD_BYTES = _HEAD.size
-RECORD_VERSION = 1
+HEAD_BYTES_1 = HEAD_BYTES - 8
+RECORD_VERSION = 2
+RECORD_VERSIONS = (1, 2)
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
+class EarlierReply(NamedTuple):
+    """A reply that was sent back, as the engine sent it: another recipe may accept it. `attempt` 0 is the first."""
+
+    attempt: int
+    text: str
+    reasoning: str
+    finish_reason: str
+    prompt_tokens: int
+    new_tokens: int
+    cached_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
     """What became of one generation; exactly one such record counts per identity (the last one written).
 
+    It holds what the engine said for good. `status`, `text` and `flags` are the judgement of the recipe under which it
+    was written; `judgement` makes it anew for the recipe that asks.
+
     Attributes:
         identity: 32 hex digits, see `requests`.
         document_id: source document; None for unconditional samples.
         kind: `rephrase`, `thought` or `sample`.
         style: prompt style name and version, `wikipedia@1`.
-        status: ok; rejected by a quality policy; failed (transport, server); skipped by policy, never sent.
+        status: ok; rejected by a quality policy; failed (transport, server); skipped by policy, never sent (such
+            records are made on the fly and no longer written).
         text: the text after the gates; empty unless ok or rejected.
         reasoning: the model's reasoning block, kept apart from the text.
         finish_reason: `stop`, `length`, `content_filter`; None when nothing came.
@@ -82,6 +101,9 @@ class GenerationRecord:
         seed: sampling seed of the final attempt.
         error: class of the failure; None unless failed or skipped.
         message: one line about the failure.
+        reply: text and reasoning of the final attempt as the engine sent them; None where the gates changed nothing.
+        earlier: the replies of earlier attempts.
+        basis: digest of what found the flags or, of a failure, of where and how it was sent; 0: not known.
     """
 
     identity: str
@@ -106,6 +128,14 @@ class GenerationRecord:
     seed: int = 0
     error: str | None = None
     message: str | None = None
+    reply: tuple[str, str] | None = None
+    earlier: tuple[EarlierReply, ...] = ()
+    basis: int = 0
+
+    @property
+    def num_replies(self) -> int:
+        """Replies that it holds."""
+        return len(self.earlier) + (self.status in ("ok", "rejected"))
 
     def encode(self) -> bytes:
         """The record's frame."""
@@ -114,18 +144,21 @@ class GenerationRecord:
             bytes.fromhex(self.identity),
             STATUS_CODES[self.status],
             ERROR_CODES[self.error] if self.error is not None else 0,
+            min(self.num_replies, 255),
             sum(1 << FLAG_BITS[flag] for flag in self.flags),
             self.prompt_tokens,
             self.new_tokens,
             self.cached_tokens,
             min(self.attempts, 65535),
+            self.basis,
         )
         body = {name: getattr(self, name) for name in _FIELDS}
         return head + _encode_json(body).encode("utf-8")
 
 
-_HEAD_FIELDS = frozenset({"identity", "status", "prompt_tokens", "new_tokens", "cached_tokens"})
+_HEAD_FIELDS = frozenset({"identity", "status", "prompt_tokens", "new_tokens", "cached_tokens", "basis"})
 _FIELDS = frozenset(item.name for item in fields(GenerationRecord)) - _HEAD_FIELDS
+_FIELDS_1 = _FIELDS - {"reply", "earlier"}
 
 
 def decode_record(frame: bytes) -> GenerationRecord:
@@ -134,24 +167,39 @@ def decode_record(frame: bytes) -> GenerationRecord:
     Raises:
         DamagedError: not a record of this version (the checksum was good: another program wrote it).
     """
-    if len(frame) < HEAD_BYTES or frame[0] != RECORD_VERSION:
+    head = record_head(frame)
+    if head is None:
         raise DamagedError("a frame is not a record of this version", remedy="use the megadocs that wrote it")
-    _, identity, status, _, _, prompt_tokens, new_tokens, cached_tokens, _ = _HEAD.unpack_from(frame)
+    version, identity, status, _, _, _, prompt_tokens, new_tokens, cached_tokens, _, basis = _HEAD.unpack(head)
     try:
-        body: dict[str, Any] = json.loads(frame[HEAD_BYTES:])
+        body: dict[str, Any] = json.loads(frame[HEAD_BYTES if version == RECORD_VERSION else HEAD_BYTES_1 :])
     except ValueError as error:
         raise DamagedError("a record is not JSON") from error
-    if set(body) != _FIELDS:
-        raise DamagedError(f"record keys differ by {sorted(set(body) ^ _FIELDS)}")
+    expected = _FIELDS if version == RECORD_VERSION else _FIELDS_1
+    if set(body) != expected:
+        raise DamagedError(f"record keys differ by {sorted(set(body) ^ expected)}")
     body["flags"] = tuple(body["flags"])
+    if version == RECORD_VERSION:
+        body["reply"] = None if body["reply"] is None else tuple(body["reply"])
+        body["earlier"] = tuple(EarlierReply(*item) for item in body["earlier"])
     return GenerationRecord(
         identity=identity.hex(),
         status=STATUS_NAMES[status],
         prompt_tokens=prompt_tokens,
         new_tokens=new_tokens,
         cached_tokens=cached_tokens,
+        basis=basis,
         **body,
     )
+
+
+def record_head(frame: bytes | memoryview) -> bytes | None:
+    """A frame's head in the form of this version, `HEAD_BYTES` long; None when it is no record that is understood."""
+    if len(frame) < HEAD_BYTES_1 or frame[0] not in RECORD_VERSIONS:
+        return None
+    if frame[0] == RECORD_VERSION:
+        return bytes(frame[:HEAD_BYTES]) if len(frame) >= HEAD_BYTES else None
+    return bytes(frame[:HEAD_BYTES_1]) + bytes(8)
 
 
 def flag_names(bits: int) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from megadocs.documents import Document
 from megadocs.generate.chat_safety import SAFETY_VERSION
+from megadocs.generate.judgement import Judge
 from megadocs.generate.styles import Message, Style
 from megadocs.recipe import canonical_json
 from megadocs.seeding import derive_seed
@@ -38,7 +39,7 @@ class Sampling:
 class RequestTemplate:
     """What all requests of one task and style share; `digest` is their part of the identity.
 
-    `rejects` is not part of it: policies for doubtful replies decide what is kept, not what is asked.
+    `judge` is not part of it: policies for doubtful replies decide what is kept, not what is asked.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class RequestTemplate:
     model: Mapping[str, Any]
     api: str
     seed: int
+    judge: Judge
     digest: str
 
     @classmethod
@@ -61,6 +63,7 @@ class RequestTemplate:
         model: Mapping[str, Any],
         api: str,
         seed: int,
+        judge: Judge,
     ) -> RequestTemplate:
         """The template with its digest computed."""
         content = {
@@ -79,7 +82,7 @@ class RequestTemplate:
             "seed": seed,
         }
         digest = hashlib.sha256(canonical_json(content).encode("utf-8")).hexdigest()
-        return cls(kind, style, language, sampling, model, api, seed, digest)
+        return cls(kind, style, language, sampling, model, api, seed, judge, digest)
 
 
 @dataclass(frozen=True, slots=True)

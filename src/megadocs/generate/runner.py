@@ -18,15 +18,15 @@ from pathlib import Path
 
 from megadocs.documents import Document
 from megadocs.generate.accounting import Accounting, GenerationProgress
-from megadocs.generate.dispatch import Dispatcher, Tally, split_by_record
+from megadocs.generate.dispatch import Dispatcher, Tally, Todo, is_reopened, sort_requests
 from megadocs.generate.engines import Engine, EngineInfo, build_engine
-from megadocs.generate.engines.protocol import EngineFailure, Reply
-from megadocs.generate.gates import Judgement, judge_reply
+from megadocs.generate.engines.protocol import EngineFailure
+from megadocs.generate.gates import judge_reply
+from megadocs.generate.judgement import as_earlier, build_record, judge_among, stored_replies
 from megadocs.generate.ledger import Ledger
 from megadocs.generate.plan import Task, iter_requests
 from megadocs.generate.progress import write_progress
-from megadocs.generate.records import GenerationRecord, Status
-from megadocs.generate.requests import GenerationRequest
+from megadocs.generate.records import GenerationRecord
 from megadocs.generate.sender import Sender, require_consent
 from megadocs.generate.served_model import ServedModel
 from megadocs.generate.siblings import SiblingTexts
@@ -49,7 +49,7 @@ def run_generation(
     progress: Callable[[GenerationProgress], None],
     should_stop: Callable[[], bool],
     *,
-    redo: frozenset[Status] = frozenset(),
+    reopened: frozenset[str] = frozenset(),
     engine: Engine | None = None,
 ) -> Accounting:
     """Make every generation of a task that has no final record yet.
@@ -61,7 +61,8 @@ def run_generation(
         ledger_dir: the task's ledger; one writer at a time.
         progress: called about once a second and at the end.
         should_stop: polled ten times a second; True ends the run in good order.
-        redo: statuses whose records are made anew (`{"failed"}` for a retry), with fresh seeds.
+        reopened: statuses, error classes and flags whose failed or rejected generations are asked for again, with
+            fresh seeds (`{"failed"}` for a retry).
         engine: one built by the caller; it is started and closed here all the same.
 
     Returns:
@@ -74,7 +75,9 @@ def run_generation(
         UsageError: the server is not on this machine and `generate.allow_remote` is not set.
     """
     with Ledger(ledger_dir) as ledger:
-        run = _Run(config, task, documents, ledger, progress, should_stop, redo, engine or build_engine(config.engine))
+        run = _Run(
+            config, task, documents, ledger, progress, should_stop, reopened, engine or build_engine(config.engine)
+        )
         return asyncio.run(run.run())
 
 
@@ -89,11 +92,11 @@ class _Run:
         ledger: Ledger,
         progress: Callable[[GenerationProgress], None],
         should_stop: Callable[[], bool],
-        redo: frozenset[Status],
+        reopened: frozenset[str],
         engine: Engine,
     ) -> None:
         self.config, self.task, self.documents = config, task, documents
-        self.ledger, self.engine, self.redo = ledger, engine, redo
+        self.ledger, self.engine, self.reopened = ledger, engine, reopened
         self.progress, self.should_stop = progress, should_stop
         self.durable, self.written = Tally(), Tally()  # on disk; appended since the last sync
         self.requested = 0
@@ -108,10 +111,10 @@ class _Run:
         require_consent(info, self.config, len(self.documents))
         num_todo = 0
         requests = iter_requests(self.config, self.task, self.documents, info)
-        for todo, _, heads in split_by_record(requests, self.ledger.index, self.redo):
-            self.requested += len(todo) + len(heads)
+        for todo, standing in sort_requests(requests, self.ledger.index, self.reopened):
+            self.requested += len(todo) + standing.done
             num_todo += len(todo)
-            self.durable.add_heads(heads)
+            self.durable.merge(standing)
         if num_todo:
             try:
                 if await self._start():
@@ -139,7 +142,7 @@ class _Run:
         requests = iter_requests(self.config, self.task, self.documents, info)
         # With a policy for near copies each text waits for those before it: a document stays with its lane.
         self.watches_siblings = self.config.gates.sibling != "accept" and self.task != "sample"
-        self.dispatcher = Dispatcher(requests, self.ledger.index, self.redo, steal=not self.watches_siblings)
+        self.dispatcher = Dispatcher(requests, self.ledger.index, self.reopened, steal=not self.watches_siblings)
         keeper = asyncio.create_task(self._keep())
         lanes = [asyncio.create_task(self._lane(number)) for number in range(info.concurrency)]
         try:
@@ -154,51 +157,63 @@ class _Run:
     async def _lane(self, lane: int) -> None:
         siblings: SiblingTexts | None = None
         while not self.sender.is_stopping() and (item := self.dispatcher.next(lane)) is not None:
-            request, attempts_before = item
-            if self.watches_siblings and (siblings is None or siblings.document_id != request.document_id):
-                siblings = self._load_siblings(request)
-            record = await self._make(request, attempts_before, lane, siblings)
+            if self.watches_siblings and (siblings is None or siblings.document_id != item.request.document_id):
+                siblings = SiblingTexts(item.request.document_id)
+            record = self._standing(item, siblings) or await self._make(item, lane, siblings)
             if record is not None:
-                self.ledger.append(record)
                 self.written.add(record)
-                if siblings is not None and record.status == "ok":
-                    siblings.add(request, record.text)
 
-    def _load_siblings(self, request: GenerationRequest) -> SiblingTexts:
-        """The texts that earlier runs accepted for the request's document."""
-        of_document = iter_requests(self.config, self.task, [request.document], self.engine.info())
-        return SiblingTexts.load(request.document_id, of_document, self.ledger.index)
+    def _standing(self, item: Todo, siblings: SiblingTexts | None) -> GenerationRecord | None:
+        """What stands beside the texts that its document has by now; None where the engine is to be asked."""
+        if siblings is None:
+            return None
+        record = judge_among(item.request, item.stored, siblings)
+        return None if record is not None and is_reopened(record, self.reopened) else record
 
-    async def _make(
-        self, request: GenerationRequest, attempts_before: int, lane: int, siblings: SiblingTexts | None
-    ) -> GenerationRecord | None:
-        """The final record of one request, or None when the run stops before there is one."""
-        if request.skip is not None:
-            return build_record(request, "skipped", error="too_long", message=request.skip)
+    async def _make(self, item: Todo, lane: int, siblings: SiblingTexts | None) -> GenerationRecord | None:
+        """The final record of one request, appended; None when the run stops before there is one."""
+        request, stored = item.request, item.stored
         is_near_copy = functools.partial(siblings.is_near_copy, request) if siblings is not None else None
-        spent, reply, judgement = 0, None, None
-        for attempt in range(attempts_before, attempts_before + self.config.max_attempts):
+        first = stored.attempts if stored is not None else 0
+        spent = stored.spent_tokens if stored is not None else 0
+        earlier = tuple(as_earlier(*reply) for reply in stored_replies(stored)) if stored is not None else ()
+        # One that was begun goes on to the limit; one that is asked for again gets as many attempts once more.
+        limit = self.config.max_attempts
+        for attempt in range(first, limit if first < limit else first + limit):
             result = await self.sender.send(request, attempt, lane)
             if result is None:
                 return None
+            attempts = attempt + 1
             if isinstance(result, EngineFailure):
-                return build_record(
+                record = build_record(
                     request,
                     "failed",
-                    attempts=attempt + 1,
+                    earlier=earlier,
+                    attempts=attempts,
+                    spent_tokens=spent,
                     error=result.kind,
                     message=result.message,
-                    spent_tokens=spent,
                 )
-            reply = result
-            self.served.check(reply.model)
-            spent += reply.prompt_tokens + reply.new_tokens
-            judgement = judge_reply(reply, request.source, self.config.gates, is_near_copy)
+                break
+            self.served.check(result.model)
+            spent += result.prompt_tokens + result.new_tokens
+            judgement = judge_reply(result, request.source, self.config.gates, is_near_copy)
+            record = build_record(
+                request,
+                "ok" if judgement.verdict == "accept" else "rejected",
+                reply=result,
+                judgement=judgement,
+                earlier=earlier,
+                attempts=attempts,
+                spent_tokens=spent,
+            )
             if judgement.verdict != "retry":
                 break
-        assert judgement is not None
-        status: Status = "ok" if judgement.verdict == "accept" else "rejected"
-        return build_record(request, status, reply=reply, judgement=judgement, attempts=attempt + 1, spent_tokens=spent)
+            earlier = (*earlier, as_earlier(attempt, result))
+        self.ledger.append(record)
+        if siblings is not None and record.status == "ok":
+            siblings.add(request, record.text)
+        return record
 
     async def _keep(self) -> None:
         """Poll for stopping, sync, show progress, until cancelled."""
@@ -275,50 +290,6 @@ class _Run:
         )
         assert accounting.pending >= 0, "more records than requests"
         return accounting
-
-
-def build_record(
-    request: GenerationRequest,
-    status: Status,
-    *,
-    reply: Reply | None = None,
-    judgement: Judgement | None = None,
-    attempts: int = 0,
-    spent_tokens: int = 0,
-    error: str | None = None,
-    message: str | None = None,
-) -> GenerationRecord:
-    """The final record of a request."""
-    flags = set(judgement.flags if judgement else ())
-    if request.truncated_source:
-        flags.add("source_truncated")
-    if request.num_parts > 1:
-        flags.add("source_split")
-    style = request.template.style
-    return GenerationRecord(
-        identity=request.identity,
-        document_id=request.source_document_id,
-        kind=request.kind,
-        generation=request.generation,
-        num_generations=request.num_generations,
-        style=f"{style.name}@{style.version}",
-        status=status,
-        split_character=request.split_character,
-        part=request.part,
-        num_parts=request.num_parts,
-        text=judgement.text if judgement else "",
-        reasoning=judgement.reasoning if judgement else "",
-        finish_reason=reply.finish_reason if reply else None,
-        flags=tuple(sorted(flags)),
-        prompt_tokens=reply.prompt_tokens if reply else 0,
-        new_tokens=reply.new_tokens if reply else 0,
-        cached_tokens=reply.cached_tokens if reply else 0,
-        spent_tokens=spent_tokens,
-        attempts=attempts,
-        seed=request.seed(attempts - 1) if attempts else 0,
-        error=error or ("quality" if status == "rejected" else None),
-        message=message,
-    )
 
 
 async def _all_or_first_error(lanes: Sequence[asyncio.Task[None]], keeper: asyncio.Task[None]) -> None:

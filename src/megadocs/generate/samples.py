@@ -17,6 +17,7 @@ from dataclasses import replace
 from megadocs.documents import Document
 from megadocs.errors import RecipeError
 from megadocs.generate.engines import EngineInfo
+from megadocs.generate.judgement import Judge
 from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampling, build_request
 from megadocs.generate.styles import Style
 from megadocs.recipe import GenerateConfig
@@ -56,6 +57,7 @@ def iter_samples(config: GenerateConfig, info: EngineInfo) -> Iterator[Generatio
         model=info.identity,
         api="completions",
         seed=config.seed,
+        judge=Judge.of(config),
     )
     digest, nothing = text_digest(""), Document("", "")
     for generation in range(section.num_samples):

@@ -8,12 +8,12 @@ engine's replies alone, never on their order, on concurrency or on kills between
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Self
+from typing import TYPE_CHECKING
 
-from megadocs.generate.ledger import LedgerIndex
-from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.similarity import Comparable
+
+if TYPE_CHECKING:
+    from megadocs.generate.requests import GenerationRequest
 
 
 class SiblingTexts:
@@ -22,23 +22,6 @@ class SiblingTexts:
     def __init__(self, document_id: str) -> None:
         self.document_id = document_id
         self._texts: dict[tuple[int, int], Comparable] = {}
-
-    @classmethod
-    def load(cls, document_id: str, requests: Iterable[GenerationRequest], index: LedgerIndex) -> Self:
-        """What the ledger holds of one document.
-
-        Args:
-            document_id: of the document.
-            requests: all requests of that document.
-            index: of the ledger.
-        """
-        siblings = cls(document_id)
-        wanted = list(requests)
-        records = index.read(index.find([request.identity for request in wanted]))
-        for request, record in zip(wanted, records, strict=True):
-            if record is not None and record.status == "ok":
-                siblings.add(request, record.text)
-        return siblings
 
     def add(self, request: GenerationRequest, text: str) -> None:
         """Note an accepted text."""

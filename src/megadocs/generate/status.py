@@ -12,8 +12,9 @@ from pathlib import Path
 
 from megadocs.documents import Document
 from megadocs.generate.accounting import Accounting
-from megadocs.generate.dispatch import Tally, split_by_record
+from megadocs.generate.dispatch import Tally, sort_requests
 from megadocs.generate.engines import EngineInfo
+from megadocs.generate.judgement import iter_judged
 from megadocs.generate.ledger import load_index
 from megadocs.generate.plan import Task, iter_requests
 from megadocs.recipe import GenerateConfig
@@ -37,9 +38,13 @@ def read_accounting(
     """
     index = load_index(ledger_dir)
     tally, requested = Tally(), 0
-    for todo, _, heads in split_by_record(iter_requests(config, task, documents, info), index, frozenset()):
-        requested += len(todo) + len(heads)
-        tally.add_heads(heads)
+    for todo, standing in sort_requests(iter_requests(config, task, documents, info), index):
+        for judged in iter_judged((item.request for item in todo), index):
+            requested += judged.record is None  # a document that is to be judged as a whole holds others, too
+            if judged.record is not None:
+                standing.add(judged.record)
+        requested += standing.done
+        tally.merge(standing)
     return tally.accounting(
         requested,
         num_sent=0,

@@ -191,7 +191,7 @@ def retry_failed(
             workspace.root / "ledger" / task,
             report,
             should_stop,
-            redo=frozenset({"failed"}),
+            reopened=frozenset({"failed"}),
             engine=build(),
         )
     if books:
