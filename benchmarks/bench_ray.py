@@ -24,7 +24,8 @@ import ray
 from megadocs.documents import Document
 from megadocs.generate import run_generation
 from megadocs.generate.engines import build_engine
-from megadocs.pipeline.execute.executor import Executor, build_cluster_engine, build_executor
+from megadocs.pipeline.cluster.ray_cluster import build_cluster_engine
+from megadocs.pipeline.execute.executor import Executor, build_executor
 from megadocs.pipeline.execute.scheduler import run_steps
 from megadocs.pipeline.steps.sources import sources_step
 from megadocs.pipeline.steps.step import Step

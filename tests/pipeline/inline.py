@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import MegadocsError
-from megadocs.pipeline.execute.local import job_of
-from megadocs.pipeline.stages import carry_out
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.stages.stage import run_step
+from megadocs.pipeline.steps.step import Step, job_of
 from megadocs.store.artifact import Workspace
 
 
@@ -26,7 +25,7 @@ class InlineExecutor:
     def start(self, step: Step) -> None:
         event: dict[str, Any] = {"event": "done", "seconds": 0.0, "cpu_seconds": 0.0}
         try:
-            carry_out(job_of(step), self._workspace, lambda progress: None, lambda: False)
+            run_step(job_of(step), self._workspace, lambda progress: None, lambda: False)
         except MegadocsError as error:
             event = {"event": "failed", **error.to_json()}
         self._ended.append((step, event))

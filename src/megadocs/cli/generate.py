@@ -125,7 +125,7 @@ def retry(
     from megadocs.generate import GenerationProgress
     from megadocs.generate.engines import build_engine
     from megadocs.generate.progress import progress_event
-    from megadocs.pipeline.execute.executor import build_cluster_engine
+    from megadocs.pipeline.cluster.ray_cluster import build_cluster_engine
     from megadocs.pipeline.execute.scheduler import Interrupt
     from megadocs.pipeline.generation import retry_failed
 

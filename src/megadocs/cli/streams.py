@@ -98,7 +98,7 @@ def _open(
 ) -> tuple[Experiment, Workspace]:
     """The experiment and its workspace; `InputError` when the corpus is not there yet."""
     from megadocs.errors import InputError
-    from megadocs.pipeline.run import open_experiment
+    from megadocs.pipeline.steps.sources import open_experiment
     from megadocs.recipe import load_recipe
     from megadocs.store.artifact import Workspace
 

@@ -72,8 +72,8 @@ def _train_as_rank(
     import signal
 
     from megadocs.cli.console import say
-    from megadocs.pipeline.stages import Stopped
     from megadocs.pipeline.stages.rank import leave, train_as_rank
+    from megadocs.pipeline.stages.stage import Stopped
     from megadocs.recipe import load_recipe, select_runs
 
     logging.basicConfig(level=logging.WARNING)

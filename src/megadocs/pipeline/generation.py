@@ -31,9 +31,9 @@ from megadocs.generate.plan import Task
 from megadocs.generate.progress import LiveProgress, read_progress
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.status import read_accounting
-from megadocs.pipeline.execute.scheduler import find_artifact
-from megadocs.pipeline.run import open_experiment
-from megadocs.pipeline.sample_task import sample_config, sample_engine
+from megadocs.pipeline.steps.distillation import sample_config, sample_engine
+from megadocs.pipeline.steps.sources import open_experiment
+from megadocs.pipeline.steps.step import find_artifact
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import RECORD, Artifact, Workspace
 from megadocs.store.files import make_directory, write_json_atomic

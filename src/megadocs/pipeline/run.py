@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,12 @@ from typing import Any
 from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.execute.executor import Executor
 from megadocs.pipeline.execute.local import LocalExecutor
-from megadocs.pipeline.execute.scheduler import Listener, Outcome, find_artifact, run_steps
-from megadocs.pipeline.steps.evaluation import Scored
-from megadocs.pipeline.steps.experiment import CorpusFacts, Experiment, build_experiment
-from megadocs.pipeline.steps.search_records import read_searches
-from megadocs.pipeline.steps.sources import sources_step
-from megadocs.pipeline.steps.step import Step
-from megadocs.recipe import Recipe, fingerprint
+from megadocs.pipeline.execute.scheduler import Listener, Outcome, run_steps
+from megadocs.pipeline.steps.experiment import Experiment, build_experiment
+from megadocs.pipeline.steps.report import report_step
+from megadocs.pipeline.steps.sources import corpus_facts, sources_step
+from megadocs.pipeline.steps.step import Step, find_artifact
+from megadocs.recipe import Recipe
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import make_directory, write_bytes_atomic
 
@@ -82,23 +81,6 @@ def no_progress(total: int) -> AbstractContextManager[Listener]:
     return nullcontext(lambda state: None)
 
 
-def open_experiment(
-    recipe: Recipe, workspace: Workspace, *, allow_code: bool = False
-) -> tuple[Experiment | None, Step]:
-    """The experiment's steps if its corpus is published (else None), and the corpus step."""
-    corpus = sources_step(recipe)
-    artifact = find_artifact(corpus, workspace)
-    if artifact is None:
-        return None, corpus
-    return build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code), corpus
-
-
-def corpus_facts(artifact: Artifact) -> CorpusFacts:
-    """The counts that a corpus artifact recorded."""
-    summary = artifact.summary
-    return CorpusFacts(summary["num_train_1x"], summary["max_multiple"])
-
-
 def run_experiment(
     recipe: Recipe,
     root: Path,
@@ -139,7 +121,7 @@ def run_experiment(
         outcomes.append(_run(steps, workspace, executor, show))
         report = None
         if stage == "report" and outcomes[-1].interrupted_by is None:
-            step = report_step(recipe, experiment, workspace, outcomes[-1])
+            step = report_step(recipe, experiment, workspace, outcomes[-1].reasons)
             outcomes.append(_run([step], workspace, executor, show))
             report = find_artifact(step, workspace)
             if report is not None:
@@ -173,46 +155,6 @@ def steps_of_stage(experiment: Experiment, stage: str) -> list[Step]:
     return [step for step in experiment.steps if step.fingerprint in wanted]
 
 
-def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, outcome: Outcome | None) -> Step:
-    """Analyse and report the runs that there are."""
-    reasons = {
-        state.step.fingerprint: (state.error or {}).get("what") for state in (outcome.failures if outcome else ())
-    }
-    inputs: dict[str, Step] = {"corpus": experiment.corpus, "tokenizer": experiment.tokenizer}
-    runs = []
-    for number, run in enumerate(experiment.runs):
-        needed = {f"train {number}": run.train, f"evaluate {number}": run.evaluate}
-        needed |= {f"rows {number} {role}": step for role, step in run.train.inputs.items() if step.kind == "rows"}
-        is_there = all(find_artifact(step, workspace) is not None for step in needed.values())
-        if is_there:
-            inputs |= needed
-            inputs |= {
-                f"generate {step.config['task']} {step.config['num_generations']}": step
-                for rows in run.train.inputs.values()
-                if rows.kind == "rows"
-                for step in rows.inputs.values()
-                if step.kind in ("generate", "sample")
-            }
-            inputs |= _published(scored_roles(str(number), run.scored), workspace)
-        why = None if is_there else reasons.get(run.train.fingerprint) or reasons.get(run.evaluate.fingerprint)
-        runs.append({"arm": run.arm.name, "seed": run.seed, "is_there": is_there, "why_missing": why})
-    config = {
-        "analysis": recipe.analysis.model_dump(mode="json"),
-        "recipe": recipe.model_dump(mode="json"),
-        "runs": runs,
-        "left_out": dict(experiment.left_out),
-    }
-    if experiment.ensembles:
-        for ensemble in experiment.ensembles:
-            roles = {f"ensemble {ensemble.name}": ensemble.losses, **scored_roles(ensemble.name, ensemble.scored)}
-            inputs |= _published(roles, workspace)
-        config["ensembles"] = [{"name": e.name, "arm": e.arm, "seeds": list(e.seeds)} for e in experiment.ensembles]
-    searches = read_searches(workspace.root)
-    if searches:
-        config["searches"] = fingerprint(searches)  # another search, another report
-    return Step("report", "report", config, config, inputs)
-
-
 def failed_generations(outcome: ExperimentOutcome, root: Path) -> int:
     """Generations of this experiment that failed for good, by the books of its published generate steps."""
     steps = outcome.experiment.of_kind("generate") if outcome.experiment else []
@@ -235,16 +177,6 @@ def raise_failure(outcome: ExperimentOutcome) -> None:
     )
     error.exit_code = first.get("exit_code") or 1
     raise error
-
-
-def scored_roles(owner: str, scored: Scored) -> dict[str, Step]:
-    """Roles of a model's sets and benchmarks among the report's inputs; `owner` is a run's number or an ensemble."""
-    sets = {f"set {owner} {name}": step for name, step in scored.sets.items()}
-    return sets | {f"benchmark {owner} {task}": step for task, step in scored.benchmarks.items()}
-
-
-def _published(roles: Mapping[str, Step], workspace: Workspace) -> dict[str, Step]:
-    return {role: step for role, step in roles.items() if find_artifact(step, workspace) is not None}
 
 
 def _run(steps: list[Step], workspace: Workspace, executor: Executor, show: Show) -> Outcome:

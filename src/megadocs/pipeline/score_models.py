@@ -25,8 +25,8 @@ from megadocs.evaluate.cache import ScoreCache, benchmark_key, documents_key
 from megadocs.evaluate.ensembles import EnsembleScores, Subsets
 from megadocs.evaluate.load_model import LoadedModel, load_model
 from megadocs.evaluate.scoring_model import Dtype
-from megadocs.pipeline.extra_sets import read_extra_set
 from megadocs.pipeline.generation import open_corpus
+from megadocs.pipeline.stages.extra_set import read_extra_set
 from megadocs.pipeline.stages.scorer import Scorer, averages_of, loss_summary
 from megadocs.pipeline.steps.evaluation import corpus_config
 from megadocs.recipe import CorpusConfig, EvaluationSetConfig, Recipe

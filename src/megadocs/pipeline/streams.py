@@ -9,9 +9,9 @@ from typing import Any
 
 from megadocs.corpus import read_corpus
 from megadocs.errors import InputError
-from megadocs.pipeline.execute.scheduler import find_artifact
-from megadocs.pipeline.stages.train import build_arm_mixture
+from megadocs.pipeline.stages.arm_data import build_arm_mixture
 from megadocs.pipeline.steps.experiment import Experiment, Run
+from megadocs.pipeline.steps.step import find_artifact
 from megadocs.rows import RowsManifest, RowStore, open_rows
 from megadocs.rows.export import FORMATS, export_stream
 from megadocs.store.artifact import Artifact, Workspace

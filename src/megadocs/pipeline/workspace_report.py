@@ -20,21 +20,20 @@ from pydantic import ValidationError
 from megadocs.errors import DamagedError, InputError, MegadocsError
 from megadocs.pipeline.execute.executor import Executor
 from megadocs.pipeline.execute.local import LocalExecutor
-from megadocs.pipeline.execute.scheduler import find_artifact, run_steps
+from megadocs.pipeline.execute.scheduler import run_steps
 from megadocs.pipeline.run import (
     RECIPE_FILE,
     RECIPE_FOLDER,
     ExperimentOutcome,
     Show,
     copy_to_top,
-    corpus_facts,
     no_progress,
-    report_step,
 )
 from megadocs.pipeline.steps.evaluation import Ensemble, Scored
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, corpus_step
-from megadocs.pipeline.steps.sources import sources_step
-from megadocs.pipeline.steps.step import Step, all_fields
+from megadocs.pipeline.steps.report import report_step
+from megadocs.pipeline.steps.sources import corpus_facts, sources_step
+from megadocs.pipeline.steps.step import Step, all_fields, find_artifact
 from megadocs.recipe import Arm, Recipe, fingerprint
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import read_json
@@ -57,7 +56,7 @@ def report_workspace(
     workspace = Workspace(root)
     recipe, experiment, others = merge_experiments(workspace, allow_code=allow_code)
     names = [recipe.name, *others]
-    step = report_step(recipe, experiment, workspace, None)
+    step = report_step(recipe, experiment, workspace, {})
     if others:
         step = replace(step, config={**step.config, "recipes": names}, identity={**step.identity, "recipes": names})
     executor = executor or LocalExecutor(root, 1)

@@ -25,6 +25,8 @@ from typing import Any
 
 import megadocs
 from megadocs.errors import UsageError
+from megadocs.generate.engines import Engine
+from megadocs.recipe import EngineConfig
 from megadocs.store.lock import hold_lock, is_locked
 
 #: Shared memory of a Ray of our own. Steps hand over files, engines a few kilobytes: Ray's default (30 % of the
@@ -240,3 +242,19 @@ def node_address() -> str:
     import ray
 
     return str(ray.util.get_node_ip_address())
+
+
+def build_cluster_engine(
+    config: EngineConfig, ray_address: str | None = None, note: Callable[[str], None] = lambda text: None
+) -> Engine:
+    """The recipe's engine, `num_servers` of it on the workers of a Ray cluster.
+
+    Args:
+        config: the recipe's engine section.
+        ray_address: as for `connect`.
+        note: called with a line when workers come and go.
+    """
+    require_ray()
+    from megadocs.pipeline.cluster.ray_engine import RayEngine
+
+    return RayEngine(config, ray_address, note)

@@ -1,24 +1,21 @@
-"""Where steps run: `local` (processes on this machine) or `ray` (workers of a cluster). Only this package knows Ray.
+"""Where steps run: `local` (processes on this machine) or `ray` (workers of a cluster).
 
 An executor starts steps and hands back their events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from megadocs.generate.engines import Engine
 from megadocs.pipeline.steps.step import Step
-from megadocs.recipe import EngineConfig
 
 ExecutorName = Literal["local", "ray"]
 
 
 class Executor(Protocol):
-    """Carries out steps somewhere."""
+    """Runs steps somewhere."""
 
     @property
     def num_slots(self) -> int:
@@ -110,21 +107,3 @@ def planned_slots(
     with connect(ray_address) as cluster:
         number = cluster.capacity().num_cpus
     return PlannedSlots(min(num_slots or number, number), same)
-
-
-def build_cluster_engine(
-    config: EngineConfig, ray_address: str | None = None, note: Callable[[str], None] = lambda text: None
-) -> Engine:
-    """The recipe's engine, `num_servers` of it on the workers of a Ray cluster.
-
-    Args:
-        config: the recipe's engine section.
-        ray_address: as for `build_executor`.
-        note: called with a line when workers come and go.
-    """
-    from megadocs.pipeline.cluster.ray_cluster import require_ray
-
-    require_ray()
-    from megadocs.pipeline.cluster.ray_engine import RayEngine
-
-    return RayEngine(config, ray_address, note)

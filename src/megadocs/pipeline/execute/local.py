@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from megadocs.pipeline.steps.step import STEP_VERSIONS, Step
+from megadocs.pipeline.steps.step import Step, job_of
 from megadocs.store.files import store_error
 
 _STOP_GRACE_SECONDS = 30.0
@@ -106,18 +106,6 @@ class LocalExecutor:
             self._idle[worker.num_threads].remove(worker)
         self._selector.unregister(worker.output)
         worker.output.close()
-
-
-def job_of(step: Step) -> dict[str, Any]:
-    """A step as the JSON that a worker understands."""
-    return {
-        "kind": step.kind,
-        "fingerprint": step.fingerprint,
-        "version": STEP_VERSIONS[step.kind],
-        "config": step.config,
-        "settings": step.settings,
-        "inputs": {role: [needed.kind, needed.fingerprint] for role, needed in step.inputs.items()},
-    }
 
 
 class _Worker:

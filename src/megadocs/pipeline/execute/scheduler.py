@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from megadocs.errors import DamagedError
 from megadocs.pipeline.execute.executor import Executor
-from megadocs.pipeline.steps.step import Step
-from megadocs.store.artifact import Artifact, Workspace
+from megadocs.pipeline.steps.step import Step, find_artifact
+from megadocs.store.artifact import Workspace
 
 Status = Literal["waiting", "running", "reused", "done", "failed", "blocked", "stopped"]
 
@@ -63,6 +63,11 @@ class Outcome:
     def failures(self) -> list[StepState]:
         """Steps that failed themselves (not those blocked by them)."""
         return [state for state in self.states if state.status == "failed"]
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Fingerprint -> what went wrong, of the steps that failed themselves."""
+        return {state.step.fingerprint: str((state.error or {}).get("what")) for state in self.failures}
 
 
 Listener = Callable[[StepState], None]
@@ -216,11 +221,6 @@ class Scheduler:
         ended = [key for key, state in self._open.items() if state.status not in ("waiting", "running")]
         for key in ended:
             del self._open[key]
-
-
-def find_artifact(step: Step, workspace: Workspace) -> Artifact | None:
-    """The step's published artifact, or None; `DamagedError` when its files do not match the record."""
-    return workspace.find(step.kind, step.fingerprint)
 
 
 class Interrupt:

@@ -22,7 +22,7 @@ import traceback
 from typing import Any
 
 from megadocs.errors import LockedError, MegadocsError
-from megadocs.pipeline.stages import Stopped, carry_out
+from megadocs.pipeline.stages.stage import Stopped, run_step
 from megadocs.store.artifact import Workspace
 
 _PR_SET_PDEATHSIG = 1
@@ -68,7 +68,7 @@ def _serve(job: dict[str, Any], workspace: Workspace, emit: Any, stop: _StopFlag
     """Carry out one job; the closing event."""
     started = time.monotonic()
     try:
-        carry_out(job, workspace, lambda event: emit({"event": "progress", **event}), stop)
+        run_step(job, workspace, lambda event: emit({"event": "progress", **event}), stop)
     except Stopped:
         return {"event": "stopped"}
     except LockedError as error:

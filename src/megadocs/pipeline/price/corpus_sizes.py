@@ -16,10 +16,9 @@ from typing import Any
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.documents import Document
 from megadocs.errors import InputError
-from megadocs.pipeline.execute.scheduler import find_artifact
 from megadocs.pipeline.steps.experiment import CorpusFacts, corpus_step
 from megadocs.pipeline.steps.sources import read_documents, sources_step
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe, SplitCounts
 from megadocs.store.artifact import Workspace
 

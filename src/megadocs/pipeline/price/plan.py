@@ -20,16 +20,15 @@ from megadocs.generate import load_index, plan_requests
 from megadocs.generate.plan import Task
 from megadocs.generate.sender import total_cost
 from megadocs.model import resolve_config
-from megadocs.pipeline.execute.scheduler import find_artifact
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
 from megadocs.pipeline.price.generation import count_prompts, generation_seconds, reply_tokens
 from megadocs.pipeline.price.lines import Plan, PlanLine
 from megadocs.pipeline.price.rates import Probe, ShapeRates, StageTimes, load_probe, shape_key
 from megadocs.pipeline.price.wall_time import wall_seconds
-from megadocs.pipeline.run import report_step
-from megadocs.pipeline.stages.generate import with_num_generations
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.steps.report import report_step
+from megadocs.pipeline.steps.rows import with_num_generations
+from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.lock import is_locked
@@ -174,7 +173,7 @@ class _Pricer:
 
     def report(self, experiment: Experiment, *, is_open: bool) -> PlanLine:
         """The report's line; `is_open`: some step before it is to do."""
-        step = report_step(self._recipe, experiment, self._workspace, None)
+        step = report_step(self._recipe, experiment, self._workspace, {})
         if not is_open and find_artifact(step, self._workspace) is not None:
             return PlanLine(step.name, step.kind, step.fingerprint, "done")
         runs = len(experiment.runs) * self.stages.report_seconds_per_run

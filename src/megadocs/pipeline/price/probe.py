@@ -24,7 +24,6 @@ from megadocs.corpus import SplitCorpus
 from megadocs.errors import MegadocsError
 from megadocs.generate.plan import Task
 from megadocs.pipeline.execute.local import THREAD_VARIABLES
-from megadocs.pipeline.execute.scheduler import find_artifact
 from megadocs.pipeline.price.corpus_sizes import measure_corpus
 from megadocs.pipeline.price.probe_generation import probe_tasks
 from megadocs.pipeline.price.rates import (
@@ -38,7 +37,7 @@ from megadocs.pipeline.price.rates import (
 )
 from megadocs.pipeline.price.wall_time import WorkerTimes
 from megadocs.pipeline.steps.experiment import build_experiment
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe
 from megadocs.recipe.data import LoadedTokenizer
 from megadocs.store.artifact import Workspace

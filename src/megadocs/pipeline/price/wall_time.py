@@ -2,7 +2,7 @@
 
     wall_seconds(experiment.steps, seconds, num_slots=2, workers=WorkerTimes(0.9, 4.1))
 
-Played as `runner.Scheduler` and `executors.local` do it: inputs first, then in the order of the list, small steps do
+Played as `execute.scheduler` and `execute.local` do it: inputs first, then in the order of the list, small steps do
 not starve a large one, one step at a time of those that exclude each other, and an idle worker is used before a new
 one is started. A worker imports torch with its first step that trains or scores: seconds that runs of a minute feel.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 
 from megadocs.errors import InputError
-from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.stages.stage import StageContext
 from megadocs.text.tokenizer import load_tokenizer
 
 

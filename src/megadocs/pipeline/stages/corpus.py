@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from megadocs.corpus import write_corpus
-from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.stages.stage import StageContext
 from megadocs.pipeline.steps.sources import read_documents
 from megadocs.recipe import CorpusConfig, PublishedConfig
 

@@ -8,7 +8,7 @@ The artifact holds `ensemble.parquet`: `set, mode, document_id, num_tokens, num_
 from __future__ import annotations
 
 from megadocs.corpus import read_corpus
-from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.stages.stage import StageContext
 
 
 def run(context: StageContext) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from megadocs.corpus import read_corpus
-from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.stages.stage import StageContext
 
 
 def run(context: StageContext) -> None:

@@ -9,8 +9,9 @@ from megadocs.errors import IncompleteError
 from megadocs.generate import Accounting, GenerationProgress, export_generations, iter_requests, run_generation
 from megadocs.generate.engines import Engine
 from megadocs.generate.progress import progress_event
-from megadocs.pipeline.execute.executor import build_cluster_engine
-from megadocs.pipeline.stages import StageContext, Stopped
+from megadocs.pipeline.cluster.ray_cluster import build_cluster_engine
+from megadocs.pipeline.stages.stage import StageContext, Stopped
+from megadocs.pipeline.steps.rows import with_num_generations
 from megadocs.recipe import GenerateConfig
 
 
@@ -31,13 +32,6 @@ def run(context: StageContext) -> None:
     context.build.summary.update(accounting=books.to_json(), export=counts)
     if books.spent_new_tokens > 1000:  # a handful of requests says nothing about speed
         context.build.summary["rate_for_plan"] = books.spent_new_tokens / books.seconds
-
-
-def with_num_generations(config: GenerateConfig, task: str, num_generations: int) -> GenerateConfig:
-    """The configuration with this G for one task."""
-    section = config.rephrase if task == "rephrase" else config.thought
-    assert section is not None
-    return config.model_copy(update={task: section.model_copy(update={"num_generations": num_generations})})
 
 
 def _cluster_engine(config: GenerateConfig, context: StageContext) -> Engine | None:

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from megadocs.errors import InputError, MegadocsError, UsageError
-from megadocs.pipeline.execute.local import job_of as step_job
-from megadocs.pipeline.execute.scheduler import find_artifact
-from megadocs.pipeline.run import open_experiment
-from megadocs.pipeline.stages import StageContext, Stopped, carry_out
+from megadocs.pipeline.stages.arm_data import TrainingData
+from megadocs.pipeline.stages.stage import StageContext, Stopped, run_step
 from megadocs.pipeline.stages.torchrun import die_with_parent
-from megadocs.pipeline.stages.train import TrainingData, train
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.stages.train import train
+from megadocs.pipeline.steps.sources import open_experiment
+from megadocs.pipeline.steps.step import Step, find_artifact
+from megadocs.pipeline.steps.step import job_of as step_job
 from megadocs.recipe import Recipe
 from megadocs.store.artifact import Artifact, Build, Workspace
 from megadocs.store.files import read_json
@@ -105,7 +105,7 @@ def _take_part(step: Step, workspace: Workspace, report: Callable[[str], None]) 
     """The first rank builds and publishes; the others train beside it in the same folder."""
     job = step_job(step)
     if is_first_rank():
-        carry_out(job, workspace, lambda event: report(_line(event)), lambda: False)
+        run_step(job, workspace, lambda event: report(_line(event)), lambda: False)
         return
     path = workspace.partial(step.kind, step.fingerprint)
     context = _context_of({**job, "workspace": str(workspace.root), "path": str(path)}, lambda event: None)

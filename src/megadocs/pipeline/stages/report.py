@@ -19,9 +19,9 @@ from megadocs.analysis import (
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
-from megadocs.pipeline.stages import StageContext
 from megadocs.pipeline.stages.run_records import FinishedRun, record_path
 from megadocs.pipeline.stages.score_records import benchmark_scores, ensemble_losses, extra_positions, extra_scores
+from megadocs.pipeline.stages.stage import StageContext
 from megadocs.pipeline.stages.stream_windows import read_stream_windows
 from megadocs.pipeline.steps.search_records import read_searches
 from megadocs.recipe import AnalysisConfig

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from megadocs.corpus import read_corpus
-from megadocs.pipeline.stages import StageContext
-from megadocs.pipeline.stages.published_rows import published_rows
+from megadocs.errors import InputError
+from megadocs.pipeline.stages.stage import StageContext
+from megadocs.pipeline.steps.sources import dataset_digest, dataset_files
+from megadocs.recipe import PublishedConfig, PublishedDataset
 from megadocs.rows import (
     RowsManifest,
+    build_published_rows,
     build_real_rows,
     build_rephrase_rows,
     build_self_distilled_rows,
@@ -54,3 +57,31 @@ def _generated_rows(context: StageContext, tokenizer: Tokenizer, segments: Path)
         think_close=config["think_close"],
         kind=config["kind"],
     )
+
+
+def published_rows(context: StageContext, tokenizer: Tokenizer) -> RowsManifest:
+    """Rows of one kind for the 1x documents; the counts of what was read go into the summary.
+
+    Raises:
+        InputError: the dataset is not what the plan hashed, or cannot be read as stated.
+    """
+    config = context.config
+    dataset, name = PublishedDataset.model_validate(config["dataset"]), config["dataset_name"]
+    if dataset_digest(name, dataset) != config["dataset_sha256"]:
+        raise InputError(
+            "the dataset changed while the recipe ran",
+            where=f"{dataset.source} (published.datasets.{name}.source)",
+            remedy="run again when nothing writes to it",
+        )
+    reading = {"datasets": {name: dataset}, "real_documents": "corpus", **config["reading"]}
+    manifest, counts = build_published_rows(
+        dataset,
+        PublishedConfig.model_validate(reading),
+        dataset_files(name, dataset),
+        config["kind"],
+        read_corpus(context.inputs["corpus"].path).train_multiple(1),
+        tokenizer,
+        context.workspace.root / "segments",
+    )
+    context.build.summary["published"] = counts
+    return manifest

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from megadocs.generate import export_generations, plan_requests, run_generation
-from megadocs.pipeline.sample_task import sample_config, sample_engine
-from megadocs.pipeline.stages import StageContext
 from megadocs.pipeline.stages.generate import progress_reporter, refuse_unfinished
+from megadocs.pipeline.stages.stage import StageContext
+from megadocs.pipeline.steps.distillation import sample_config, sample_engine
 from megadocs.text.tokenizer import load_tokenizer
 
 

@@ -31,7 +31,7 @@ from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE, Average
 from megadocs.evaluate.token_classes import ClassCollectors, TargetClasses
 from megadocs.model import Llama, import_hf
-from megadocs.pipeline.stages import StageContext, Stopped
+from megadocs.pipeline.stages.stage import StageContext, Stopped
 from megadocs.recipe import EvaluationSetConfig
 from megadocs.store.artifact import Artifact
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from megadocs.corpus import SplitCorpus
 from megadocs.errors import MegadocsError
-from megadocs.pipeline.stages.train import build_arm_mixture
+from megadocs.pipeline.stages.arm_data import build_arm_mixture
 from megadocs.report import PieceOfRow, StreamWindow
 from megadocs.rows import RowsManifest, open_rows
 from megadocs.store.artifact import Artifact, Workspace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from megadocs.corpus import read_corpus
-from megadocs.pipeline.stages import StageContext
+from megadocs.pipeline.stages.stage import StageContext
 from megadocs.recipe.data import LoadedTokenizer, TrainedTokenizer
 from megadocs.text.tokenizer import load_tokenizer, train_tokenizer
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from megadocs.errors import MegadocsError
-from megadocs.pipeline.stages import StageContext, Stopped
+from megadocs.pipeline.stages.stage import StageContext, Stopped
 from megadocs.store.files import write_json_atomic
 
 if TYPE_CHECKING:

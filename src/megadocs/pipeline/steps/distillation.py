@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from megadocs.errors import RecipeError
+from megadocs.generate import EngineInfo
 from megadocs.pipeline.steps.evaluation import member_roles
 from megadocs.pipeline.steps.step import Step, chosen_fields
-from megadocs.recipe import Recipe, SampleConfig
+from megadocs.recipe import EngineConfig, GenerateConfig, LimitsConfig, Recipe, SampleConfig
 from megadocs.recipe.fingerprint import fingerprint
 
 #: Most tokens of a sample where the recipe does not say (facts, section 3).
@@ -86,3 +87,36 @@ def _max_new_tokens(section: SampleConfig, context_length: int) -> int:
             remedy=f"at most {room}, or a longer train.context_length",
         )
     return section.max_new_tokens
+
+
+#: A batch of long samples from a large model takes minutes on a CPU.
+_TIMEOUT_SECONDS = 86_400.0
+
+
+def sample_config(config: Mapping[str, Any], settings: Mapping[str, Any]) -> GenerateConfig:
+    """The configuration of a sample step as a section `generate`, for planning, gates and retries."""
+    section = {name: config[name] for name in ("temperature", "max_new_tokens")}
+    return GenerateConfig(
+        engine=EngineConfig(kind="own", concurrency=settings["batch_size"]),
+        sample={"teacher": {"arm": config["teacher"]}, "num_samples": config["num_generations"], **section},
+        gates={**config["gates"], "sibling": "accept"},
+        seed=config["seed"],
+        max_attempts=config["max_attempts"],
+        attempt_timeout_seconds=_TIMEOUT_SECONDS,
+        limits=LimitsConfig(),
+    )
+
+
+def sample_engine(
+    config: Mapping[str, Any], settings: Mapping[str, Any], fingerprints: Mapping[str, str], context_tokens: int
+) -> EngineInfo:
+    """What identifies the teachers: the hash of their and the tokenizer's fingerprints, and how they are mixed.
+
+    Args:
+        config: of the sample step.
+        settings: of the sample step.
+        fingerprints: role -> fingerprint of the step's inputs.
+        context_tokens: the teachers' context.
+    """
+    identity = {"model": "own", "revision": teacher_revision(fingerprints), "mix": config["mix"]}
+    return EngineInfo(identity=identity, context_tokens=context_tokens, concurrency=settings["batch_size"])

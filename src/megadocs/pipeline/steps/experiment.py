@@ -6,8 +6,8 @@
      real      LLM text   tokens   runs     per-doc     fits, CIs, HTML
      split     ledger     once     arms     losses
                              ^        |
-                             |        +--> benchmark, extra_set, ensemble    (evaluation_steps.py)
-                             +-- sample <-+  a teacher's text                (distillation_steps.py)
+                             |        +--> benchmark, extra_set, ensemble    (evaluation.py)
+                             +-- sample <-+  a teacher's text                (distillation.py)
 
 A *step* is a kind of work, the configuration that decides its result, and the steps it needs. Its fingerprint is the
 hash of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done

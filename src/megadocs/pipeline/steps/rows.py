@@ -155,3 +155,10 @@ def with_generations(recipe: Recipe) -> StreamConfig:
     if task is None:
         return stream
     return stream.model_copy(update={"num_generations": checked_generations(recipe, task, stream.num_generations)})
+
+
+def with_num_generations(config: GenerateConfig, task: str, num_generations: int) -> GenerateConfig:
+    """The configuration with this G for one task."""
+    section = config.rephrase if task == "rephrase" else config.thought
+    assert section is not None
+    return config.model_copy(update={task: section.model_copy(update={"num_generations": num_generations})})

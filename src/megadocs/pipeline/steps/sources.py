@@ -12,10 +12,11 @@ from pathlib import Path
 from megadocs.corpus import SplitCorpus, iter_documents, source_digest, source_files, split_documents
 from megadocs.corpus.held_out import split_held_out
 from megadocs.errors import InputError
-from megadocs.pipeline.steps.experiment import corpus_step
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.steps.experiment import CorpusFacts, Experiment, build_experiment, corpus_step
+from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import CorpusConfig, PublishedConfig, PublishedDataset, Recipe
 from megadocs.rows import read_real_documents
+from megadocs.store.artifact import Artifact, Workspace
 
 
 def sources_step(recipe: Recipe) -> Step:
@@ -79,3 +80,20 @@ def _of_dataset(error: InputError, name: str, dataset: PublishedDataset) -> Inpu
         if dataset.source.startswith("hf://")
         else "give a Parquet file, a folder of them, a glob or hf://org/name",
     )
+
+
+def open_experiment(
+    recipe: Recipe, workspace: Workspace, *, allow_code: bool = False
+) -> tuple[Experiment | None, Step]:
+    """The experiment's steps if its corpus is published (else None), and the corpus step."""
+    corpus = sources_step(recipe)
+    artifact = find_artifact(corpus, workspace)
+    if artifact is None:
+        return None, corpus
+    return build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code), corpus
+
+
+def corpus_facts(artifact: Artifact) -> CorpusFacts:
+    """The counts that a corpus artifact recorded."""
+    summary = artifact.summary
+    return CorpusFacts(summary["num_train_1x"], summary["max_multiple"])

@@ -1,7 +1,7 @@
 """A step: one unit of work and its identity.
 
 A step's fingerprint is the hash of its kind, its kind's version, the configuration that decides its result, and the
-fingerprints of the steps it needs. `steps.py` and `row_steps.py` say which steps a recipe asks for.
+fingerprints of the steps it needs. `experiment.py` and the other files here say which steps a recipe asks for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from megadocs.recipe import fingerprint
+from megadocs.store.artifact import Artifact, Workspace
 
 #: Raised by hand when a step's output would change for the same configuration and inputs.
 STEP_VERSIONS: Mapping[str, int] = {
@@ -70,3 +71,20 @@ def all_fields(section: Any) -> dict[str, Any]:
     """A recipe section as JSON values."""
     fields: dict[str, Any] = section.model_dump(mode="json")
     return fields
+
+
+def find_artifact(step: Step, workspace: Workspace) -> Artifact | None:
+    """The step's published artifact, or None; `DamagedError` when its files do not match the record."""
+    return workspace.find(step.kind, step.fingerprint)
+
+
+def job_of(step: Step) -> dict[str, Any]:
+    """A step as the JSON that a worker understands."""
+    return {
+        "kind": step.kind,
+        "fingerprint": step.fingerprint,
+        "version": STEP_VERSIONS[step.kind],
+        "config": step.config,
+        "settings": step.settings,
+        "inputs": {role: [needed.kind, needed.fingerprint] for role, needed in step.inputs.items()},
+    }

@@ -24,13 +24,12 @@ from megadocs.corpus import read_corpus
 from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.execute.executor import Executor
 from megadocs.pipeline.execute.local import LocalExecutor
-from megadocs.pipeline.execute.scheduler import Interrupt, Scheduler, StepState, find_artifact
-from megadocs.pipeline.run import corpus_facts
+from megadocs.pipeline.execute.scheduler import Interrupt, Scheduler, StepState
 from megadocs.pipeline.steps.experiment import CorpusFacts, tokenizer_step
 from megadocs.pipeline.steps.rows import real_rows_step
 from megadocs.pipeline.steps.search_records import SEARCH_FILE, SEARCH_FOLDER
-from megadocs.pipeline.steps.sources import sources_step
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.steps.sources import corpus_facts, sources_step
+from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.pipeline.tune.matched_compute import count_real_tokens
 from megadocs.pipeline.tune.results import ArmSearch, Ending, SearchOutcome, Utilisation
 from megadocs.pipeline.tune.space import ArmSpace, build_sampler, build_spaces

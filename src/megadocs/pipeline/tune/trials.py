@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from megadocs.errors import DamagedError, HopelessError
-from megadocs.pipeline.execute.scheduler import Listener, Scheduler, StepState, find_artifact
+from megadocs.pipeline.execute.scheduler import Listener, Scheduler, StepState
 from megadocs.pipeline.steps.experiment import CorpusFacts, Run
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.pipeline.tune.results import DECIDES, REPORTED, RunningTrial, TrialResult
 from megadocs.pipeline.tune.space import ArmSpace, TrialSteps, trial_steps
 from megadocs.recipe import Recipe

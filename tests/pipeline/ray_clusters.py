@@ -40,7 +40,7 @@ def address(make_cluster):
 
 
 @pytest.fixture(autouse=True)
-def _own_handlers():
+def own_handlers():
     """Nodes of a test's cluster set a handler for SIGTERM in this process: later tests get theirs back."""
     on_term = signal.getsignal(signal.SIGTERM)
     yield

@@ -13,8 +13,8 @@ from megadocs.generate import export_generations, plan_requests, run_generation
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
 from megadocs.generate.ledger import segment_paths
 from megadocs.store.framed_log import iter_frames
-from pipeline.executors.generation import make_config, make_documents
-from pipeline.executors.processes import kill, pids_of
+from pipeline.cluster.generation import make_config, make_documents
+from pipeline.processes import kill, pids_of
 
 pytest.importorskip("ray")
 

@@ -16,13 +16,12 @@ from megadocs.generate import EngineInfo, load_index
 from megadocs.generate.engines.protocol import Completion
 from megadocs.model import build_model
 from megadocs.model.sampling import Sample
-from megadocs.pipeline.execute.local import job_of
-from megadocs.pipeline.execute.scheduler import find_artifact
 from megadocs.pipeline.generation import export_all, iter_status
-from megadocs.pipeline.run import corpus_facts
-from megadocs.pipeline.stages import Stopped, carry_out
 from megadocs.pipeline.stages.own_engine import OwnEngine
+from megadocs.pipeline.stages.stage import Stopped, run_step
 from megadocs.pipeline.steps.experiment import build_experiment, corpus_step
+from megadocs.pipeline.steps.sources import corpus_facts
+from megadocs.pipeline.steps.step import find_artifact, job_of
 from megadocs.recipe import ModelConfig, load_recipe
 from megadocs.store.artifact import Workspace
 from megadocs.text.tokenizer import train_tokenizer
@@ -38,16 +37,16 @@ OVERRIDES = (
 )
 
 
-def carry_out_all(recipe, workspace, wanted=None):
+def run_all(recipe, workspace, wanted=None):
     """Every step of the recipe in this process (those of the wanted kinds, and the report left out)."""
     corpus = corpus_step(recipe, source_digest(recipe.corpus))
     if find_artifact(corpus, workspace) is None:
-        carry_out(job_of(corpus), workspace, lambda _: None, lambda: False)
+        run_step(job_of(corpus), workspace, lambda _: None, lambda: False)
     experiment = build_experiment(recipe, corpus, corpus_facts(find_artifact(corpus, workspace)))
     done = []
     for step in experiment.steps:
         if find_artifact(step, workspace) is None and (wanted is None or step.kind in wanted):
-            carry_out(job_of(step), workspace, lambda _: None, lambda: False)
+            run_step(job_of(step), workspace, lambda _: None, lambda: False)
             done.append(step.name)
     return experiment, done
 
@@ -57,7 +56,7 @@ def make(step, workspace):
     for needed in step.inputs.values():
         make(needed, workspace)
     if find_artifact(step, workspace) is None:
-        carry_out(job_of(step), workspace, lambda _: None, lambda: False)
+        run_step(job_of(step), workspace, lambda _: None, lambda: False)
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def recipe(toy_recipe):
 
 def test_a_student_is_trained_on_its_teachers_samples(tmp_path, recipe):
     workspace = Workspace(tmp_path / "ws")
-    experiment, done = carry_out_all(recipe(), workspace)
+    experiment, done = run_all(recipe(), workspace)
     assert (
         done.index("train real_only seed 1") < done.index("sample real_only N=12") < done.index("train student seed 0")
     )
@@ -99,9 +98,9 @@ def test_a_student_is_trained_on_its_teachers_samples(tmp_path, recipe):
     trained = {name: stream["num_windows_trained"] for name, stream in streams.items()}
     assert trained["self_distilled"] == pytest.approx(trained["real"], rel=0.05)  # the last block is not whole
 
-    _, again = carry_out_all(recipe(), workspace)
+    _, again = run_all(recipe(), workspace)
     assert again == []
-    _, grown = carry_out_all(recipe("generate.sample.num_samples=20"), workspace, wanted={"sample"})
+    _, grown = run_all(recipe("generate.sample.num_samples=20"), workspace, wanted={"sample"})
     assert grown == ["sample real_only N=20"]
     assert len(load_index(workspace.root / "ledger" / "sample")) == 20  # the first twelve were there
 
@@ -142,7 +141,7 @@ def test_stopped_sampling_keeps_what_it_has(tmp_path, recipe):
     workspace = Workspace(tmp_path / "ws")
     settings = recipe("generate.sample.batch_size=2", "generate.sample.num_samples=40")
     corpus = corpus_step(settings, source_digest(settings.corpus))
-    carry_out(job_of(corpus), workspace, lambda _: None, lambda: False)
+    run_step(job_of(corpus), workspace, lambda _: None, lambda: False)
     experiment = build_experiment(settings, corpus, corpus_facts(find_artifact(corpus, workspace)))
     (sample,) = experiment.of_kind("sample")
 
@@ -150,7 +149,7 @@ def test_stopped_sampling_keeps_what_it_has(tmp_path, recipe):
         make(needed, workspace)
     ledger = workspace.root / "ledger" / "sample"
     with pytest.raises(Stopped):
-        carry_out(job_of(sample), workspace, lambda _: None, lambda: len(load_index(ledger)) >= 4)
+        run_step(job_of(sample), workspace, lambda _: None, lambda: len(load_index(ledger)) >= 4)
     kept = len(load_index(ledger))
     assert 4 <= kept < 40
     make(sample, workspace)
@@ -162,13 +161,13 @@ def test_stopped_sampling_keeps_what_it_has(tmp_path, recipe):
 def test_scoring_stops_when_asked_and_publishes_nothing(tmp_path, recipe):
     workspace = Workspace(tmp_path / "ws")
     corpus = corpus_step(recipe(), source_digest(recipe().corpus))
-    carry_out(job_of(corpus), workspace, lambda _: None, lambda: False)
+    run_step(job_of(corpus), workspace, lambda _: None, lambda: False)
     experiment = build_experiment(recipe(), corpus, corpus_facts(find_artifact(corpus, workspace)))
     run = next(run for run in experiment.runs if run.arm.name == "real_only")
     make(run.train, workspace)
     heard = []
     with pytest.raises(Stopped):
-        carry_out(job_of(run.evaluate), workspace, heard.append, lambda: len(heard) >= 2)
+        run_step(job_of(run.evaluate), workspace, heard.append, lambda: len(heard) >= 2)
     assert heard[0]["note"] == "validation"
     assert find_artifact(run.evaluate, workspace) is None
 

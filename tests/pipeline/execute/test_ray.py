@@ -12,7 +12,7 @@ import time
 import pytest
 
 from pipeline.corpora import write_recipe, write_texts
-from pipeline.executors.processes import kill, pids_of
+from pipeline.processes import kill, pids_of
 
 pytest.importorskip("ray")
 

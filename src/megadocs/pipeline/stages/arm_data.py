@@ -1,0 +1,117 @@
+"""What an arm trains on: rows of its steps -> streams -> mixture, and the accounting of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from megadocs.corpus import SplitCorpus, read_corpus
+from megadocs.documents import KIND_CODES
+from megadocs.pipeline.stages.stage import StageContext
+from megadocs.recipe import MixtureConfig, StreamConfig, TrainConfig
+from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
+from megadocs.streams import Mixture, build_mixture, build_streams
+from megadocs.text.similarity import similarity_ranks
+from megadocs.text.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a run reads: every rank opens it for itself."""
+
+    corpus: SplitCorpus
+    tokenizer: Tokenizer
+    rows: RowStore
+    mixture: Mixture
+
+    @classmethod
+    def open(cls, context: StageContext, *, is_checked: bool = True) -> TrainingData:
+        """From the step's inputs; `is_checked` compares every segment of the rows with its SHA-256."""
+        tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
+        corpus = read_corpus(context.inputs["corpus"].path)
+        rows = _open_rows(context, is_checked=is_checked)
+        mixture = build_arm_mixture(context.config, rows, corpus, allow_code=context.settings["allow_code"])
+        return cls(corpus, tokenizer, rows, mixture)
+
+
+def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCorpus, *, allow_code: bool) -> Mixture:
+    """The mixture of an arm over its rows.
+
+    Args:
+        config: a train step's configuration.
+        rows: every kind of row that the arm reads.
+        corpus: for the ids of the real documents, 1x and the arm's multiple.
+        allow_code: load orderings of the form module:attribute.
+    """
+    train = TrainConfig.model_validate(config["train"])
+    stream = StreamConfig.model_validate(config["stream"])
+    mixture = MixtureConfig.model_validate(config["mixture"])
+    real_documents = corpus.train_multiple(mixture.real_multiple)
+    real_ids = [document.id for document in real_documents]
+    table = rows.table
+    if stream.real_order == "similarity":
+        ranks = similarity_ranks(real_ids, [document.text for document in real_documents])
+        table = table.with_document_column("similarity_rank", real_ids, ranks)
+    streams = build_streams(
+        table,
+        rows.tokens,
+        stream=stream,
+        mixture=mixture,
+        context_length=train.context_length,
+        seed=config["seed"],
+        real_documents=real_ids,
+        synthetic_documents=[document.id for document in corpus.train_multiple(1)],
+        allow_code=allow_code,
+    )
+    return build_mixture(streams, config=mixture, train=train, seed=config["seed"], stream=stream)
+
+
+def accounting(mixture: Mixture) -> dict[str, Any]:
+    """Rows, tokens, windows, drops and epochs of each stream, as planned and as trained."""
+    return {
+        "block_windows": mixture.block_windows,
+        "requested_block_windows": mixture.requested_block_windows,
+        "real_document_exposures": mixture.real_document_exposures(),
+        "streams": [
+            {
+                "name": exposure.name,
+                "num_rows": stream.num_rows,
+                "num_tokens": exposure.num_tokens,
+                "num_windows": exposure.num_windows,
+                "num_dropped_tokens": exposure.num_dropped_tokens,
+                "num_missing": exposure.num_missing,
+                "num_windows_trained": exposure.num_samples,
+                "planned_epochs": exposure.planned_epochs,
+                "actual_epochs": exposure.actual_epochs,
+            }
+            for stream, exposure in zip(mixture.streams, mixture.exposures(), strict=True)
+        ],
+    }
+
+
+def real_documents(corpus: SplitCorpus, rows: RowStore, multiple: int) -> dict[str, int]:
+    """How many distinct real documents the arm may see, and their tokens: the x-axis of the real-only curve."""
+    wanted = {document.id for document in corpus.train_multiple(multiple)}
+    table = rows.table
+    is_wanted = np.array([document_id in wanted for document_id in table.document_ids], dtype=bool)
+    selected = is_wanted[table.document_index] & (table.kind == KIND_CODES["real"])
+    num_tokens = int(table.num_tokens[selected].sum(dtype=np.int64))
+    return {"num_real_documents": len(wanted), "num_real_tokens": num_tokens}
+
+
+def _open_rows(context: StageContext, *, is_checked: bool) -> RowStore:
+    """All rows of the arm; checked: every segment compared with its SHA-256."""
+    segments = context.workspace.root / "segments"
+    manifests = [RowsManifest.load(artifact.path / "rows.json") for artifact in context.inputs_of_kind("rows")]
+    for manifest in manifests if is_checked else ():
+        verify_manifest(manifest, segments)
+    return open_rows(manifests, segments)
+
+
+def exposure_text(mixture: Mixture) -> str:
+    """`240 steps; real 8.0 epochs, simple 4.1 epochs (planned 8.0 and 4.1)`."""
+    parts = [f"{e.name} {e.actual_epochs:.2f} epochs (planned {e.planned_epochs:.2f})" for e in mixture.exposures()]
+    return f"{mixture.num_steps} steps; {', '.join(parts)}"

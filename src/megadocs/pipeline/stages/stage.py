@@ -1,0 +1,85 @@
+"""What each kind of step does, one file a kind. A stage reads its inputs' artifacts and writes into its own.
+
+A stage never decides what is needed or whether it is done (that is `steps/experiment.py` and `execute/scheduler.py`)
+and never prints: it reports progress and fills `context.build.summary`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megadocs.store.artifact import Artifact, Build, Workspace
+
+#: Steps whose partial directory is worth keeping after an interruption.
+_RESUMABLE = {"train"}
+
+
+class Stopped(Exception):
+    """The step saved what it had and stopped because it was asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage gets.
+
+    Attributes:
+        workspace: for what lives outside artifacts (ledger, segments).
+        config: the step's configuration, as in its fingerprint.
+        settings: how to do the work.
+        inputs: role -> artifact, its content checked against its record.
+        build: directory to write in and summary to fill.
+        report: call with {"done": .., "total": .., "unit": .., "note": ..} now and then.
+        should_stop: ask between two pieces of work; then save and raise `Stopped`.
+    """
+
+    workspace: Workspace
+    config: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Artifact]
+    build: Build
+    report: Callable[[dict[str, Any]], None]
+    should_stop: Callable[[], bool]
+
+    def inputs_of_kind(self, step: str) -> list[Artifact]:
+        """The input artifacts that one kind of step made, in the order of their roles."""
+        return [self.inputs[role] for role in sorted(self.inputs) if self.inputs[role].step == step]
+
+
+def run_step(
+    job: Mapping[str, Any],
+    workspace: Workspace,
+    report: Callable[[dict[str, Any]], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Do one step and publish its artifact.
+
+    Args:
+        job: kind, fingerprint, version, config, settings and inputs (role -> [kind, fingerprint]) of a step.
+        workspace: where inputs are found and the artifact goes.
+        report: receives progress.
+        should_stop: whether the work is to be interrupted.
+
+    Raises:
+        LockedError: another process is at it. MegadocsError: it cannot be done. Stopped: it was interrupted.
+    """
+    stage = importlib.import_module(f"megadocs.pipeline.stages.{job['kind']}")
+    with workspace.build(
+        job["kind"],
+        job["fingerprint"],
+        config=job["config"],
+        inputs={role: fingerprint for role, (_, fingerprint) in job["inputs"].items()},
+        version=job["version"],
+        resumable=job["kind"] in _RESUMABLE,
+    ) as build:
+        inputs = {}
+        for role, (kind, fingerprint) in job["inputs"].items():
+            artifact = workspace.find(kind, fingerprint)
+            if artifact is None:
+                raise RuntimeError(f"the input {role!r} ({kind} {fingerprint}) is not there")
+            artifact.check()
+            inputs[role] = artifact
+        context = StageContext(workspace, job["config"], job["settings"], inputs, build, report, should_stop)
+        stage.run(context)
