@@ -56,21 +56,22 @@ def build_config(engine: dict[str, Any], new_tokens: int, seed: int) -> Generate
 
 async def minimal(server: Server, bodies: Sequence[dict[str, Any]], concurrency: int) -> int:
     """What a script of twenty lines does: a queue, some workers, one request after the other."""
-    import httpx
+    import aiohttp
 
     queue = list(reversed(bodies))
     total = 0
 
-    async def worker(client: httpx.AsyncClient, slot: int) -> None:
+    async def worker(client: aiohttp.ClientSession, slot: int) -> None:
         nonlocal total
         while queue:
             body = queue.pop() | server.extra(slot)
-            reply = await client.post(f"{server.address}/v1/chat/completions", json=body, timeout=None)
-            if reply.status_code != 200:
-                sys.exit(f"HTTP {reply.status_code}: {reply.text[:500]}")
-            total += reply.json()["usage"]["completion_tokens"]
+            async with client.post(f"{server.address}/v1/chat/completions", json=body) as reply:
+                if reply.status != 200:
+                    sys.exit(f"HTTP {reply.status}: {(await reply.text())[:500]}")
+                total += (await reply.json())["usage"]["completion_tokens"]
 
-    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=concurrency)) as client:
+    connector, no_deadline = aiohttp.TCPConnector(limit=concurrency), aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=no_deadline) as client:
         await asyncio.gather(*(worker(client, slot) for slot in range(concurrency)))
     return total
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -26,6 +26,7 @@ from megadocs.generate.samples import iter_samples
 from megadocs.generate.styles import load_style
 from megadocs.recipe import GenerateConfig
 from megadocs.seeding import text_digest
+from megadocs.text.token_estimate import estimate_tokens
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer, split_points
 
 Task = Literal["rephrase", "thought", "sample"]
@@ -192,6 +193,14 @@ def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer
             remedy="name its tokenizer.json, GGUF file, folder or hub name",
         )
     return None
+
+
+def token_counter(config: GenerateConfig) -> Callable[[str], int]:
+    """A function text -> tokens of the generator: by its tokenizer where it is here, else by the text's scripts."""
+    tokenizer = split_tokenizer(config, required=False)
+    if tokenizer is None:
+        return lambda text: round(estimate_tokens(text))
+    return lambda text: len(tokenizer.offsets(text))
 
 
 class _LazyTokenizer:

@@ -52,6 +52,7 @@ ERROR_CODES: dict[str, int] = {
     "quality": 11,
     "too_long": 12,
     "deadline": 13,
+    "refused": 14,
 }
 ERROR_NAMES: dict[int, str] = {code: name for name, code in ERROR_CODES.items()}
 

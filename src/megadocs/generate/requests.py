@@ -32,7 +32,7 @@ class Sampling:
     temperature: float
     top_p: float
     max_new_tokens: int
-    extra: Mapping[str, str | int | float | bool]
+    extra: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ The sender knows nothing of records or gates: it turns a request and an attempt 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from megadocs.errors import EngineError, UsageError
 from megadocs.generate.concurrency import AdaptiveLimit
 from megadocs.generate.engines import Engine, EngineInfo
 from megadocs.generate.engines.protocol import ENGINE_DOWN, FATAL, PERMANENT, Completion, EngineFailure, Reply
+from megadocs.generate.plan import token_counter
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.retry import MAX_SENDS, MAX_SENDS_ALONE, CircuitBreaker, backoff_seconds, interruptible_sleep
 from megadocs.recipe import GenerateConfig, LimitsConfig
@@ -30,6 +32,7 @@ class Sender:
 
     Attributes:
         stop_reason: set to stop the run in good order; the sender sets it itself when a ceiling is reached.
+        num_counted_here: replies whose tokens the server did not count: we did.
     """
 
     def __init__(self, engine: Engine, config: GenerateConfig, info: EngineInfo) -> None:
@@ -39,6 +42,8 @@ class Sender:
         self.began = self.last_reply = time.monotonic()
         self.num_sent = self.num_replies = 0
         self.spent_prompt = self.spent_new = self.spent_cached = 0
+        self.num_counted_here = 0
+        self._count = token_counter(config)
         self._engine = engine
         self._config = config
         self._info = info
@@ -111,6 +116,8 @@ class Sender:
             self.last_reply = time.monotonic()
             self.breaker.report_reply()
             self.limit.report_reply()
+            if result.uncounted:
+                result = self._counted(result, completion)
             self.spent_prompt += result.prompt_tokens
             self.spent_new += result.new_tokens
             self.spent_cached += result.cached_tokens
@@ -121,6 +128,16 @@ class Sender:
         if result.kind in ("rate_limited", "server_error"):
             self.limit.report_overload()
         return result
+
+    def _counted(self, reply: Reply, completion: Completion) -> Reply:
+        """The reply with our own count where the server gives none, so that ceilings always bind."""
+        self.num_counted_here += 1
+        prompt, new = reply.prompt_tokens, reply.new_tokens
+        if "prompt_tokens" in reply.uncounted:
+            prompt = self._count("\n".join(message["content"] for message in completion.messages))
+        if "new_tokens" in reply.uncounted:
+            new = min(self._count(reply.text + reply.reasoning), completion.max_new_tokens)
+        return replace(reply, prompt_tokens=prompt, new_tokens=new, uncounted=())
 
     def _ceiling_reached(self) -> bool:
         limits = self._config.limits
@@ -156,6 +173,7 @@ def require_consent(info: EngineInfo, config: GenerateConfig, num_documents: int
 def _fatal_error(failure: EngineFailure, info: EngineInfo) -> EngineError:
     remedies = {
         "unauthorised": "check OPENAI_API_KEY",
+        "payment": "add credit with the provider, then run again: nothing was recorded as failed",
         "model_changed": "start the model the recipe names, or name the new one: its generations are another set",
     }
     return EngineError(failure.message, where=info.address or "generate.engine", remedy=remedies[failure.kind])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from megadocs.recipe.base import Section
 from megadocs.recipe.distillation import SampleConfig
@@ -34,9 +34,10 @@ class EngineConfig(Section):
     command: list[str] = Field(
         default_factory=list, description="vllm: interpreter or container command before `serve`."
     )
-    options: dict[str, str | int | float | bool] = Field(
+    options: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="Engine-specific extras; world: facts, syllables, wrong_thoughts; fake: the fault script.",
+        description="Engine-specific extras, nested where the server wants it; world: facts, syllables, "
+        "wrong_thoughts; fake: the fault script.",
     )
 
 

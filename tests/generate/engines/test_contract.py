@@ -108,7 +108,7 @@ def test_every_fault_is_a_value(fault: str, kind: str, tmp_path: Path, monkeypat
 
 
 def test_resets(tmp_path: Path) -> None:
-    """A new connection that is reset is a failure; a kept one that the server has closed is replaced silently, once."""
+    """A connection that is reset is a failure, a kept one too: the retry layer sends again, and counts it."""
 
     async def main() -> None:
         server = FakeServer(FakeScript.parse({"faults": "reset:1.0"}))
@@ -118,6 +118,9 @@ def test_resets(tmp_path: Path) -> None:
         assert isinstance(failure, EngineFailure)
         assert failure.kind == "connection"
         assert isinstance(await client.post_json("/v1/chat/completions", bodies[0], 5), dict)
+        failure = await client.post_json("/v1/chat/completions", bodies[1], 5)
+        assert isinstance(failure, EngineFailure)
+        assert failure.kind == "connection"
         assert isinstance(await client.post_json("/v1/chat/completions", bodies[1], 5), dict)
         assert server.num_requests == 4
         await client.close()

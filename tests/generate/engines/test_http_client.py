@@ -10,8 +10,8 @@ import pytest
 
 from megadocs.errors import RecipeError
 from megadocs.generate.engines import http_client
-from megadocs.generate.engines.connection import Response
-from megadocs.generate.engines.http_client import HttpClient, checked_url, is_loopback, read_response
+from megadocs.generate.engines.failures import failure_of_answer
+from megadocs.generate.engines.http_client import HttpClient, checked_url, is_loopback
 from megadocs.generate.engines.protocol import EngineFailure
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
@@ -88,7 +88,7 @@ def test_a_body_that_ends_with_the_connection() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "malformed"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", "malformed"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "too_large"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n", "too_large"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n", "connection"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort", "connection"),
         (b"HTTP/1.1 200 OK\r\nContent-Le", "connection"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "malformed"),
@@ -119,6 +119,7 @@ def test_a_reply_over_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     for answer in (
         b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300,
         b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n" + b"x" * 101,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"40\r\n" + b"x" * 64 + b"\r\n") * 3,
     ):
         results, _, _ = asyncio.run(ask([answer], close=True))
         assert results[0].kind == "too_large"
@@ -137,15 +138,15 @@ def test_a_reply_over_the_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_statuses(status: int, body: bytes, kind: str) -> None:
-    failure = read_response(Response(status, {}, body, True))
+    failure = failure_of_answer(status, {}, body)
     assert isinstance(failure, EngineFailure)
     assert failure.kind == kind
 
 
 def test_retry_after_in_both_forms() -> None:
-    seconds = read_response(Response(429, {"retry-after": "7"}, b"", True))
-    date = read_response(Response(429, {"retry-after": "Wed, 21 Oct 2065 07:28:00 GMT"}, b"", True))
-    nonsense = read_response(Response(429, {"retry-after": "soon"}, b"", True))
+    seconds = failure_of_answer(429, {"retry-after": "7"}, b"")
+    date = failure_of_answer(429, {"retry-after": "Wed, 21 Oct 2065 07:28:00 GMT"}, b"")
+    nonsense = failure_of_answer(429, {"retry-after": "soon"}, b"")
     assert isinstance(seconds, EngineFailure)
     assert isinstance(date, EngineFailure)
     assert isinstance(nonsense, EngineFailure)
@@ -172,9 +173,57 @@ def test_addresses_that_are_refused(url: str) -> None:
         checked_url(url)
 
 
-def test_loopback() -> None:
-    assert is_loopback("http://127.0.0.1:80/v1")
-    assert is_loopback("http://[::1]:80")
-    assert is_loopback("http://localhost")
-    assert not is_loopback("http://127.0.0.1.evil.example")
-    assert not is_loopback("http://10.0.0.1")
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.2", "127.255.255.254", "0.0.0.0", "[::1]", "[::]", "localhost", "[::ffff:127.0.0.1]"]
+)
+def test_addresses_of_this_machine(host: str) -> None:
+    assert is_loopback(f"http://{host}:8000/v1")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1.evil.example", "10.0.0.1", "128.0.0.1", "0.0.0.1", "localhost.evil.example", "[2001:db8::1]"]
+)
+def test_addresses_of_other_machines(host: str) -> None:
+    assert not is_loopback(f"http://{host}:8000/v1")
+
+
+def test_a_proxy_is_for_other_machines_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text that stays on this machine must not leave it on the way."""
+    seen: list[bytes] = []
+
+    async def main() -> list[Any]:
+        async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            seen.append(head + await reader.readexactly(length))
+            writer.write(OK)
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        monkeypatch.setenv("http_proxy", f"http://{address}")
+        far, near = HttpClient("http://far.example/v1"), HttpClient("http://127.0.0.1:9/v1")
+        monkeypatch.setenv("no_proxy", "far.example")
+        excepted = HttpClient("http://far.example/v1")
+        results = [await client.post_json("/x", {"a": 1}, 3.0) for client in (far, near)]
+        assert excepted._proxy is None
+        for client in (far, near, excepted):
+            await client.close()
+        server.close()
+        return results
+
+    through, refused = asyncio.run(main())
+    assert through == {"a": 1}
+    assert seen[0].startswith(b"POST http://far.example/v1/x HTTP/1.1")
+    assert isinstance(refused, EngineFailure)
+    assert refused.kind == "connection"
+    assert len(seen) == 1
+
+
+def test_a_key_with_its_line_end() -> None:
+    _, sent, _ = asyncio.run(ask([OK], key="secret\n"))
+    assert b"Authorization: Bearer secret\r\n" in sent[0]
+    with pytest.raises(RecipeError, match="blank, a line end") as caught:
+        HttpClient("http://example.com", api_key="sec ret")
+    assert "sec ret" not in str(caught.value)

@@ -71,7 +71,7 @@ def engine_identity(config: EngineConfig) -> dict[str, Any]:
     return {"model": config.model, "revision": config.revision}
 
 
-def sampling_options(config: EngineConfig) -> Mapping[str, str | int | float | bool]:
+def sampling_options(config: EngineConfig) -> Mapping[str, Any]:
     """The part of `engine.options` that changes what is sampled, checked; it enters identities."""
     if config.kind == "llamacpp":
         from megadocs.generate.engines.llamacpp import checked_options

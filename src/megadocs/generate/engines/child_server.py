@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from megadocs.errors import EngineError
-from megadocs.generate.engines.http_client import one_line
+from megadocs.generate.engines.failures import one_line
 from megadocs.generate.engines.openai import OpenAIEngine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
 from megadocs.recipe import EngineConfig

@@ -12,8 +12,9 @@ from typing import Any
 
 from megadocs.generate.engines.fake_replies import FakeScript, build_reply, choose_fault, request_digest
 from megadocs.generate.engines.fake_server import FakeServer
-from megadocs.generate.engines.openai import OpenAIEngine, read_reply
+from megadocs.generate.engines.openai import OpenAIEngine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
+from megadocs.generate.engines.replies import read_reply
 from megadocs.recipe import EngineConfig
 
 

@@ -57,7 +57,7 @@ class FakeScript:
     transport: str
 
     @classmethod
-    def parse(cls, options: Mapping[str, str | int | float | bool]) -> FakeScript:
+    def parse(cls, options: Mapping[str, Any]) -> FakeScript:
         """From `generate.engine.options`; unknown names are a `RecipeError`."""
         unknown = sorted(set(options) - _OPTIONS)
         if unknown:

@@ -1,31 +1,34 @@
 """One HTTP client for every engine that speaks HTTP: JSON in, JSON or an `EngineFailure` out.
 
-Every attempt has a deadline, every reply a size cap, no redirect is followed (a key must not travel to another origin),
-the API key is sent to its own origin only and appears in no message. Only http and https addresses are taken; no proxy
-is used.
-
-HTTP/1.1 is spoken directly on asyncio streams with kept-alive connections (`connection`): a run with a general client
-(httpx) cost ten times the CPU a record, time that a small model on the same machine would miss.
+aiohttp carries the bytes (kept connections, TLS settings, IPv6, proxies of the environment). On top of it: every
+attempt has a deadline, every reply a size cap, no redirect is followed (a key must not travel to another origin), the
+API key is sent to its own origin only and appears in no message, and only http and https addresses are taken. An
+address on this machine is never asked through a proxy: text that stays here must not leave it on the way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import email.utils
+import ipaddress
 import json
-import ssl
-import time
 import urllib.parse
+import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import aiohttp
+from yarl import URL
+
 from megadocs.errors import RecipeError
-from megadocs.generate.engines.connection import Connection, ReplyTooLargeError, Response
-from megadocs.generate.engines.protocol import EngineFailure, FailureKind
+from megadocs.generate.engines.failures import failure_of_answer, failure_of_error, one_line
+from megadocs.generate.engines.protocol import EngineFailure
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
+_MAX_HEADER_BYTES = 64 * 1024
+_CONNECT_SECONDS = 30.0
+_JSON_HEADERS = {"Content-Type": "application/json"}
 _encode_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class HttpClient:
@@ -38,18 +41,13 @@ class HttpClient:
 
     def __init__(self, base_url: str, *, api_key: str | None = None) -> None:
         self.base_url = checked_url(base_url)
-        parts = urllib.parse.urlsplit(self.base_url)
-        assert parts.hostname is not None
-        self._host, self._path = parts.hostname, parts.path
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._headers = f"Host: {parts.netloc}\r\nAccept: application/json\r\nUser-Agent: megadocs\r\n"
-        if api_key:
-            if not api_key.isascii() or not api_key.isprintable():
-                raise RecipeError("the API key holds characters that no key has", where="OPENAI_API_KEY")
-            self._headers += f"Authorization: Bearer {api_key}\r\n"
-        self._idle: list[Connection] = []
-        self._busy: set[Connection] = set()
+        self._headers = {"Accept": "application/json", "User-Agent": "megadocs"}
+        self._key = checked_key(api_key) if api_key else None
+        if self._key:
+            self._headers["Authorization"] = f"Bearer {self._key}"
+        self._proxy = _proxy_for(self.base_url)
+        self._urls: dict[str, URL] = {}
+        self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
         return f"HttpClient({self.base_url!r})"
@@ -58,77 +56,92 @@ class HttpClient:
         self, path: str, body: Mapping[str, Any], timeout_seconds: float
     ) -> dict[str, Any] | EngineFailure:
         """The reply's JSON object, or why there is none."""
-        data = _encode_json(body).encode("ascii")
-        head = f"POST {self._path}{path} HTTP/1.1\r\n{self._headers}Content-Type: application/json\r\n"
-        return await self._call(f"{head}Content-Length: {len(data)}\r\n\r\n".encode("ascii") + data, timeout_seconds)
+        return await self._call("POST", path, _encode_json(body).encode("ascii"), timeout_seconds)
 
     async def get_json(self, path: str, timeout_seconds: float) -> dict[str, Any] | EngineFailure:
         """As `post_json`, for a GET."""
-        return await self._call(
-            f"GET {self._path}{path} HTTP/1.1\r\n{self._headers}\r\n".encode("ascii"), timeout_seconds
-        )
+        return await self._call("GET", path, None, timeout_seconds)
 
     async def close(self) -> None:
         """Drop all connections."""
-        for connection in (*self._idle, *self._busy):
-            connection.close()
-        self._idle.clear()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
-    async def _call(self, request: bytes, timeout_seconds: float) -> dict[str, Any] | EngineFailure:
+    async def _call(
+        self, method: str, path: str, data: bytes | None, timeout_seconds: float
+    ) -> dict[str, Any] | EngineFailure:
         try:
             async with asyncio.timeout(timeout_seconds):
-                return read_response(await self._exchange(request))
+                answer = await self._send(method, path, data)
+        except aiohttp.ConnectionTimeoutError:  # before its parent: nobody is there
+            return EngineFailure("connection", f"no connection within {_CONNECT_SECONDS:g} s")
         except TimeoutError:
             return EngineFailure("timeout", f"no complete reply within {timeout_seconds:g} s")
-        except ReplyTooLargeError:
-            return EngineFailure("too_large", f"the reply is over {MAX_REPLY_BYTES} bytes")
-        except (OSError, EOFError) as error:
+        except aiohttp.ClientResponseError as error:  # before its relatives: bytes came, and were not HTTP
+            return EngineFailure("malformed", f"not HTTP: {one_line(str(error.message))}")
+        except (aiohttp.ClientError, OSError, EOFError) as error:
             return EngineFailure("connection", f"{type(error).__name__}: {one_line(str(error))}")
         except ValueError as error:
             return EngineFailure("malformed", f"not HTTP: {one_line(str(error))}")
+        if isinstance(answer, EngineFailure) and self._key and self._key in answer.message:
+            return replace(answer, message=answer.message.replace(self._key, "***"))
+        return answer
 
-    async def _exchange(self, request: bytes) -> Response:
-        """Send on a kept connection, or on a new one. A kept one that the server closed meanwhile is replaced once."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_usable:
-                try:
-                    return await self._send(connection, request)
-                except (ConnectionError, EOFError):
-                    if connection.has_received:  # it answered in part: the caller decides about sending again
-                        raise
-                    break
-            connection.close()
-        return await self._send(await Connection.open(self._host, self._port, self._tls), request)
+    async def _send(self, method: str, path: str, data: bytes | None) -> dict[str, Any] | EngineFailure:
+        if self._session is None:
+            self._session = self._open_session()
+        url = self._urls.get(path) or self._urls.setdefault(path, URL(self.base_url + path, encoded=True))
+        headers = _JSON_HEADERS if data is not None else None
+        request = self._session.request(
+            method, url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
+        )
+        async with request as response:
+            return read_answer(response.status, response.headers, await _bounded_body(response))
 
-    async def _send(self, connection: Connection, request: bytes) -> Response:
-        self._busy.add(connection)
-        keep = False
-        try:
-            response = await connection.exchange(request, MAX_REPLY_BYTES)
-            keep = response.keeps_alive
-            return response
-        finally:
-            self._busy.discard(connection)
-            if keep:
-                self._idle.append(connection)
-            else:
-                connection.close()
+    def _open_session(self) -> aiohttp.ClientSession:
+        """Inside the event loop. How many requests are in flight is the caller's; there are no cookies."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+        )
 
 
-def read_response(response: Response) -> dict[str, Any] | EngineFailure:
-    """An HTTP response as the object it holds or as a failure of the taxonomy."""
-    data = response.body
-    if response.status != 200:
-        kind = _kind_of_status(response.status, data)
-        message = f"HTTP {response.status}: {one_line(_reason(data))}"
-        return EngineFailure(kind, message, _retry_after(response.headers))
+async def _bounded_body(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body, unpacked; None when it is over the cap."""
+    if (response.content_length or 0) > MAX_REPLY_BYTES:
+        response.close()
+        return None
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > MAX_REPLY_BYTES:
+            response.close()
+            return None
+    return bytes(body)
+
+
+def read_answer(status: int, headers: Mapping[str, str], data: bytes | None) -> dict[str, Any] | EngineFailure:
+    """An HTTP answer as the object it holds or as a failure of the taxonomy; `data` is None when it was too large."""
+    if data is None:
+        return EngineFailure("too_large", f"HTTP {status}: the reply is over {MAX_REPLY_BYTES} bytes", status=status)
+    if not 200 <= status < 300:
+        return failure_of_answer(status, headers, data)
+    kind = one_line(headers.get("Content-Type", "no content type"), 60)
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
-        return EngineFailure("malformed", f"not JSON ({len(data)} bytes, {response.headers.get('content-type', '?')})")
+        return EngineFailure("malformed", f"HTTP {status}: {len(data)} bytes of {kind}, not JSON", status=status)
     if not isinstance(value, dict):
-        return EngineFailure("malformed", "the reply is not a JSON object")
+        return EngineFailure("malformed", f"HTTP {status}: the reply is not a JSON object", status=status)
+    if isinstance(value.get("error"), dict) and not value.get("choices"):  # a gateway that reports within a 200
+        code = value["error"].get("code")
+        is_status = isinstance(code, int) and 400 <= code < 600
+        return failure_of_error(code if is_status else 500, value)
     return value
 
 
@@ -151,51 +164,37 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def checked_key(key: str) -> str:
+    """The key without blanks and line ends around it (a file's last line end often comes along).
+
+    Raises:
+        RecipeError: it holds something inside that no header may hold; the message does not show it.
+    """
+    key = key.strip()
+    if key.isascii() and key.isprintable() and " " not in key:
+        return key
+    raise RecipeError(
+        "the API key holds a blank, a line end or another character that no key has",
+        where="OPENAI_API_KEY",
+        remedy="set it to the key alone, on one line",
+    )
+
+
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine."""
-    return (urllib.parse.urlsplit(url).hostname or "") in _LOOPBACK
-
-
-def one_line(text: str, limit: int = 200) -> str:
-    """Text for a message: control characters and line ends as spaces, cut to `limit` characters."""
-    return "".join(character if character.isprintable() else " " for character in text)[:limit].strip()
-
-
-def _kind_of_status(status: int, data: bytes) -> FailureKind:
-    if status == 429:
-        return "rate_limited"
-    if status in (401, 403):
-        return "unauthorised"
-    if status >= 500 or status in (408, 425):
-        return "server_error"
-    text = data[:4000].decode("utf-8", "replace").lower()
-    if status in (400, 413, 422) and "context" in text and ("length" in text or "exceed" in text or "size" in text):
-        return "context_length"
-    return "bad_request"
-
-
-def _reason(data: bytes) -> str:
-    """The kind of error a server names; never its prose, which may quote the document."""
+    """Whether an address is on this machine: localhost, 127.0.0.0/8, ::1, or the wildcard that servers print."""
+    host = (urllib.parse.urlsplit(url).hostname or "").rstrip(".")
     try:
-        value = json.loads(data[:100_000])
-    except (ValueError, RecursionError):
-        return f"{len(data)} bytes that are not JSON"
-    inner = value.get("error", value) if isinstance(value, dict) else None
-    if isinstance(inner, dict):
-        return str(inner.get("type") or inner.get("code") or "error")
-    return "error"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from a Retry-After header in either form; None without one."""
-    value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
+        address = ipaddress.ip_address(host)
     except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+        return host == "localhost" or host.endswith(".localhost")
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return address.is_loopback or address.is_unspecified
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for an address; none for this machine and for what NO_PROXY lists."""
+    parts = urllib.parse.urlsplit(url)
+    if is_loopback(url) or urllib.request.proxy_bypass(parts.netloc):
         return None
+    return urllib.request.getproxies().get(parts.scheme)

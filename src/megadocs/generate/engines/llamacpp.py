@@ -148,7 +148,7 @@ def _file_digest(path: str, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checked_options(config: EngineConfig) -> dict[str, str | int | float | bool]:
+def checked_options(config: EngineConfig) -> dict[str, Any]:
     """`generate.engine.options` of llamacpp: sampling options only."""
     unknown = sorted(set(config.options) - set(SAMPLING_DEFAULTS))
     if unknown:

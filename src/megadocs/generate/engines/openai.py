@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from megadocs.errors import EngineError, RecipeError
+from megadocs.generate.engines.failures import without_quotes
 from megadocs.generate.engines.http_client import HttpClient, is_loopback
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
+from megadocs.generate.engines.replies import read_reply
 from megadocs.recipe import EngineConfig
 
 _HEALTH_TIMEOUT_SECONDS = 5.0
@@ -50,25 +52,36 @@ class OpenAIEngine:
         own_server = base_url is not None
         self._client = HttpClient(address, api_key=None if own_server else os.environ.get("OPENAI_API_KEY"))
         self._served_model: str | None = None
+        self._limit_field = "max_tokens"
+        self._lists_models = False
 
     async def start(self) -> None:
-        """Ask the server for its models: says at once when nobody answers or the key is wrong."""
+        """Ask the server for its models: says at once when nobody is there.
+
+        A list that is refused, slow or absent says nothing about completions (keys without the right to list models
+        are common); only the completions decide.
+        """
         answer = await self._client.get_json("/models", _START_TIMEOUT_SECONDS)
-        if isinstance(answer, EngineFailure) and answer.kind in ("connection", "timeout", "unauthorised"):
+        if isinstance(answer, EngineFailure) and answer.kind == "connection":
             raise EngineError(
                 f"the server does not answer: {answer.message}",
                 where=self._client.base_url,
-                remedy="start it, or mend generate.engine.base_url and OPENAI_API_KEY",
+                remedy="start it, or correct generate.engine.base_url",
             )
+        self._lists_models = not isinstance(answer, EngineFailure)
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
         """One request to `/chat/completions` or `/completions`."""
         path, body = self._body(completion)
         answer = await self._client.post_json(path, body, completion.timeout_seconds)
+        if isinstance(answer, EngineFailure) and _wants_other_limit_field(answer) and "max_tokens" in body:
+            self._limit_field = "max_completion_tokens"  # learnt once, for all requests
+            path, body = self._body(completion)
+            answer = await self._client.post_json(path, body, completion.timeout_seconds)
         if isinstance(answer, EngineFailure):
-            return answer
-        reply = read_reply(answer)
-        if isinstance(reply, Reply):
+            return without_quotes(answer, (message["content"] for message in completion.messages))
+        reply = read_reply(answer, completion.max_new_tokens)
+        if isinstance(reply, Reply) and reply.model:  # a reply that names no model is no other model
             if self._served_model is None:
                 self._served_model = reply.model
             elif reply.model != self._served_model:
@@ -78,9 +91,13 @@ class OpenAIEngine:
         return reply
 
     async def is_healthy(self) -> bool:
-        """Whether `/models` answers."""
+        """Whether the server answers; a list of models that never came counts neither way."""
         answer = await self._client.get_json("/models", _HEALTH_TIMEOUT_SECONDS)
-        return not isinstance(answer, EngineFailure) or answer.kind in ("bad_request", "malformed")
+        if not isinstance(answer, EngineFailure):
+            return True
+        if answer.kind in ("timeout", "server_error"):
+            return not self._lists_models
+        return answer.kind != "connection"
 
     def info(self) -> EngineInfo:
         """The configured model and address."""
@@ -99,7 +116,7 @@ class OpenAIEngine:
     def _body(self, completion: Completion) -> tuple[str, dict[str, Any]]:
         body: dict[str, Any] = {
             "model": self._config.model,
-            "max_tokens": completion.max_new_tokens,
+            self._limit_field: completion.max_new_tokens,
             "temperature": completion.temperature,
             "top_p": completion.top_p,
             "seed": completion.seed,
@@ -112,37 +129,8 @@ class OpenAIEngine:
         return "/completions", {**body, "prompt": prompt}
 
 
-def read_reply(answer: Mapping[str, Any]) -> Reply | EngineFailure:
-    """A server's JSON as a `Reply`; anything that is not as agreed is a `malformed` failure, never a guess."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return EngineFailure("malformed", "the reply has no choices")
-    choice = choices[0]
-    message = choice.get("message")
-    source = message if isinstance(message, dict) else {"content": choice.get("text")}
-    text = source.get("content")
-    reasoning = source.get("reasoning_content") or source.get("reasoning") or ""
-    if text is None and (reasoning or choice.get("finish_reason") in ("content_filter", "length")):
-        text = ""
-    if not isinstance(text, str) or not isinstance(reasoning, str):
-        return EngineFailure("malformed", "the reply has no text")
-    finish = choice.get("finish_reason")
-    if not isinstance(finish, str):
-        return EngineFailure("malformed", "the reply has no finish_reason")
-    usage = answer.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    return Reply(
-        text=text,
-        finish_reason=finish,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        new_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
-        reasoning=reasoning,
-        model=str(answer.get("model", "")),
-    )
-
-
-def _count(value: Any) -> int:
-    """A token count as the server gives it; what it does not give is not counted."""
-    return value if isinstance(value, int) and 0 <= value < 2**32 else 0
+def _wants_other_limit_field(failure: EngineFailure) -> bool:
+    """Whether a server refuses `max_tokens` in favour of `max_completion_tokens`."""
+    if failure.kind != "bad_request" or failure.status not in (400, 422):
+        return False
+    return failure.param == "max_tokens" or "max_completion_tokens" in failure.message

@@ -22,16 +22,18 @@ FailureKind = Literal[
     "too_large",  # the reply went over the size cap
     "context_length",  # the server says prompt and reply do not fit
     "bad_request",  # any other 4xx: the same request will fail again
+    "refused",  # a content filter, whatever its status: this document only
     "unauthorised",  # 401, 403
+    "payment",  # 402, no quota or credit left
     "model_changed",  # the server answers as another model
 ]
 
 #: Failures that say nothing about the request: waiting helps, no record fails for them.
 ENGINE_DOWN: frozenset[FailureKind] = frozenset({"connection", "rate_limited", "server_error"})
 #: Failures after which nothing more may be sent.
-FATAL: frozenset[FailureKind] = frozenset({"unauthorised", "model_changed"})
+FATAL: frozenset[FailureKind] = frozenset({"unauthorised", "payment", "model_changed"})
 #: Failures of this request for good.
-PERMANENT: frozenset[FailureKind] = frozenset({"context_length", "bad_request"})
+PERMANENT: frozenset[FailureKind] = frozenset({"context_length", "bad_request", "refused"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,17 @@ class Completion:
     top_p: float
     seed: int
     timeout_seconds: float
-    extra: Mapping[str, str | int | float | bool]
+    extra: Mapping[str, Any]
     lane: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an engine wrote, as it came: no gate has seen it."""
+    """What an engine wrote, as it came: no gate has seen it.
+
+    Token counts are the engine's own; those that it does not give are 0 and named in `uncounted`: the sender counts
+    them. `finish_reason` is `stop`, `length`, `content_filter`, or what else the server says.
+    """
 
     text: str
     finish_reason: str
@@ -59,15 +65,26 @@ class Reply:
     cached_tokens: int = 0
     reasoning: str = ""
     model: str = ""
+    uncounted: tuple[Literal["prompt_tokens", "new_tokens"], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EngineFailure:
-    """Why there is no reply. `message` is one line without document text."""
+    """Why there is no reply.
+
+    Attributes:
+        kind: the class that decides what is done.
+        message: one line without document text: status, code, parameter and the server's own words.
+        retry_after_seconds: what the server asked for.
+        status, code, param: of an HTTP answer; None and empty for other failures.
+    """
 
     kind: FailureKind
     message: str
     retry_after_seconds: float | None = None
+    status: int | None = None
+    code: str = ""
+    param: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ Records are still exactly one each.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -122,7 +123,7 @@ def serve_arguments(config: EngineConfig, port: int) -> list[str]:
         if value is True:
             arguments.append(flag)
         elif value is not False:
-            arguments += [flag, str(value)]
+            arguments += [flag, json.dumps(value) if isinstance(value, dict | list) else str(value)]
     return arguments
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -61,7 +62,8 @@ def engine_demand(config: EngineConfig, capacity: Capacity) -> EngineDemand:
     if config.kind == "llamacpp" or not capacity.num_gpus:
         return EngineDemand(num_cpus, 0)
     options = config.options
-    num_gpus = int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
+    sizes = [options.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")]
+    num_gpus = math.prod(size if isinstance(size, int) else int(str(size)) for size in sizes)
     return EngineDemand(num_cpus, num_gpus)
 
 
