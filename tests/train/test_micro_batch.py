@@ -35,12 +35,12 @@ def test_the_optimiser_the_gradients_and_the_loss_keep_their_memory():
 
 def test_little_memory_gives_smaller_parts_or_an_error_naming_them(monkeypatch):
     one = activation_bytes(SHAPE, 16, "bfloat16", CPU)
-    state = state_bytes(train_config(), SHAPE, CPU, num_ranks=1)
+    state = state_bytes(train_config(dtype="bfloat16"), SHAPE, CPU, num_ranks=1)
     monkeypatch.setattr(micro_batch, "free_bytes", lambda device: int(2.5 * one / 0.8) + state)
-    assert choose_micro_batch(train_config(), SHAPE, rows=4, device=CPU) == 2
+    assert choose_micro_batch(train_config(dtype="bfloat16"), SHAPE, rows=4, device=CPU) == 2
     with pytest.raises(TrainingError) as caught:
-        choose_micro_batch(train_config(micro_batch_size=4), SHAPE, rows=4, device=CPU)
+        choose_micro_batch(train_config(micro_batch_size=4, dtype="bfloat16"), SHAPE, rows=4, device=CPU)
     assert caught.value.remedy == "use train.micro_batch_size=2"
     monkeypatch.setattr(micro_batch, "free_bytes", lambda device: 10)
     with pytest.raises(TrainingError, match="1 windows of 16 tokens need"):
-        choose_micro_batch(train_config(), SHAPE, rows=4, device=CPU)
+        choose_micro_batch(train_config(dtype="bfloat16"), SHAPE, rows=4, device=CPU)

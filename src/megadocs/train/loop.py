@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from megadocs.errors import TrainingError
+from megadocs.machine import resolve_dtype
 from megadocs.model.hf_export import export_hf
 from megadocs.model.llama import Llama
 from megadocs.model.memory import freed_memory_kept
@@ -136,6 +137,7 @@ def run_training(
         StoreError: the disk is full; older checkpoints are whole.
     """
     num_steps, output_dir = mixture.num_steps, Path(output_dir)
+    config = config.model_copy(update={"dtype": resolve_dtype(config.dtype, config.device)})
     if num_steps < 1:
         raise TrainingError("the run has no steps", where="train.real_epochs", remedy="give more data or more epochs")
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from megadocs.errors import InputError, RecipeError
+from megadocs.machine import resolve_dtype
 from megadocs.model.hf_import import import_hf
 from megadocs.model.llama import Llama, build_model
 from megadocs.model.pretrained import find_pretrained, tokenizer_files
@@ -44,5 +45,5 @@ def build_student(recipe_model: ModelConfig, config: TrainConfig, *, vocab_size:
                 where=str(folder),
                 remedy="use the model's own tokenizer: tokenizer.source is the same folder or name",
             )
-    student.model.compute_dtype = getattr(torch, config.dtype)
+    student.model.compute_dtype = getattr(torch, resolve_dtype(config.dtype, config.device))
     return student

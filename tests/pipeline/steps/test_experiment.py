@@ -108,3 +108,11 @@ def test_equal_arms_share_their_run(experiment):
 def test_a_stream_may_not_ask_for_more_than_is_generated(experiment):
     with pytest.raises(RecipeError, match="5 generations asked for, 2 are generated"):
         experiment("arms.simple.stream.num_generations=5")
+
+
+@pytest.mark.parametrize(("fast", "stands_for"), [(True, "bfloat16"), (False, "float32")])
+def test_the_compute_type_of_a_machine_enters_as_if_it_were_written(experiment, monkeypatch, fast, stands_for):
+    written = {dtype: trains(experiment(f"train.dtype={dtype}")) for dtype in ("bfloat16", "float32")}
+    monkeypatch.setattr("megadocs.machine.has_fast_bfloat16", lambda device: fast)
+    assert trains(experiment()) == trains(experiment("train.dtype=auto")) == written[stands_for]
+    assert not set(written["bfloat16"].values()) & set(written["float32"].values())

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megadocs.errors import RecipeError
+from megadocs.machine import resolve_dtype
 from megadocs.model import resolve_config
 from megadocs.pipeline.steps.distillation import sample_section
 from megadocs.pipeline.steps.evaluation import Ensemble, Scored, Scoring, check_arm, loss_fields, member_seeds
@@ -152,8 +153,15 @@ def _arms_served(recipe: Recipe, facts: CorpusFacts) -> tuple[list[Arm], dict[st
             need, have = multiple * facts.num_train_1x, facts.max_multiple * facts.num_train_1x
             left_out[arm.name] = f"needs {need} training documents, the corpus has {have}"
         else:
-            arms.append(arm)
+            arms.append(_with_dtype(arm))
     return arms, left_out
+
+
+def _with_dtype(arm: Arm) -> Arm:
+    """The arm with the compute type that `auto` stands for on this machine: a run's identity names what it used."""
+    train = arm.recipe.train
+    resolved = train.model_copy(update={"dtype": resolve_dtype(train.dtype, train.device)})
+    return Arm(arm.name, arm.recipe.model_copy(update={"train": resolved}))
 
 
 def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
@@ -219,6 +227,8 @@ class _RunMaker:
         identity = {name: chosen_fields(section) for name, section in sections.items()}
         for name in _OPERATIONAL_TRAIN_FIELDS:
             identity["train"].pop(name, None)
+        if identity["train"].get("dtype") == "bfloat16":
+            del identity["train"]["dtype"]  # the default of old: workspaces made with it stay valid
         return Step(
             "train",
             f"train {arm.name} seed {seed}",
