@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megadocs.analysis.power_law import PowerLaw, fit_power_law
-from megadocs.analysis.published import load_published
+from megadocs.analysis.published import load_published, published_steps
 from megadocs.errors import AnalysisError
 
 #: Parameters of the student that the published figures show.
@@ -83,7 +83,7 @@ def published_compute(values: Mapping[str, Any], method: str, num_generations: i
     """Training FLOPs of a published run: 6 x parameters x tokens, the tokens from its published settings."""
     epochs, fraction = values["best_settings"][method][str(num_generations)][:2]
     training = values["training"]
-    steps = int(training["steps_per_real_epoch"] * epochs / (1 - float(fraction)))
+    steps = published_steps(training, epochs, fraction)
     return 6.0 * _STUDENT_PARAMETERS * steps * float(training["tokens_per_step"])
 
 

@@ -9,13 +9,16 @@ and the published values differ, the check says so.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
 from megadocs.analysis.law_intervals import multiple_by_law
 from megadocs.analysis.power_law import fit_power_law
+from megadocs.streams.shares import exact_steps
 
 Status = Literal["agrees", "differs", "consistent by construction", "not available"]
 
@@ -137,11 +140,17 @@ def _close(name: str, published: float, computed: float, source: str, note: str)
     return PublishedCheck(name, f"{published:,.0f}", f"{computed:,.0f}", status, source, note)
 
 
+def published_steps(training: Mapping[str, Any], real_epochs: float, synthetic_fraction: float | str) -> int:
+    """Optimiser steps of a published run: its real epochs are counted in steps of the real stream alone."""
+    share = 1 - Fraction(str(synthetic_fraction))
+    return int(exact_steps(real_epochs, training["steps_per_real_epoch"], 1, share))
+
+
 def _train_tokens(values: dict[str, Any]) -> list[PublishedCheck]:
     training = values["training"]
     checks = []
     for run in training["runs"]:
-        steps = int(training["steps_per_real_epoch"] * run["real_epochs"] / (1 - float(run["synthetic_fraction"])))
+        steps = published_steps(training, run["real_epochs"], run["synthetic_fraction"])
         computed = steps * training["tokens_per_step"]
         agrees = abs(computed / run["train_tokens"] - 1) < 0.02
         name = f"training tokens, {run['name']}"

@@ -87,7 +87,9 @@ def _sample_plans(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
         return [TaskPlan("sample", config, (), EngineInfo({"model": "own", "revision": None}, 1, 1))]
     steps = sorted(experiment.of_kind("sample"), key=lambda step: step.config["num_generations"])
     for step in steps[-1:]:
-        fingerprints = {role: needed.fingerprint for role, needed in step.inputs.items()}
+        fingerprints = {
+            role: (find_artifact(needed, workspace) or needed).fingerprint for role, needed in step.inputs.items()
+        }
         context_tokens = step.inputs["member 00"].config["train"]["context_length"]
         info = sample_engine(step.config, step.settings, fingerprints, context_tokens)
         return [TaskPlan("sample", sample_config(step.config, step.settings), (), info)]

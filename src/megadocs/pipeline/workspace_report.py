@@ -33,7 +33,7 @@ from megadocs.pipeline.steps.evaluation import Ensemble, Scored
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, corpus_step
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
-from megadocs.pipeline.steps.step import Step, all_fields, find_artifact
+from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Arm, Recipe, fingerprint
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import read_json
@@ -170,7 +170,7 @@ def _corpus(recipe: Recipe, workspace: Workspace) -> Step | None:
     except MegadocsError:
         if recipe.published is not None:
             return None
-    wanted = all_fields(recipe.corpus)
+    wanted = recipe.corpus.model_dump(mode="json")
     for artifact in workspace.artifacts("corpus"):
         config = artifact.record["config"]
         if config["corpus"] == wanted:

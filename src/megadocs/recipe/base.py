@@ -1,11 +1,56 @@
-"""The base of every recipe section: typed, frozen, closed to unknown keys."""
+"""The base of every recipe section: typed, frozen, closed to unknown keys; and what no identity sees."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
 from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OperationalMark:
+    """Marks a field of a section that decides how work is done, not what comes of it: no fingerprint covers it.
+
+    The measure is that of a number of threads: it may change the last digits of sums, not the data, their order or the
+    arithmetic. So whoever moves a run to another device, or logs more often, does not pay for it again.
+
+    Attributes:
+        was_counted: fingerprints of 0.1 covered it. Work that was published with the field set is still found.
+    """
+
+    was_counted: bool = False
+
+
+#: `log_every_steps: Operational[int] = Field(10, ...)`
+Operational = Annotated[T, OperationalMark()]
+#: The same for fields that fingerprints of 0.1 covered.
+NowOperational = Annotated[T, OperationalMark(was_counted=True)]
 
 
 class Section(BaseModel):
     """A part of a recipe. Unknown keys are errors, values never change after loading, every field has a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, strict=False)
+
+    @classmethod
+    def operational_fields(cls) -> dict[str, OperationalMark]:
+        """Names of the fields that are marked `Operational`, with their marks."""
+        marks = {
+            name: [mark for mark in field.metadata if isinstance(mark, OperationalMark)]
+            for name, field in cls.model_fields.items()
+        }
+        return {name: found[0] for name, found in marks.items() if found}
+
+    def identity(self, *, as_of_0_1: bool = False) -> dict[str, Any]:
+        """What the section says of the result, as JSON values: fields set away from their defaults, operational ones
+        left out.
+
+        Args:
+            as_of_0_1: with the fields that fingerprints of 0.1 covered.
+        """
+        left_out = {name for name, mark in self.operational_fields().items() if not (as_of_0_1 and mark.was_counted)}
+        fields: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True, exclude=left_out)
+        return fields

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from megadocs.recipe.base import Section
+from megadocs.recipe.base import Operational, Section
 from megadocs.recipe.evaluation import MembersConfig
 
 
@@ -31,4 +31,6 @@ class SampleConfig(Section):
         description="Length limit in the student's tokens; none: 1,024, or the teacher's context if shorter.",
     )
     temperature: float = Field(1.0, gt=0, le=5, description="Sampling temperature.")
-    batch_size: int = Field(64, ge=1, le=4096, description="Samples drawn side by side; no part of their identity.")
+    batch_size: Operational[int] = Field(
+        64, ge=1, le=4096, description="Samples drawn side by side; no part of their identity."
+    )

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from megadocs.recipe.base import Section
+from megadocs.recipe.base import NowOperational, Section
 from megadocs.recipe.data import PiecesConfig
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
@@ -43,7 +43,7 @@ class EvaluationSetConfig(Section):
 class EvaluateConfig(Section):
     """Which sets and benchmarks are scored, and how. Adding one leaves everything scored before valid."""
 
-    batch_size: int = Field(32, ge=1, description="Windows per forward pass.")
+    batch_size: NowOperational[int] = Field(32, ge=1, description="Windows per forward pass.")
     stride: int | None = Field(
         None, ge=1, description="Per-document scoring past the context: new tokens per slide; none: half."
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from megadocs.recipe.base import Section
+from megadocs.recipe.base import Operational, Section
 from megadocs.recipe.distillation import SampleConfig
 
 
@@ -23,15 +23,17 @@ class EngineConfig(Section):
         description="llamacpp: a GGUF file or built-in name; openai: the served model's name; vllm: folder or hub.",
     )
     revision: str | None = Field(None, description="Model revision that enters every generation's identity.")
-    base_url: str | None = Field(None, description="openai: server address; none: OPENAI_BASE_URL.")
+    base_url: Operational[str | None] = Field(None, description="openai: server address; none: OPENAI_BASE_URL.")
     api: Literal["chat", "completions"] = Field("chat", description="Which endpoint of an OpenAI-compatible server.")
-    num_servers: int = Field(
+    num_servers: Operational[int] = Field(
         1, ge=1, le=64, description="Engine processes side by side (llamacpp: one thread group each)."
     )
-    num_threads: int | None = Field(1, ge=1, description="CPU threads of one llamacpp server; none: all cores.")
-    concurrency: int = Field(4, ge=1, le=4096, description="Requests in flight per server.")
+    num_threads: Operational[int | None] = Field(
+        1, ge=1, description="CPU threads of one llamacpp server; none: all cores."
+    )
+    concurrency: Operational[int] = Field(4, ge=1, le=4096, description="Requests in flight per server.")
     context_tokens: int = Field(2048, ge=64, description="Context of one request: prompt and reply together.")
-    command: list[str] = Field(
+    command: Operational[list[str]] = Field(
         default_factory=list, description="vllm: interpreter or container command before `serve`."
     )
     options: dict[str, JsonValue] = Field(
@@ -117,7 +119,9 @@ class GenerateConfig(Section):
     )
     seed: int = Field(0, ge=0, description="Enters every identity: another seed is another set of generations.")
     max_attempts: int = Field(4, ge=1, le=20, description="Attempts per generation (transport and quality retries).")
-    attempt_timeout_seconds: float = Field(300, gt=0, description="Deadline of one request.")
+    attempt_timeout_seconds: Operational[float] = Field(300, gt=0, description="Deadline of one request.")
     gates: GatesConfig = Field(default_factory=GatesConfig, description="Policies for doubtful replies.")
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Ceilings of one invocation.")
-    allow_remote: bool = Field(False, description="Consent to send documents to a server that is not on this machine.")
+    limits: Operational[LimitsConfig] = Field(default_factory=LimitsConfig, description="Ceilings of one invocation.")
+    allow_remote: Operational[bool] = Field(
+        False, description="Consent to send documents to a server that is not on this machine."
+    )

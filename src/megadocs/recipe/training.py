@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from megadocs.recipe.base import Section
+from megadocs.recipe.base import NowOperational, Operational, Section
 
 Preset = Literal["tiny", "5m", "20m", "60m", "150m", "300m", "600m", "1_5b"]
 
@@ -31,7 +31,7 @@ class TrainConfig(Section):
 
     context_length: int = Field(256, ge=8, description="Tokens in a window; T tokens give T-1 targets.")
     batch_size: int = Field(16, ge=1, description="Windows per optimiser step, over all ranks.")
-    micro_batch_size: int | None = Field(
+    micro_batch_size: NowOperational[int | None] = Field(
         None, ge=1, description="Windows per forward pass and rank; none: found automatically."
     )
     real_epochs: float = Field(
@@ -62,25 +62,27 @@ class TrainConfig(Section):
         "for it, else float32, which is up to ten times faster there. What was chosen is part of a run's identity: set "
         "it for a workspace that moves between machines.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one.")
-    compile: bool = Field(False, description="torch.compile the model.")
-    deterministic: bool = Field(
+    device: NowOperational[Literal["auto", "cpu", "cuda"]] = Field("auto", description="auto: CUDA where there is one.")
+    compile: NowOperational[bool] = Field(False, description="torch.compile the model.")
+    deterministic: NowOperational[bool] = Field(
         False, description="CUDA kernels that repeat to the bit, and are slower. On a CPU they always do."
     )
-    evaluate_every_steps: int | None = Field(
+    evaluate_every_steps: NowOperational[int | None] = Field(
         None, ge=1, description="Validation loss during the run; none: at the end only."
     )
-    checkpoint_minutes: float = Field(10, gt=0, description="Time between checkpoints.")
-    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
-    log_every_steps: int = Field(10, ge=1, description="Steps between records in metrics.jsonl.")
-    num_processes: int = Field(
+    checkpoint_minutes: Operational[float] = Field(10, gt=0, description="Time between checkpoints.")
+    keep_checkpoints: Operational[int] = Field(2, ge=1, description="Newest checkpoints kept.")
+    log_every_steps: Operational[int] = Field(10, ge=1, description="Steps between records in metrics.jsonl.")
+    num_processes: Operational[int] = Field(
         1, ge=1, description="Ranks on this machine that share a run (torchrun); must divide batch_size."
     )
-    parallel: Literal["ddp", "fsdp"] = Field(
+    parallel: Operational[Literal["ddp", "fsdp"]] = Field(
         "ddp", description="With several ranks: replicate the model, or shard it (FSDP2)."
     )
-    rank_timeout_seconds: float = Field(60, gt=0, description="A rank that does not answer for so long ends the run.")
-    trackers: list[Literal["wandb", "trackio", "tensorboard"]] = Field(
+    rank_timeout_seconds: Operational[float] = Field(
+        60, gt=0, description="A rank that does not answer for so long ends the run."
+    )
+    trackers: Operational[list[Literal["wandb", "trackio", "tensorboard"]]] = Field(
         default_factory=list, description="Optional sinks."
     )
 

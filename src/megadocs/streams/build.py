@@ -22,7 +22,7 @@ from megadocs.streams.mixture import Mixture
 from megadocs.streams.orderings import Ordering, OrderingOptions
 from megadocs.streams.registry import OrderingPlan, find_ordering
 from megadocs.streams.selection import Selection, Wanted, select_rows
-from megadocs.streams.shares import Shares, fits
+from megadocs.streams.shares import Shares, exact_steps, fits
 from megadocs.streams.sorting import Int64Array
 from megadocs.streams.stream import Stream
 
@@ -247,7 +247,7 @@ def _num_steps(streams: Sequence[Stream], shares: Sequence[Fraction], config: Mi
                 remedy="set it: passes over the synthetic stream",
             )
         key, epochs = "train.synthetic_epochs", train.synthetic_epochs
-    num_steps = int(Fraction(repr(epochs)) * clock.num_windows / (train.batch_size * share))
+    num_steps = int(exact_steps(epochs, clock.num_windows, train.batch_size, share))
     if not num_steps:
         raise RecipeError(
             f"{epochs:g} epochs of {clock.num_windows} windows of stream {clock.name!r} do not fill one batch of "

@@ -53,6 +53,19 @@ class Shares:
         return counts
 
 
+def exact_steps(epochs: float, num_windows: int, batch_size: int, share: Fraction) -> Fraction:
+    """Optimiser steps of a run before rounding down: epochs x windows / (batch x share) of the stream that sets the
+    clock, in whole numbers (in floats 0.7 epochs of 30 windows would end a step early).
+
+    Args:
+        epochs: passes over that stream.
+        num_windows: of one pass.
+        batch_size: windows of a step.
+        share: of the stream in the mixture, above 0.
+    """
+    return Fraction(repr(epochs)) * num_windows / (batch_size * share)
+
+
 def fits(shares: Shares, num_windows: Sequence[int], num_blocks: int) -> bool:
     """No stream gives more windows in a block than it has, and none gives a negative number (many tiny shares)."""
     for block in range(min(num_blocks, _period(shares))):

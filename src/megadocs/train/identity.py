@@ -2,8 +2,8 @@
 
 `run.json` in the output folder holds everything that decides the numbers of a run: model, optimiser and data. A
 resumed run must have the same; otherwise it is refused with every field that differs, old value and new. Settings
-that only decide how the work is done (micro-batch, checkpoint times, logging, trackers, device) are left out: they
-may change on resume.
+that only decide how the work is done (`Operational` in the recipe's section: micro-batch, device, checkpoint times,
+trackers) are left out: they may change on resume.
 """
 
 from __future__ import annotations
@@ -16,22 +16,6 @@ from megadocs.errors import TrainingError
 from megadocs.recipe.training import ModelConfig, TrainConfig
 from megadocs.store.files import read_json
 
-#: Fields of TrainConfig that do not decide the result.
-_OPERATIONAL = {
-    "micro_batch_size",
-    "device",
-    "compile",
-    "deterministic",
-    "evaluate_every_steps",
-    "checkpoint_minutes",
-    "keep_checkpoints",
-    "log_every_steps",
-    "num_processes",
-    "parallel",
-    "rank_timeout_seconds",
-    "trackers",
-}
-
 
 def run_identity(
     model: ModelConfig, train: TrainConfig, *, vocab_size: int, num_steps: int, seed: int, data: dict[str, Any] | None
@@ -39,7 +23,7 @@ def run_identity(
     """Everything that decides the numbers, as nested JSON values."""
     identity = {
         "model": model.model_dump(mode="json"),
-        "train": train.model_dump(mode="json", exclude=_OPERATIONAL),
+        "train": train.model_dump(mode="json", exclude=set(train.operational_fields())),
         "vocab_size": vocab_size,
         "num_steps": num_steps,
         "seed": seed,

@@ -316,7 +316,8 @@ class RayExecutor:
 
 def require_artifact(workspace: Workspace, step: Step) -> None:
     """Wait until a published artifact is seen on this machine; `StoreError` when it stays away."""
-    path = workspace.directory(step.kind, step.fingerprint) / RECORD
+    paths = [workspace.directory(step.kind, fingerprint) / RECORD for fingerprint in step.fingerprints]
+    path = next((path for path in paths if path.exists()), paths[0])
     if not appears(path):
         raise StoreError(
             f"the artifact of {step.name!r} is not seen on node {node_address()}",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,8 @@ from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.lock import is_locked
+from megadocs.streams import REAL_STREAM
+from megadocs.streams.shares import exact_steps
 
 #: A corpus with more documents and an empty ledger is counted without cutting each document (164,000 take minutes).
 _MAX_LISTED_DOCUMENTS = 20_000
@@ -233,12 +236,15 @@ class _Pricer:
         config = run.arm.recipe
         context_length, batch_size = config.train.context_length, config.train.batch_size
         if config.mixture.separate_real_stream and config.mixture.synthetic_fraction < 1:
+            epochs, share = config.train.real_epochs, 1 - Fraction(config.mixture.synthetic_fraction)
             windows = int(self._sizes.train_tokens(config.mixture.real_multiple) / context_length)
-            epochs = config.train.real_epochs / (1 - float(config.mixture.synthetic_fraction))
+            windows = min(windows, config.mixture.max_windows.get(REAL_STREAM, windows))
         else:
+            epochs, share = config.train.synthetic_epochs or 1.0, Fraction(1)
             windows = int(self._synthetic_tokens(run) / context_length)
-            epochs = config.train.synthetic_epochs or 1.0
-        exact = epochs * windows / batch_size  # an estimate: a run that may just have one step is priced with one
+        exact = exact_steps(
+            epochs, windows, batch_size, share
+        )  # an estimate: a run that may just have one step is priced with one
         num_steps = max(1, int(exact)) if exact >= _FEWEST_STEPS else 0
         num_tokens = num_steps * batch_size * context_length
         shape = self._shape(run)

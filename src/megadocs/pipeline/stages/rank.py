@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from megadocs.errors import InputError, MegadocsError, UsageError
 from megadocs.pipeline.stages.arm_data import TrainingData
-from megadocs.pipeline.stages.stage import StageContext, Stopped, run_step
+from megadocs.pipeline.stages.stage import StageContext, Stopped, find_inputs, run_step
 from megadocs.pipeline.stages.torchrun import die_with_parent
 from megadocs.pipeline.stages.train import train
 from megadocs.pipeline.steps.sources import open_experiment
@@ -122,15 +122,8 @@ def _line(event: Mapping[str, Any]) -> str:
 def _context_of(job: Mapping[str, Any], report: Any) -> StageContext:
     """The stage's context of a job that another process holds."""
     workspace = Workspace(job["workspace"])
-    inputs = {}
-    for role, (kind, fingerprint) in job["inputs"].items():
-        artifact = workspace.find(kind, fingerprint)
-        if artifact is None:
-            raise InputError(f"the input {role!r} is not there", where=str(workspace.directory(kind, fingerprint)))
-        inputs[role] = artifact
-    return StageContext(
-        workspace, job["config"], job["settings"], inputs, Build(Path(job["path"])), report, lambda: False
-    )
+    inputs, build = find_inputs(job, workspace), Build(Path(job["path"]))
+    return StageContext(workspace, job["config"], job["settings"], inputs, build, report, lambda: False)
 
 
 def leave(exit_code: int) -> NoReturn:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from megadocs.errors import InputError
 from megadocs.store.artifact import Artifact, Build, Workspace
 
 #: Steps whose partial directory is worth keeping after an interruption.
@@ -57,7 +58,7 @@ def run_step(
     """Do one step and publish its artifact.
 
     Args:
-        job: kind, fingerprint, version, config, settings and inputs (role -> [kind, fingerprint]) of a step.
+        job: kind, fingerprint, version, config, settings and inputs (role -> [kind, fingerprints]) of a step.
         workspace: where inputs are found and the artifact goes.
         report: receives progress.
         should_stop: whether the work is to be interrupted.
@@ -66,20 +67,36 @@ def run_step(
         LockedError: another process is at it. MegadocsError: it cannot be done. Stopped: it was interrupted.
     """
     stage = importlib.import_module(f"megadocs.pipeline.stages.{job['kind']}")
+    inputs = find_inputs(job, workspace)
     with workspace.build(
         job["kind"],
         job["fingerprint"],
         config=job["config"],
-        inputs={role: fingerprint for role, (_, fingerprint) in job["inputs"].items()},
+        inputs={role: artifact.fingerprint for role, artifact in inputs.items()},
         version=job["version"],
         resumable=job["kind"] in _RESUMABLE,
     ) as build:
-        inputs = {}
-        for role, (kind, fingerprint) in job["inputs"].items():
-            artifact = workspace.find(kind, fingerprint)
-            if artifact is None:
-                raise RuntimeError(f"the input {role!r} ({kind} {fingerprint}) is not there")
+        for artifact in inputs.values():
             artifact.check()
-            inputs[role] = artifact
         context = StageContext(workspace, job["config"], job["settings"], inputs, build, report, should_stop)
         stage.run(context)
+
+
+def find_inputs(job: Mapping[str, Any], workspace: Workspace) -> dict[str, Artifact]:
+    """Role -> published artifact of a job's inputs.
+
+    Raises:
+        InputError: one is not in the workspace that this process sees.
+    """
+    inputs = {}
+    for role, (kind, *fingerprints) in job["inputs"].items():
+        found = (workspace.find(kind, fingerprint) for fingerprint in fingerprints)
+        artifact = next((artifact for artifact in found if artifact is not None), None)
+        if artifact is None:
+            raise InputError(
+                f"the input {role!r} is not there",
+                where=str(workspace.directory(kind, fingerprints[0])),
+                remedy="run the same command again: what is missing is made first",
+            )
+        inputs[role] = artifact
+    return inputs

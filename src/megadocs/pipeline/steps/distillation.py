@@ -14,7 +14,7 @@ from typing import Any
 from megadocs.errors import RecipeError
 from megadocs.generate import EngineInfo
 from megadocs.pipeline.steps.evaluation import member_roles
-from megadocs.pipeline.steps.step import Step, chosen_fields
+from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import EngineConfig, GenerateConfig, LimitsConfig, Recipe, SampleConfig
 from megadocs.recipe.fingerprint import fingerprint
 
@@ -52,14 +52,13 @@ def sample_step(recipe: Recipe, num_samples: int, teachers: tuple[Step, ...], to
         "mix": section.teacher.mix if len(teachers) > 1 else None,
         "seed": recipe.generate.seed,
     }
-    limits = {"gates": chosen_fields(recipe.generate.gates), "max_attempts": recipe.generate.max_attempts}
-    identity = {"task": "sample", "num_generations": num_samples, **sampling, **limits}
-    return Step(
+    limits = {"gates": recipe.generate.gates, "max_attempts": recipe.generate.max_attempts}
+    return Step.of(
         "sample",
         f"sample {section.teacher.arm} N={num_samples}",
-        {**identity, "gates": recipe.generate.gates.model_dump(mode="json"), "teacher": teacher_name(section)},
-        identity,
+        {"task": "sample", "num_generations": num_samples, **sampling, **limits},
         {**member_roles(teachers), "tokenizer": tokenizer},
+        facts={"teacher": teacher_name(section)},
         settings={"batch_size": section.batch_size},
         slots=teachers[0].slots,
         exclusive="ledger sample",

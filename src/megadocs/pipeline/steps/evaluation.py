@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from megadocs.corpus import source_digest
 from megadocs.errors import RecipeError
 from megadocs.evaluate.benchmarks.data import BenchmarkData, load_benchmark
 from megadocs.evaluate.benchmarks.tasks import PROMPT_VERSION
-from megadocs.pipeline.steps.step import Step, all_fields, chosen_fields
+from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import CorpusConfig, EvaluateConfig, EvaluationSetConfig, MembersConfig, Recipe
 
 #: Fields of `evaluate` that decide a run's own losses; sets and benchmarks are steps of their own.
-_LOSS_FIELDS = ("batch_size", "stride")
+LOSS_FIELDS = ("batch_size", "stride")
 
 #: What a benchmark's step reads when the recipe does not say.
 _PACKAGE = "package"
@@ -103,26 +102,30 @@ class Scoring:
         slots = members[0].slots
         benchmarks = {}
         for source, data in self.benchmarks:
-            identity = {"task": data.task.name, "data": data.sha256, "prompts": PROMPT_VERSION, **choice}
-            facts = {"source": source, "num_items": len(data.items), "subsets": subsets}
-            name = f"{data.task.name} {label}"
-            benchmarks[data.task.name] = Step("benchmark", name, identity | facts, identity, inputs, slots=slots)
+            benchmarks[data.task.name] = Step.of(
+                "benchmark",
+                f"{data.task.name} {label}",
+                {"task": data.task.name, "data": data.sha256, "prompts": PROMPT_VERSION, **choice},
+                inputs,
+                facts={"source": source, "num_items": len(data.items), "subsets": subsets},
+                slots=slots,
+            )
         sets = {}
         for name, entry in self.recipe.evaluate.sets.items():
-            shared = {"name": name, "source_sha256": self.set_digests[name], "context_length": context_length}
-            evaluate = self.recipe.evaluate
-            sets[name] = Step(
+            sets[name] = Step.of(
                 "extra_set",
                 f"set {name} {label}",
                 {
-                    **shared,
-                    "set": all_fields(entry),
-                    "corpus": all_fields(corpus_config(entry, self.recipe)),
-                    "evaluate": loss_fields(all_fields(evaluate)),
-                    "subsets": subsets,
+                    "name": name,
+                    "source_sha256": self.set_digests[name],
+                    "context_length": context_length,
+                    "set": entry,
+                    "evaluate": self.recipe.evaluate,
+                    **choice,
                 },
-                {**shared, "set": chosen_fields(entry), "evaluate": loss_fields(chosen_fields(evaluate)), **choice},
                 {**inputs, "corpus": self.corpus},
+                only={"evaluate": LOSS_FIELDS},
+                facts={"corpus": corpus_config(entry, self.recipe), "subsets": subsets},
                 slots=slots,
             )
         return Scored(benchmarks, sets)
@@ -130,13 +133,12 @@ class Scoring:
     def ensemble(self, name: str, members: Sequence[Step], context_length: int) -> Ensemble:
         """The steps of one ensemble of the recipe over its members' train steps."""
         config = self.recipe.ensembles[name]
-        shared = {"context_length": context_length, "subsets": config.subsets}
-        losses = Step(
+        losses = Step.of(
             "ensemble",
             f"ensemble {name}",
-            {**shared, "evaluate": loss_fields(all_fields(self.recipe.evaluate))},
-            {**shared, "evaluate": loss_fields(chosen_fields(self.recipe.evaluate))},
+            {"context_length": context_length, "subsets": config.subsets, "evaluate": self.recipe.evaluate},
             {**member_roles(members), "corpus": self.corpus, "tokenizer": self.tokenizer},
+            only={"evaluate": LOSS_FIELDS},
             slots=members[0].slots,
         )
         scored = self.of(name, members, context_length, config.subsets)
@@ -155,11 +157,6 @@ def member_seeds(config: MembersConfig, recipe: Recipe) -> list[int]:
 def member_roles(members: Sequence[Step]) -> dict[str, Step]:
     """`member 00`, `member 01`, ...: roles sort in the order of the members."""
     return {f"member {number:02}": step for number, step in enumerate(members)}
-
-
-def loss_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the section `evaluate` what decides losses."""
-    return {name: fields[name] for name in _LOSS_FIELDS if name in fields}
 
 
 def corpus_config(entry: EvaluationSetConfig, recipe: Recipe) -> CorpusConfig:

@@ -13,7 +13,8 @@ A *step* is a kind of work, the configuration that decides its result, and the s
 hash of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done
 once, whoever asks for it: another arm, another recipe in the same workspace, another process.
 
-What does not change a result (threads, concurrency, check-pointing) is in `settings` and outside the fingerprint.
+What does not change a result (threads, device, concurrency, check-pointing) is marked `Operational` in the recipe's
+sections, or stands in a step's `settings`, and is outside the fingerprint: `Step.of` derives both from the sections.
 Values that a recipe leaves at their defaults are outside too, so that a new field of the recipe leaves finished work
 valid; whoever changes a default raises the step's version. An arm's steps name only the rows that the arm uses, so
 that more generations leave finished runs valid.
@@ -23,31 +24,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.machine import resolve_dtype
 from megadocs.model import resolve_config
 from megadocs.pipeline.steps.distillation import sample_section
-from megadocs.pipeline.steps.evaluation import Ensemble, Scored, Scoring, check_arm, loss_fields, member_seeds
+from megadocs.pipeline.steps.evaluation import LOSS_FIELDS, Ensemble, Scored, Scoring, check_arm, member_seeds
 from megadocs.pipeline.steps.published import published_corpus_fields
 from megadocs.pipeline.steps.rows import arm_rows, needs_samples, with_generations
-from megadocs.pipeline.steps.step import Step, all_fields, chosen_fields
+from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import Arm, Recipe, build_arms
 from megadocs.text.sources import local_digest
 from megadocs.text.vocab_size import LLAMA_3_VOCAB_SIZE, read_vocab_size
-
-#: Fields of `train` that decide how a run is carried out, not what it computes. The number of ranks is one: like the
-#: number of threads it changes the last digits of sums, not the windows, their order or the arithmetic.
-_OPERATIONAL_TRAIN_FIELDS = {
-    "checkpoint_minutes",
-    "keep_checkpoints",
-    "log_every_steps",
-    "num_processes",
-    "parallel",
-    "rank_timeout_seconds",
-    "trackers",
-}
 
 #: Below this size one thread per run and runs side by side beat one run on all cores (measured: lab/LOG.md).
 _SIDE_BY_SIDE_PARAMETERS = 8_000_000
@@ -102,11 +90,14 @@ class Experiment:
 def corpus_step(recipe: Recipe, source_digest: str, dataset_digests: Mapping[str, str] | None = None) -> Step:
     """Read, cut and split the real documents. The digests stand for the content of source and published datasets."""
     digests = dict(dataset_digests or {})
-    config = {"corpus": all_fields(recipe.corpus), "source_sha256": source_digest}
-    identity = config | {"corpus": chosen_fields(recipe.corpus)}
-    more, more_identity = published_corpus_fields(recipe, digests)
-    settings = {"dataset_sha256": digests} if digests else {}
-    return Step("corpus", "corpus", config | more, identity | more_identity, settings=settings)
+    published, facts = published_corpus_fields(recipe, digests)
+    return Step.of(
+        "corpus",
+        "corpus",
+        {"corpus": recipe.corpus, "source_sha256": source_digest, **published},
+        facts=facts,
+        settings={"dataset_sha256": digests} if digests else {},
+    )
 
 
 def build_experiment(
@@ -153,28 +144,19 @@ def _arms_served(recipe: Recipe, facts: CorpusFacts) -> tuple[list[Arm], dict[st
             need, have = multiple * facts.num_train_1x, facts.max_multiple * facts.num_train_1x
             left_out[arm.name] = f"needs {need} training documents, the corpus has {have}"
         else:
-            arms.append(_with_dtype(arm))
+            arms.append(arm)
     return arms, left_out
-
-
-def _with_dtype(arm: Arm) -> Arm:
-    """The arm with the compute type that `auto` stands for on this machine: a run's identity names what it used."""
-    train = arm.recipe.train
-    resolved = train.model_copy(update={"dtype": resolve_dtype(train.dtype, train.device)})
-    return Arm(arm.name, arm.recipe.model_copy(update={"train": resolved}))
 
 
 def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
     """Train or load the student's tokenizer: one for all arms. A local one is known by its content, not by its path."""
-    config: dict[str, Any] = {"tokenizer": all_fields(recipe.tokenizer)}
-    identity: dict[str, Any] = {"tokenizer": chosen_fields(recipe.tokenizer)}
+    section = {"tokenizer": recipe.tokenizer}
     if recipe.tokenizer.kind == "train":
-        return Step("tokenizer", "tokenizer", config, identity, {"corpus": corpus})
+        return Step.of("tokenizer", "tokenizer", section, {"corpus": corpus})
     digest = local_digest(recipe.tokenizer.source)
-    if digest is not None:
-        config |= {"source_sha256": digest}
-        identity = {"source_sha256": digest}
-    return Step("tokenizer", "tokenizer", config, identity)
+    if digest is None:
+        return Step.of("tokenizer", "tokenizer", section)
+    return Step.of("tokenizer", "tokenizer", {"source_sha256": digest}, facts=section)
 
 
 class _RunMaker:
@@ -204,13 +186,12 @@ class _RunMaker:
         """The steps of one arm with one seed."""
         train = self._train(arm, seed)
         context_length = arm.recipe.train.context_length
-        config = arm.recipe.evaluate
-        evaluate = Step(
+        evaluate = Step.of(
             "evaluate",
             f"evaluate {arm.name} seed {seed}",
-            {"evaluate": loss_fields(all_fields(config)), "context_length": context_length},
-            {"evaluate": loss_fields(chosen_fields(config)), "context_length": context_length},
+            {"evaluate": arm.recipe.evaluate, "context_length": context_length},
             {"train": train, "corpus": self._corpus, "tokenizer": self._tokenizer},
+            only={"evaluate": LOSS_FIELDS},
             slots=train.slots,
         )
         scored = self.scoring.of(f"{arm.name} seed {seed}", [train], context_length)
@@ -222,19 +203,22 @@ class _RunMaker:
         recipe = arm.recipe
         inputs = arm_rows(recipe, self._corpus, self._tokenizer, self._teachers, allow_code=self._allow_code)
         inputs |= {"corpus": self._corpus, "tokenizer": self._tokenizer}
-        stream = with_generations(recipe)
-        sections = {"stream": stream, "mixture": recipe.mixture, "model": recipe.model, "train": recipe.train}
-        identity = {name: chosen_fields(section) for name, section in sections.items()}
-        for name in _OPERATIONAL_TRAIN_FIELDS:
-            identity["train"].pop(name, None)
-        if identity["train"].get("dtype") == "bfloat16":
-            del identity["train"]["dtype"]  # the default of old: workspaces made with it stay valid
-        return Step(
+        # Bfloat16, the default of 0.1, is not named, float32 is; where `auto` stands for it, a run of 0.1 serves too.
+        dtype = resolve_dtype(recipe.train.dtype, recipe.train.device)
+        named = recipe.train.model_copy(update={"dtype": "auto" if dtype == "bfloat16" else dtype})
+        return Step.of(
             "train",
             f"train {arm.name} seed {seed}",
-            {name: all_fields(section) for name, section in sections.items()} | {"seed": seed},
-            identity | {"seed": seed},
+            {
+                "stream": with_generations(recipe),
+                "mixture": recipe.mixture,
+                "model": recipe.model,
+                "train": named,
+                "seed": seed,
+            },
             inputs,
+            former={"train": recipe.train},
+            facts={"train": recipe.train.model_copy(update={"dtype": dtype})},
             settings={"allow_code": self._allow_code},
             slots=recipe.train.num_processes if _fits_one_thread(recipe) else None,
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from megadocs.errors import RecipeError
-from megadocs.pipeline.steps.step import Step, all_fields, chosen_fields
+from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import PublishedConfig, PublishedDataset, Recipe
 from megadocs.rows import FORMS_OF_KIND
 
@@ -20,15 +20,15 @@ _READING_FIELDS = ("separators", "think_open", "think_close")
 
 
 def published_corpus_fields(recipe: Recipe, digests: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What published real documents add to the corpus step's configuration and to its identity."""
+    """What published real documents add to what the corpus step is, and to its record (see `Step.of`)."""
     published = recipe.published
     if published is None or published.real_documents == "corpus":
         return {}, {}
-    chosen = chosen_fields(published)
+    chosen = published.identity()
     names = ("document_fraction", "seed", *_READING_FIELDS)
     identity = {name: chosen[name] for name in names if name in chosen}
     identity["real"] = [_dataset_identity(dataset, digests[name]) for name, dataset in published.real_datasets.items()]
-    return {"published": all_fields(published), "dataset_sha256": dict(digests)}, {"published": identity}
+    return {"published": identity}, {"published": published, "dataset_sha256": dict(digests)}
 
 
 def is_published(recipe: Recipe, kind: str) -> bool:
@@ -46,18 +46,15 @@ def published_rows_step(kind: str, num_generations: int | None, recipe: Recipe, 
     assert published is not None
     name, dataset = _chosen(published, recipe, kind, num_generations)
     sha256 = corpus.settings["dataset_sha256"][name]
-    reading = {field: getattr(published, field) for field in _READING_FIELDS}
-    chosen = {key: value for key, value in chosen_fields(published).items() if key in _READING_FIELDS}
-    config = {
-        "kind": kind,
+    facts = {
         "num_generations": dataset.num_generations,
         "dataset_name": name,
-        "dataset": all_fields(dataset),
+        "dataset": dataset,
         "dataset_sha256": sha256,
-        "reading": reading,
     }
-    identity = {"kind": kind, "dataset": _dataset_identity(dataset, sha256), "reading": chosen}
-    return Step("rows", f"rows {kind} of {name}", config, identity, {"corpus": corpus, "tokenizer": tokenizer})
+    sections = {"kind": kind, "dataset": _dataset_identity(dataset, sha256), "reading": published}
+    inputs = {"corpus": corpus, "tokenizer": tokenizer}
+    return Step.of("rows", f"rows {kind} of {name}", sections, inputs, only={"reading": _READING_FIELDS}, facts=facts)
 
 
 def published_generations(recipe: Recipe, kind: str, wanted: int | None) -> int | None:
@@ -67,7 +64,7 @@ def published_generations(recipe: Recipe, kind: str, wanted: int | None) -> int 
 
 
 def _dataset_identity(dataset: PublishedDataset, sha256: str) -> dict[str, Any]:
-    return {**chosen_fields(dataset), "source": None, "sha256": sha256}
+    return {**dataset.identity(), "source": None, "sha256": sha256}
 
 
 def _candidates(published: PublishedConfig, recipe: Recipe, kind: str) -> dict[str, PublishedDataset]:

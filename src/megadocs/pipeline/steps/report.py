@@ -53,7 +53,7 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, fa
     searches = read_searches(workspace.root)
     if searches:
         config["searches"] = fingerprint(searches)  # another search, another report
-    return Step("report", "report", config, config, inputs)
+    return Step.of("report", "report", config, inputs)
 
 
 def scored_roles(owner: str, scored: Scored) -> dict[str, Step]:

@@ -10,7 +10,7 @@ from megadocs.generate import engine_info
 from megadocs.generate.plan import Task, build_templates
 from megadocs.pipeline.steps.distillation import sample_section, sample_step
 from megadocs.pipeline.steps.published import is_published, published_generations, published_rows_step
-from megadocs.pipeline.steps.step import Step, all_fields, chosen_fields
+from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import Recipe
 from megadocs.recipe.generation import GenerateConfig
 from megadocs.recipe.streams import ExtraStream, StreamConfig
@@ -28,22 +28,22 @@ def generate_step(config: GenerateConfig, task: Task, num_generations: int, corp
     """Write G generations of one task for every 1x training document. Steps of one task share its ledger."""
     engine = config.engine
     local = engine.kind == "llamacpp"
-    identity = {
+    sections = {
         "task": task,
         "num_generations": num_generations,
         "requests": [template.digest for template in build_templates(config, task, engine_info(engine))],
-        "gates": chosen_fields(config.gates),
+        "gates": config.gates,
         "long_documents": config.long_documents,
         "context_tokens": engine.context_tokens,
         "split_tokenizer": config.split_tokenizer,
         "max_attempts": config.max_attempts,
     }
-    return Step(
+    return Step.of(
         "generate",
         f"generate {task} G={num_generations}",
-        identity | {"generate": all_fields(config)},
-        identity,
+        sections,
         {"corpus": corpus},
+        facts={"generate": config},
         slots=engine.num_servers * engine.num_threads if local and engine.num_threads else None if local else 1,
         exclusive="engine" if engine.kind == "vllm" else f"ledger {task}",
     )
@@ -51,7 +51,7 @@ def generate_step(config: GenerateConfig, task: Task, num_generations: int, corp
 
 def real_rows_step(corpus: Step, tokenizer: Step) -> Step:
     """Tokenise every training document, once."""
-    return Step("rows", "rows real", {"kind": "real"}, {"kind": "real"}, {"corpus": corpus, "tokenizer": tokenizer})
+    return Step.of("rows", "rows real", {"kind": "real"}, {"corpus": corpus, "tokenizer": tokenizer})
 
 
 def synthetic_rows_step(kind: str, num_generations: int, recipe: Recipe, corpus: Step, tokenizer: Step) -> Step:
@@ -61,7 +61,7 @@ def synthetic_rows_step(kind: str, num_generations: int, recipe: Recipe, corpus:
     if kind != "rephrase":
         config |= {"think_open": recipe.stream.think_open, "think_close": recipe.stream.think_close}
     inputs = {"corpus": corpus, "tokenizer": tokenizer, "generations": generations}
-    return Step("rows", f"rows {kind} G={num_generations}", config, config, inputs)
+    return Step.of("rows", f"rows {kind} G={num_generations}", config, inputs)
 
 
 def sampled_rows_step(recipe: Recipe, wanted: int | None, teachers: tuple[Step, ...], tokenizer: Step) -> Step:
@@ -76,7 +76,7 @@ def sampled_rows_step(recipe: Recipe, wanted: int | None, teachers: tuple[Step, 
     samples = sample_step(recipe, wanted or available, teachers, tokenizer)
     config = {"kind": "self_distilled", "num_generations": wanted or available}
     inputs = {"tokenizer": tokenizer, "generations": samples}
-    return Step("rows", f"rows self_distilled N={wanted or available}", config, config, inputs)
+    return Step.of("rows", f"rows self_distilled N={wanted or available}", config, inputs)
 
 
 def needs_samples(recipe: Recipe, *, allow_code: bool) -> bool:

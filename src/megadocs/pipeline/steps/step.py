@@ -6,12 +6,13 @@ fingerprints of the steps it needs. `experiment.py` and the other files here say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from megadocs.recipe import fingerprint
+from megadocs.recipe.base import Section
 from megadocs.store.artifact import Artifact, Workspace
 
 #: Raised by hand when a step's output would change for the same configuration and inputs.
@@ -35,10 +36,11 @@ class Step:
     """One unit of work.
 
     Attributes:
-        kind: key of `STEP_VERSIONS` and of the stage that carries it out.
+        kind: key of `STEP_VERSIONS` and of the stage that runs it.
         name: what people call it; not part of its identity.
         config: JSON value that, with the inputs, decides the result; complete, for the record.
         identity: the part of `config` that enters the fingerprint.
+        former_identity: that of 0.1, where it differs.
         inputs: role -> the step whose artifact is needed.
         settings: JSON value that decides only how the work is done.
         slots: CPU slots it takes; None takes them all.
@@ -53,6 +55,53 @@ class Step:
     settings: Mapping[str, Any] = field(default_factory=dict)
     slots: int | None = 1
     exclusive: str | None = None
+    former_identity: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        name: str,
+        sections: Mapping[str, Any],
+        inputs: Mapping[str, Step] | None = None,
+        *,
+        only: Mapping[str, Collection[str]] | None = None,
+        former: Mapping[str, Any] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        slots: int | None = 1,
+        exclusive: str | None = None,
+    ) -> Step:
+        """A step whose configuration and identity follow from the recipe's sections.
+
+        Args:
+            kind, name, settings, slots, exclusive: see the class.
+            sections: name -> section of the recipe, or a JSON value. The configuration holds all of a section, the
+                identity what it sets away from its defaults and does not mark as `Operational`; a JSON value both.
+            inputs: role -> step.
+            only: name of a section -> the fields that matter here.
+            former: sections as 0.1 took them for an identity, where it did otherwise.
+            facts: name -> section or JSON value, in the configuration alone: for the record and the stage. Where both
+                have a name, `sections` says what it is and `facts` how it is written down.
+        """
+        parts, facts = only or {}, facts or {}
+
+        def dump(values: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+            return {key: _dump(value, parts.get(key), **how) for key, value in values.items()}
+
+        identity = dump(sections, is_identity=True)
+        before = dump({**sections, **(former or {})}, is_identity=True, as_of_0_1=True)
+        return cls(
+            kind,
+            name,
+            dump(sections) | dump(facts),
+            identity,
+            inputs or {},
+            settings or {},
+            slots,
+            exclusive,
+            before if before != identity else None,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -60,22 +109,27 @@ class Step:
         inputs = {role: step.fingerprint for role, step in self.inputs.items()}
         return fingerprint([self.kind, STEP_VERSIONS[self.kind], self.identity, inputs])
 
+    @cached_property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Where its artifact may lie: under its fingerprint, or under the one that 0.1 gave it."""
+        inputs = {role: step.fingerprints[-1] for role, step in self.inputs.items()}
+        identity = self.identity if self.former_identity is None else self.former_identity
+        former = fingerprint([self.kind, STEP_VERSIONS[self.kind], identity, inputs])
+        return (self.fingerprint,) if former == self.fingerprint else (self.fingerprint, former)
 
-def chosen_fields(section: Any) -> dict[str, Any]:
-    """What a recipe section sets away from its defaults, as JSON values."""
-    fields: dict[str, Any] = section.model_dump(mode="json", exclude_defaults=True)
-    return fields
 
-
-def all_fields(section: Any) -> dict[str, Any]:
-    """A recipe section as JSON values."""
-    fields: dict[str, Any] = section.model_dump(mode="json")
-    return fields
+def _dump(value: Any, only: Collection[str] | None, *, is_identity: bool = False, as_of_0_1: bool = False) -> Any:
+    """A section as JSON values, whole or as an identity; any other value as it is."""
+    if not isinstance(value, Section):
+        return value
+    fields = value.identity(as_of_0_1=as_of_0_1) if is_identity else value.model_dump(mode="json")
+    return fields if only is None else {name: fields[name] for name in only if name in fields}
 
 
 def find_artifact(step: Step, workspace: Workspace) -> Artifact | None:
     """The step's published artifact, or None; `DamagedError` when its files do not match the record."""
-    return workspace.find(step.kind, step.fingerprint)
+    found = (workspace.find(step.kind, fingerprint) for fingerprint in step.fingerprints)
+    return next((artifact for artifact in found if artifact is not None), None)
 
 
 def job_of(step: Step) -> dict[str, Any]:
@@ -86,5 +140,5 @@ def job_of(step: Step) -> dict[str, Any]:
         "version": STEP_VERSIONS[step.kind],
         "config": step.config,
         "settings": step.settings,
-        "inputs": {role: [needed.kind, needed.fingerprint] for role, needed in step.inputs.items()},
+        "inputs": {role: [needed.kind, *needed.fingerprints] for role, needed in step.inputs.items()},
     }

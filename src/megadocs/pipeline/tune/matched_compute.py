@@ -23,6 +23,7 @@ from megadocs.corpus import SplitCorpus
 from megadocs.documents import KIND_CODES
 from megadocs.rows import RowsManifest, open_rows
 from megadocs.store.artifact import Artifact, Workspace
+from megadocs.streams.shares import exact_steps
 
 #: Epochs are rounded up to the fewest digits that leave the number of steps as it is.
 _MAX_DIGITS = 17
@@ -56,7 +57,7 @@ class MatchedCompute:
             return float(exact / multiple)
         cap = max_windows or math.inf
         once, own = (min(cap, self.real_tokens[number] // context_length) for number in (1, multiple))
-        num_steps = int(Fraction(repr(self.epochs)) * int(once) / batch_size)
+        num_steps = int(exact_steps(self.epochs, int(once), batch_size, Fraction(1)))
         batches = Fraction(batch_size) * Fraction(1 - fraction) / int(own)  # epochs that a step takes
         return _shortest(num_steps * batches, (num_steps + 1) * batches)
 
