@@ -8,6 +8,7 @@ import pytest
 
 from megadocs.generate.engines.protocol import Reply
 from megadocs.generate.gates import copies_and_repeats, ends_in_loop, judge_reply
+from megadocs.generate.similarity import Comparable
 from megadocs.recipe import GatesConfig
 
 SOURCE = " ".join(f"word{number}" for number in range(100))
@@ -118,13 +119,13 @@ def brute_force(text: str) -> bool:
     return False
 
 
-def test_the_short_way_to_acquit_a_text_agrees_with_counting_all_runs() -> None:
+def test_copies_and_repeats_agree_with_counting_all_runs() -> None:
     rng = random.Random(9)
     for trial in range(400):
         source = [f"s{number}" for number in range(rng.randrange(8, 120))]
         words: list[str] = []
         while len(words) < rng.randrange(1, 150):  # pieces of the source, of the text so far, and new words
-            piece = rng.choice((source, words or source, [f"n{trial}{rng.random()}" for _ in range(20)]))
+            piece = rng.choice((source, words or source, [f"n{trial}x{rng.randrange(10**9)}" for _ in range(20)]))
             start = rng.randrange(len(piece))
             words += piece[start : start + rng.randrange(1, 40)]
         runs = [tuple(words[start : start + 8]) for start in range(len(words) - 7)]
@@ -135,3 +136,34 @@ def test_the_short_way_to_acquit_a_text_agrees_with_counting_all_runs() -> None:
             len(runs) - len(distinct) > 0.5 * len(runs),
         )
         assert copies_and_repeats(" ".join(words), " ".join(source), 0.6) == expected
+
+
+SCRIPTS = {
+    "Chinese": "那年冬天港口很早就结冰了，船只在外面等待冰层破裂，城里"
+    "的人靠自己的粮食过活，直到三月第一批船只驶进港口为止。",
+    "Japanese": "その冬、港は早くから凍りついた。船は氷が割れるのを外で"
+    "待ち、町は自分たちの穀物で春まで暮らしたという話である。",
+    "Korean": "그해 겨울 항구는 일찍 얼었다 배들은 얼음이 깨지기를 "
+    "밖에서 기다렸고 마을은 봄까지 자기들의 곡식으로 살았다",
+    "Thai": "ฤดูหนาวปีนั้นท่าเรือกลายเป็นน้ำแข็งเร็วกว่าปกติ เรือจอดรออยู่ข้างนอกจนกว่าน้ำแข็งจะแตก และชาวเมืองอาศัยข้าวของตนเอง",
+    "Lao": "ລະດູໜາວປີນັ້ນທ່າເຮືອກາຍເປັນນໍ້າກ້ອນໄວກວ່າປົກກະຕິ ເຮືອຈອດລໍຖ້າຢູ່ຂ້າງນອກຈົນກວ່ານໍ້າກ້ອນຈະແຕກ",
+    "Burmese": "ထိုနှစ်ဆောင်းရာသီတွင်ဆိပ်ကမ်းသည်စောစီးစွာရေခဲခဲ့သည်သင်္ဘောများသည်ရေခဲကွဲသည်အထိအပြင်တွင်စောင့",
+    "Khmer": "រដូវរងាឆ្នាំនោះកំពង់ផែបានកកយ៉ាងឆាប់រហ័សកប៉ាល់បានរង់ចាំនៅខាងក្រៅរហូតដល់ទឹកកកបែកហើយទីក្រុងរស់ន",
+    "Russian": "Гавань в ту зиму замерзла рано, корабли ждали снаружи, пока лёд не треснет, а город жил зерном.",
+    "English": "The harbour froze early that winter. Ships waited outside for the ice to break.",
+}
+
+
+@pytest.mark.parametrize("source", SCRIPTS.values(), ids=SCRIPTS)
+def test_every_script_is_seen_alike(source: str) -> None:
+    """Verbatim copies, loops of what does not end the text, and near copies; and other texts of the script are none."""
+    other = source[::-1]
+    echo = judge_reply(Reply(source + " 7", "stop", 1, 1), source, GATES)
+    assert "echo" in echo.flags
+    repeated = judge_reply(Reply(f"{source} " * 4 + other, "stop", 1, 1), "", GATES)
+    assert "repetition" in repeated.flags
+    clean = judge_reply(Reply(other, "stop", 1, 1), source, GATES)
+    assert not {"echo", "repetition"} & set(clean.flags)
+    near = Comparable.of(source + " 7")
+    assert Comparable.of(source).is_near_copy(near)
+    assert not Comparable.of(other).is_near_copy(near)

@@ -24,10 +24,12 @@ from megadocs.documents import Document
 from megadocs.generate.languages import changed_language
 from megadocs.store.files import write_json_atomic
 from megadocs.text.ngrams import DEFAULT_N, build_ngram_index, ngram_hashes
+from megadocs.text.words import words
 
 _COPY_N = 8
 _SIBLING_N = 5
 _OPENING_WORDS = 4
+_OPENING_CHARACTERS = 200
 _NUM_OPENINGS = 10
 _HIGH_COPY_SHARE = 0.8
 _QUANTILES = (0.05, 0.5, 0.95)
@@ -124,7 +126,7 @@ def _audit_task(path: Path, sources: Mapping[str, str], leaks: Sequence[_Leak]) 
             num_texts += 1
             numbers["new_tokens"].append(row["new_tokens"])
             numbers["characters"].append(len(text))
-            counters["openings"][" ".join(text.split()[:_OPENING_WORDS])] += 1
+            counters["openings"][" ".join(words(text[:_OPENING_CHARACTERS])[:_OPENING_WORDS])] += 1
             if source is not None:
                 numbers["source_copy"].extend(_contained(text, source, _COPY_N))
                 num_changed += changed_language(source, text)

@@ -28,13 +28,15 @@ from typing import Literal
 
 from megadocs.generate.chat_safety import find_control_strings, neutralise
 from megadocs.generate.engines.protocol import Reply
+from megadocs.generate.reasoning import split_reasoning
 from megadocs.generate.records import clean_unicode
 from megadocs.recipe import GatesConfig
+from megadocs.text.words import words
 
 Verdict = Literal["accept", "retry", "reject"]
 
 #: Raised when the gates find other flags in the same text: stored replies are then looked at again.
-FINDINGS_VERSION = 1
+FINDINGS_VERSION = 2
 
 _RUN_WORDS = 8
 _MIN_ECHO_RUNS = 8
@@ -44,7 +46,6 @@ _LOOP_CHARACTERS = 60
 _LOOP_ENDING = 12
 _LOOP_WINDOW = 2000
 
-_REASONING = re.compile(r"^\s*<(think|thinking|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _PREAMBLE = re.compile(
     r"^\s*(?:\*\*)?(?:(?:sure|certainly|of course|okay|ok|absolutely)[,.!:]*\s+)?"
     r"(?:here(?:'s|’s| is| are| follows)|below is|the following is|this is)\b[^\n:]{0,120}"
@@ -82,7 +83,8 @@ def judge_reply(
     """
     text, had_surrogates = clean_unicode(reply.text)
     flags = ["invalid_unicode"] if had_surrogates else []
-    text, reasoning = _without_reasoning(text, clean_unicode(reply.reasoning)[0])
+    text, inside = split_reasoning(text, finished=reply.finish_reason != "length")
+    reasoning = "\n".join(filter(None, (clean_unicode(reply.reasoning)[0].strip(), inside)))
     if reasoning:
         flags.append("reasoning")
     if gates.strip_preamble:
@@ -127,32 +129,33 @@ def _fired(text: str, finish_reason: str, source: str, gates: GatesConfig) -> li
 def copies_and_repeats(text: str, source: str, max_source_overlap: float) -> tuple[bool, bool]:
     """Whether more than the share of the distinct 8-word runs stand in the source, and whether over half are repeats.
 
-    Every other run is looked at first: they are enough to acquit a text with few copies and repeats, in half the time.
+    Words are those of `text.words`, in every script: an ideograph is one. Every other run is looked at first: they are
+    enough to acquit a text with few copies and repeats, in half the time.
     """
-    words = text.lower().split()  # a copy keeps its punctuation, and this is five times faster than a pattern
-    num_runs = max(0, len(words) - _RUN_WORDS + 1)
+    found = words(text)
+    num_runs = max(0, len(found) - _RUN_WORDS + 1)
     in_source = _source_runs(source)
-    some = set(_runs(words, step=2))
+    some = set(_runs(found, step=2))
     if (
         len(some) >= (1 - _MAX_REPEATED_SHARE) * num_runs
         and len(some - in_source) >= (1 - max_source_overlap) * num_runs
     ):
         return False, False
-    distinct = set(_runs(words))
+    distinct = set(_runs(found))
     num_copied = len(distinct & in_source)
     is_echo = len(distinct) >= _MIN_ECHO_RUNS and num_copied > max_source_overlap * len(distinct)
     return is_echo, num_runs - len(distinct) > _MAX_REPEATED_SHARE * num_runs
 
 
-def _runs(words: list[str], step: int = 1) -> Iterator[tuple[str, ...]]:
+def _runs(found: list[str], step: int = 1) -> Iterator[tuple[str, ...]]:
     """The runs of eight consecutive words that start at every `step`-th word."""
-    return zip(*(words[start::step] for start in range(_RUN_WORDS)), strict=False)
+    return zip(*(found[start::step] for start in range(_RUN_WORDS)), strict=False)
 
 
 @functools.lru_cache(maxsize=256)
 def _source_runs(source: str) -> frozenset[tuple[str, ...]]:
     """The distinct runs of a source; its generations are judged close together in time."""
-    return frozenset(_runs(source.lower().split()))
+    return frozenset(_runs(words(source)))
 
 
 def ends_in_loop(text: str) -> bool:
@@ -169,11 +172,3 @@ def ends_in_loop(text: str) -> bool:
             return True
         found = tail.rfind(ending, 0, found + _LOOP_ENDING - 1)
     return False
-
-
-def _without_reasoning(text: str, reasoning: str) -> tuple[str, str]:
-    """Text and reasoning with a leading `<think>` block (closed, or cut off) moved from one to the other."""
-    found = _REASONING.match(text)
-    if not found:
-        return text, reasoning.strip()
-    return text[found.end() :], f"{reasoning}\n{found[2]}".strip()

@@ -7,9 +7,10 @@ favours none clearly has none. No model, no download; meant for shares over many
 from __future__ import annotations
 
 import collections
-import re
 import unicodedata
 from functools import lru_cache
+
+from megadocs.text.words import words
 
 _FUNCTION_WORDS = {
     "Danish": "og det er en til på af for ikke med der den jeg som har",
@@ -25,8 +26,7 @@ _FUNCTION_WORDS = {
     "Swedish": "och att det är en som på för av inte med den till ett har",
     "Turkish": "ve bir bu da de için ile çok daha olarak ne gibi ama kadar olan",
 }
-_WORD_SETS = {language: frozenset(words.split()) for language, words in _FUNCTION_WORDS.items()}
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD_SETS = {language: frozenset(listed.split()) for language, listed in _FUNCTION_WORDS.items()}
 _MIN_WORDS = 12
 _MIN_SHARE = 0.12
 _MARGIN = 1.3
@@ -42,12 +42,12 @@ def guess_script(text: str) -> str | None:
 
 def guess_language(text: str) -> str | None:
     """The language whose function words are most frequent, when that is clear; None otherwise."""
-    words = _WORD.findall(text[:_SAMPLE_CHARACTERS].lower())
-    if len(words) < _MIN_WORDS:
+    found = [word for word in words(text[:_SAMPLE_CHARACTERS]) if word.isalpha()]
+    if len(found) < _MIN_WORDS:
         return None
-    scores = sorted((sum(word in known for word in words), language) for language, known in _WORD_SETS.items())
+    scores = sorted((sum(word in known for word in found), language) for language, known in _WORD_SETS.items())
     (second, _), (best, language) = scores[-2:]
-    return language if best >= _MIN_SHARE * len(words) and best >= _MARGIN * second else None
+    return language if best >= _MIN_SHARE * len(found) and best >= _MARGIN * second else None
 
 
 def changed_language(source: str, text: str) -> bool:

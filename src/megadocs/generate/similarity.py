@@ -1,20 +1,14 @@
-"""How alike two texts are: shared runs of words."""
+"""How alike two texts are: shared runs of words, in every script (`text.words`)."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Self
 
-_WORD = re.compile(r"\w+")
+from megadocs.text.words import words
+
 _RUN_WORDS = 5
 NEAR_COPY_SHARE = 0.7
-
-
-def word_runs(text: str, length: int = _RUN_WORDS) -> set[tuple[str, ...]]:
-    """The distinct runs of `length` consecutive lower-case words."""
-    words = [word.lower() for word in _WORD.findall(text)]
-    return {tuple(words[start : start + length]) for start in range(len(words) - length + 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +16,13 @@ class Comparable:
     """A text with its runs of words, for comparing it with many others."""
 
     text: str
-    runs: set[tuple[str, ...]]
+    runs: frozenset[tuple[str, ...]]
 
     @classmethod
     def of(cls, text: str) -> Self:
         """The text's runs, computed once."""
-        return cls(text, word_runs(text))
+        found = words(text)
+        return cls(text, frozenset(zip(*(found[start:] for start in range(_RUN_WORDS)), strict=False)))
 
     def is_near_copy(self, other: Comparable) -> bool:
         """Whether at least 70 % of the shorter text's five-word runs stand in the other (short texts: equality)."""

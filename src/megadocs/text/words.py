@@ -1,7 +1,8 @@
-"""Words of a text as 64-bit hashes, by array arithmetic: the ground under n-gram overlap and TF-IDF.
+"""The words of a text, as strings or as 64-bit hashes: one segmentation for gates, audit, near copies and similarity.
 
 Normalised: Unicode NFKC, case folded, everything but letters and digits is a gap; each Chinese, Japanese or Korean
-character is a word of its own. Hashes are the same on every machine and in every process.
+character is a word of its own; in Thai, Lao, Khmer and Burmese, which write no spaces either, the marks above and below
+the letters part it into pieces of a syllable or two. Hashes are the same on every machine and in every process.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ def normalized_bytes(text: str) -> bytes:
         return text.encode("ascii").translate(_ASCII_TABLE)
     folded = unicodedata.normalize("NFKC", text).casefold()
     return _GAP.sub(" ", _SINGLE_CHARACTER_WORD.sub(r" \1 ", folded)).encode("utf-8")
+
+
+def words(text: str) -> list[str]:
+    """The words of `text`, normalised, in order."""
+    return normalized_bytes(text).decode("utf-8").split()
 
 
 def word_hashes(text: str) -> Uint64Array:

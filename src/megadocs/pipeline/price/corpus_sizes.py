@@ -21,6 +21,7 @@ from megadocs.pipeline.steps.sources import read_documents, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe, SplitCounts
 from megadocs.store.artifact import Workspace
+from megadocs.text.token_estimate import CHARACTERS_PER_TOKEN, estimate_tokens
 
 #: English characters per token of a 2,048-vocabulary BPE, on the documents that it was trained on and on others, and of
 #: a large vocabulary.
@@ -94,7 +95,9 @@ def measure_corpus(recipe: Recipe, workspace: Workspace) -> CorpusSizes:
         if recipe.plan.mean_document_tokens is None or not isinstance(recipe.corpus.split, SplitCounts):
             raise
         return _assumed(recipe, recipe.corpus.split, recipe.plan.mean_document_tokens)
-    per_token = _CHARACTERS_PER_TOKEN[recipe.tokenizer.kind]
+    known, new = _CHARACTERS_PER_TOKEN[recipe.tokenizer.kind]
+    share = _characters_beside_english(found.train_multiple(1))
+    per_token = (known * share, new * share)
     held_out = characters((*found.validation, *found.test)) / per_token[1]
     facts = CorpusFacts(found.num_train_1x, found.max_multiple)
     return CorpusSizes(
@@ -105,6 +108,15 @@ def measure_corpus(recipe: Recipe, workspace: Workspace) -> CorpusSizes:
 def characters(documents: Iterable[Document]) -> int:
     """Of all texts."""
     return sum(len(document.text) for document in documents)
+
+
+def _characters_beside_english(documents: Iterable[Document]) -> float:
+    """Characters per token of these texts as a share of English's: 1 for English, about 0.2 for Chinese."""
+    num_characters = num_tokens = 0.0
+    for document in documents:
+        num_characters += len(document.text)
+        num_tokens += estimate_tokens(document.text)
+    return num_characters / (num_tokens * CHARACTERS_PER_TOKEN) if num_tokens else 1.0
 
 
 def _read(recipe: Recipe) -> SplitCorpus:

@@ -19,6 +19,7 @@ from megadocs.generate.engines.fake_replies import count_prompt_tokens
 from megadocs.generate.plan import Task, plan_requests, split_tokenizer
 from megadocs.pipeline.price.rates import TaskRates, reading_speed
 from megadocs.recipe import GenerateConfig, Recipe
+from megadocs.text.token_estimate import estimate_tokens
 
 #: New tokens per second of one llamacpp thread with SmolLM2-135M, four replies at once, reading not counted; and of
 #: other engines' servers (a guess, said so).
@@ -28,8 +29,6 @@ _SERVER_TOKENS_PER_SECOND = 1000.0
 _NUM_COUNTED = 40
 #: Tokens that a chat template puts around a message.
 _MESSAGE_TOKENS = 6
-#: Characters per token of a generator whose tokenizer is not here.
-_CHARACTERS_PER_TOKEN = 4.5
 #: Tokens of a prompt beside the document, where there is no document to count.
 _PROMPT_TOKENS = 60
 #: Share of the length limit that replies use (measured on the quickstart: 0.85 of 160 and 96 tokens).
@@ -135,5 +134,5 @@ def _token_counter(config: GenerateConfig) -> Callable[[str, int], float]:
         return lambda text, num_messages: count_prompt_tokens(text)
     tokenizer = split_tokenizer(config, required=False)
     if tokenizer is None:
-        return lambda text, num_messages: len(text) / _CHARACTERS_PER_TOKEN + num_messages * _MESSAGE_TOKENS
+        return lambda text, num_messages: estimate_tokens(text) + num_messages * _MESSAGE_TOKENS
     return lambda text, num_messages: len(tokenizer.offsets(text)) + num_messages * _MESSAGE_TOKENS
