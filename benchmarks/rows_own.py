@@ -66,9 +66,10 @@ def order(num_documents: int, num_generations: int) -> dict[str, Any]:
     """Simple, stitched and window orders over all rows of a large table."""
     from rows_synthetic import make_table
 
-    from megadocs.streams.orderings import OrderingOptions, simple, stitched
+    from megadocs.kinds import OrderingOptions
+    from megadocs.kinds.orders import simple, stitched
+    from megadocs.kinds.sorting import hash_order
     from megadocs.streams.selection import Wanted, select_rows
-    from megadocs.streams.sorting import hash_order
 
     table = make_table(num_documents, num_generations)
     seconds = {}
@@ -168,8 +169,9 @@ def export(work: str, num_tokens: int) -> dict[str, Any]:
 
     from rows_synthetic import build_store
 
+    from megadocs.kinds import OrderingOptions
+    from megadocs.kinds.orders import stitched
     from megadocs.rows import export_stream, open_rows
-    from megadocs.streams.orderings import OrderingOptions, stitched
     from megadocs.streams.selection import Wanted, select_rows
 
     root = Path(work)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megadocs.documents import KIND_CODES
+from megadocs.kinds import row_kind
 from megadocs.row_table import RowTable
 from megadocs.rows import RowsManifest, SourceRow
 from megadocs.rows.segment import SegmentWriter
@@ -43,7 +43,7 @@ def make_table(num_documents: int, num_generations: int) -> RowTable:
     index = np.tile(np.arange(num_documents, dtype=np.int32), rows_per_document)
     generation = np.repeat(np.array([0, *range(num_generations)], dtype=np.int32), num_documents)
     kind = np.repeat(
-        np.array([KIND_CODES["real"]] + [KIND_CODES["rephrase"]] * num_generations, dtype=np.uint8), num_documents
+        np.array([row_kind("real").code] + [row_kind("rephrase").code] * num_generations, dtype=np.uint8), num_documents
     )
     lengths = np.random.default_rng(0).integers(300, 901, len(index)).astype(np.int32)
     return RowTable(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megadocs.documents import KIND_CODES
+from megadocs.kinds import row_kind
 from megadocs.seeding import derive_seed, document_key, mix, mix_array, row_key, row_key_array
 
 UINT64 = st.integers(0, 2**64 - 1)
@@ -15,7 +15,7 @@ def test_golden_values():
     assert mix(1) == 0x910A2DEC89025CC1
     assert derive_seed(42, "window_order", "real", 0) == 6100563162396668931
     assert document_key("a") == 14608863320967583690
-    assert row_key(document_key("a"), KIND_CODES["real"], 0) == 10761013329918118251
+    assert row_key(document_key("a"), row_kind("real").code, 0) == 10761013329918118251
 
 
 @given(st.lists(UINT64, min_size=1, max_size=20))

@@ -22,7 +22,7 @@ class RowTable:
         document_index: int32 (N,), index into `document_ids`.
         document_key: uint64 (N,), `seeding.document_key` of each row's document.
         row_key: uint64 (N,), `seeding.row_key` of each row.
-        kind: uint8 (N,), `documents.KIND_CODES`.
+        kind: uint8 (N,), code of a row kind.
         generation: int32 (N,).
         num_tokens: int32 (N,), separators included.
         segment: int32 (N,), index into the store's token arrays.

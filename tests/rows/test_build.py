@@ -13,9 +13,8 @@ from megadocs.errors import InputError
 from megadocs.rows import (
     SourceRow,
     build_real_rows,
-    build_rephrase_rows,
     build_rows,
-    build_self_distilled_rows,
+    build_sampled_rows,
     build_stretched_rows,
     open_rows,
 )
@@ -58,10 +57,10 @@ def test_rephrases_grown_from_two_to_four_equal_four_from_scratch(tmp_path: Path
     two = write_export(tmp_path / "two.parquet", [record for record in records if record["generation"] < 2])
     four = write_export(tmp_path / "four.parquet", records)
     grown, scratch = tmp_path / "grown", tmp_path / "scratch"
-    small = build_rephrase_rows(two, CharacterTokenizer(), grown)
+    small = build_sampled_rows("rephrase", two, CharacterTokenizer(), grown)
     before = {path: path.read_bytes() for path in grown.rglob("*") if path.is_file()}
-    large = build_rephrase_rows(four, CharacterTokenizer(), grown)
-    again = build_rephrase_rows(four, CharacterTokenizer(), scratch)
+    large = build_sampled_rows("rephrase", four, CharacterTokenizer(), grown)
+    again = build_sampled_rows("rephrase", four, CharacterTokenizer(), scratch)
     assert large == again
     assert large.segments[:2] == small.segments
     assert all(path.read_bytes() == content for path, content in before.items())
@@ -70,7 +69,7 @@ def test_rephrases_grown_from_two_to_four_equal_four_from_scratch(tmp_path: Path
         for root in (grown, scratch)
     ]
     assert files[0] == files[1]
-    assert build_rephrase_rows(four, CharacterTokenizer(), grown, num_generations=2) == small
+    assert build_sampled_rows("rephrase", four, CharacterTokenizer(), grown, num_generations=2) == small
 
 
 def test_stretched_rows_hold_thoughts_at_their_characters(tmp_path: Path) -> None:
@@ -109,7 +108,7 @@ def test_missing_and_empty_generations_are_left_out_and_counted(tmp_path: Path) 
     records = [rephrase(document.id, g) for document in documents() for g in range(2)]
     records[1]["status"], records[2]["text"] = "rejected", " \n"
     export = write_export(tmp_path / "g.parquet", records)
-    manifest = build_rephrase_rows(export, CharacterTokenizer(), tmp_path)
+    manifest = build_sampled_rows("rephrase", export, CharacterTokenizer(), tmp_path)
     count = manifest.missing[0]
     assert (count.wanted, count.missing, count.num_documents, count.documents) == (6, 2, 2, ("d0", "d1"))
     assert manifest.num_rows == 4
@@ -120,7 +119,9 @@ def test_missing_and_empty_generations_are_left_out_and_counted(tmp_path: Path) 
 
 def test_self_distilled_samples_need_no_document(tmp_path: Path) -> None:
     records = [{**rephrase("x", g), "document_id": None, "identity": f"s{g}", "kind": "sample"} for g in range(9)]
-    manifest = build_self_distilled_rows(write_export(tmp_path / "g.parquet", records), CharacterTokenizer(), tmp_path)
+    manifest = build_sampled_rows(
+        "self_distilled", write_export(tmp_path / "g.parquet", records), CharacterTokenizer(), tmp_path
+    )
     assert [segment.num_rows for segment in manifest.segments] == [1, 1, 2, 4, 1]
     assert sorted(open_rows([manifest], tmp_path).table.document_ids) == [f"s{g}" for g in range(9)]
 
@@ -166,10 +167,10 @@ def test_a_split_point_outside_the_text_is_refused(tmp_path: Path) -> None:
 
 def test_bad_exports_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the generations"):
-        build_rephrase_rows(tmp_path / "none.parquet", CharacterTokenizer(), tmp_path)
+        build_sampled_rows("rephrase", tmp_path / "none.parquet", CharacterTokenizer(), tmp_path)
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(InputError, match="cannot read the generations"):
-        build_rephrase_rows(tmp_path / "torn.parquet", CharacterTokenizer(), tmp_path)
+        build_sampled_rows("rephrase", tmp_path / "torn.parquet", CharacterTokenizer(), tmp_path)
     export = write_export(tmp_path / "g.parquet", [rephrase("d0", 0)])
-    with pytest.raises(InputError, match="rows of 3 rephrases"):
-        build_rephrase_rows(export, CharacterTokenizer(), tmp_path, num_generations=3)
+    with pytest.raises(InputError, match="rows of 3 generations"):
+        build_sampled_rows("rephrase", export, CharacterTokenizer(), tmp_path, num_generations=3)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from megadocs.errors import InputError
-from megadocs.rows import RowStore, build_real_rows, build_rephrase_rows, export_stream, open_rows, push_export
+from megadocs.rows import RowStore, build_real_rows, build_sampled_rows, export_stream, open_rows, push_export
 from rows.helpers import CharacterTokenizer, decode, documents, rephrase, write_export
 
 
@@ -23,7 +23,7 @@ def store(tmp_path: Path, request: pytest.FixtureRequest) -> RowStore:
     export = write_export(tmp_path / "g.parquet", [rephrase(d.id, g) for d in documents(5) for g in range(2)])
     manifests = [
         build_real_rows(documents(5), tokenizer, tmp_path / "s"),
-        build_rephrase_rows(export, tokenizer, tmp_path / "s"),
+        build_sampled_rows("rephrase", export, tokenizer, tmp_path / "s"),
     ]
     return open_rows(manifests, tmp_path / "s")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megadocs.rows import build_real_rows, build_rephrase_rows, export_stream, open_rows
+from megadocs.rows import build_real_rows, build_sampled_rows, export_stream, open_rows
 from rows.helpers import CharacterTokenizer, documents, rephrase, write_export
 
 READER = """
@@ -49,7 +49,7 @@ def test_megatron_core_reads_the_rows_in_order(
     export = write_export(tmp_path / "g.parquet", [rephrase(d.id, g) for d in documents(4) for g in range(2)])
     manifests = [
         build_real_rows(documents(4), tokenizer, tmp_path / "s"),
-        build_rephrase_rows(export, tokenizer, tmp_path / "s"),
+        build_sampled_rows("rephrase", export, tokenizer, tmp_path / "s"),
     ]
     store = open_rows(manifests, tmp_path / "s")
     order = np.array([row for number in (3, 0, 2, 1) for row in (4 + number, 8 + number, number)])

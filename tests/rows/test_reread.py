@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megadocs.rows import RowsManifest, build_real_rows, build_rephrase_rows, build_stretched_rows, open_rows
+from megadocs.rows import RowsManifest, build_real_rows, build_sampled_rows, build_stretched_rows, open_rows
 from rows.helpers import CharacterTokenizer, documents, rephrase, thought, write_export
 
 
@@ -38,12 +38,12 @@ def export(tmp_path: Path, num_generations: int, changed: str | None = None) -> 
 
 def test_growing_encodes_new_generations_only_and_equals_a_start_from_nothing(tmp_path: Path) -> None:
     grown, scratch = tmp_path / "grown", tmp_path / "scratch"
-    small = build_rephrase_rows(export(tmp_path, 2), CountingTokenizer(), grown)
+    small = build_sampled_rows("rephrase", export(tmp_path, 2), CountingTokenizer(), grown)
     before = files(grown)
     tokenizer = CountingTokenizer()
-    large = build_rephrase_rows(export(tmp_path, 4), tokenizer, grown)
+    large = build_sampled_rows("rephrase", export(tmp_path, 4), tokenizer, grown)
     assert sorted(tokenizer.encoded) == sorted(f"rephrase {g} of {d.id}" for d in documents() for g in (2, 3))
-    assert large == build_rephrase_rows(export(tmp_path, 4), CountingTokenizer(), scratch)
+    assert large == build_sampled_rows("rephrase", export(tmp_path, 4), CountingTokenizer(), scratch)
     assert files(grown) == files(scratch)
     assert large.segments[:2] == small.segments
     assert before.items() <= files(grown).items()
@@ -66,7 +66,7 @@ def test_the_same_rows_again_encode_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", ["text", "tokenizer", "segment lost", "file truncated", "index damaged"])
 def test_whatever_differs_is_encoded_again(tmp_path: Path, change: str) -> None:
     segments = tmp_path / "s"
-    small = build_rephrase_rows(export(tmp_path, 2), CountingTokenizer(), segments)
+    small = build_sampled_rows("rephrase", export(tmp_path, 2), CountingTokenizer(), segments)
     first = segments / small.segments[0].name
     match change:
         case "segment lost":
@@ -80,6 +80,6 @@ def test_whatever_differs_is_encoded_again(tmp_path: Path, change: str) -> None:
     other = export(tmp_path, 2, "another text") if change == "text" else export(tmp_path, 2)
     if change == "file truncated":
         shutil.rmtree(first)  # what the error of `open_rows` says to do
-    manifest = build_rephrase_rows(other, tokenizer, segments)
+    manifest = build_sampled_rows("rephrase", other, tokenizer, segments)
     assert len(tokenizer.encoded) == (6 if change == "tokenizer" else 3)
     assert open_rows([manifest], segments).table.total_tokens == manifest.num_tokens

@@ -11,7 +11,7 @@ import pytest
 
 from megadocs.documents import Document
 from megadocs.errors import DamagedError, InputError
-from megadocs.rows import RowsManifest, build_real_rows, build_rephrase_rows, open_rows, verify_manifest
+from megadocs.rows import RowsManifest, build_real_rows, build_sampled_rows, open_rows, verify_manifest
 from megadocs.rows.manifest import iter_store_problems
 from megadocs.rows.segment import remove_stale_partials
 from megadocs.seeding import document_key, row_key
@@ -21,7 +21,7 @@ from rows.helpers import CharacterTokenizer, documents, rephrase, write_export
 @pytest.fixture
 def built(tmp_path: Path) -> tuple[RowsManifest, Path]:
     export = write_export(tmp_path / "g.parquet", [rephrase(d.id, g) for d in documents() for g in range(2)])
-    return build_rephrase_rows(export, CharacterTokenizer(), tmp_path / "segments"), tmp_path / "segments"
+    return build_sampled_rows("rephrase", export, CharacterTokenizer(), tmp_path / "segments"), tmp_path / "segments"
 
 
 def test_the_table_describes_every_row(built: tuple[RowsManifest, Path]) -> None:

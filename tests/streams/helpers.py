@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from megadocs.documents import KIND_CODES
+from megadocs.kinds import row_kind
 from megadocs.row_table import RowTable
 from megadocs.seeding import document_key, row_key
 
@@ -29,10 +29,10 @@ def make_table(specs: Sequence[RowSpec], *, num_segments: int = 1) -> tuple[RowT
         document_index=np.array([ids.index(spec[0]) for spec in specs], dtype=np.int32),
         document_key=np.array(keys, dtype=np.uint64),
         row_key=np.array(
-            [row_key(key, KIND_CODES[kind], gen) for key, (_, kind, gen, _) in zip(keys, specs, strict=True)],
+            [row_key(key, row_kind(kind).code, gen) for key, (_, kind, gen, _) in zip(keys, specs, strict=True)],
             dtype=np.uint64,
         ),
-        kind=np.array([KIND_CODES[spec[1]] for spec in specs], dtype=np.uint8),
+        kind=np.array([row_kind(spec[1]).code for spec in specs], dtype=np.uint8),
         generation=np.array([spec[2] for spec in specs], dtype=np.int32),
         num_tokens=np.array([spec[3] for spec in specs], dtype=np.int32),
         segment=np.array(segment, dtype=np.int32),
@@ -48,9 +48,9 @@ def names(table: RowTable, rows: Sequence[int]) -> str:
     for row in rows:
         name = table.document_ids[table.document_index[row]]
         kind = int(table.kind[row])
-        if kind == KIND_CODES["real"]:
+        if kind == row_kind("real").code:
             words.append(name.upper())
-        elif kind == KIND_CODES["rephrase"]:
+        elif kind == row_kind("rephrase").code:
             words.append(f"{name}{table.generation[row]}")
         else:
             words.append(f"{name}*")

@@ -10,7 +10,7 @@ from pathlib import Path
 _SCRIPT = """
 import hashlib, sys
 from pathlib import Path
-from megadocs.rows import build_real_rows, build_rephrase_rows, open_rows
+from megadocs.rows import build_real_rows, build_sampled_rows, open_rows
 from megadocs.recipe import MixtureConfig, StreamConfig, TrainConfig
 from megadocs.streams import build_mixture, build_streams
 from rows.helpers import CharacterTokenizer, documents, rephrase, write_export
@@ -19,7 +19,7 @@ work = Path(sys.argv[1])
 export = write_export(work / "g.parquet", [rephrase(d.id, g) for d in documents(30) for g in range(2)])
 manifests = [
     build_real_rows(documents(30), CharacterTokenizer(), work),
-    build_rephrase_rows(export, CharacterTokenizer(), work, num_workers=int(sys.argv[2])),
+    build_sampled_rows("rephrase", export, CharacterTokenizer(), work, num_workers=int(sys.argv[2])),
 ]
 store = open_rows(manifests, work)
 stream, mixture = StreamConfig(ordering="stitched"), MixtureConfig(synthetic_fraction="0.5")

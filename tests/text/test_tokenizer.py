@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megadocs.errors import InputError
-from megadocs.text.tokenizer import Tokenizer, load_tokenizer, split_points, train_tokenizer
+from megadocs.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 TEXTS = ["The quick brown fox jumps over the lazy dog. " * 3, "The lazy dog sleeps.\n\nThe fox does not."]
 TRAINED = train_tokenizer(TEXTS, 300)
@@ -72,28 +72,6 @@ def test_training_does_not_depend_on_threads_order_or_hash_seed(tmp_path: Path) 
         command = [sys.executable, "-c", code, order]
         seen.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert len(seen) == 1
-
-
-def test_split_points_cut_into_equal_token_counts() -> None:
-    text = TEXTS[0]
-    spans = TRAINED.offsets(text)
-    points = split_points(TRAINED, text, 3)
-    starts = [start for start, _ in spans]
-    assert points == [starts[index * len(spans) // 4] for index in (1, 2, 3)]
-
-
-@given(ANY_TEXT, st.integers(1, 40))
-def test_split_points_are_increasing_and_inside(text: str, num_points: int) -> None:
-    points = split_points(TRAINED, text, num_points)
-    assert points == sorted(set(points))
-    assert all(0 < point < len(text) for point in points)
-    assert len(points) <= min(num_points, max(0, len(TRAINED.offsets(text)) - 1))
-
-
-def test_split_points_of_short_texts() -> None:
-    assert split_points(TRAINED, "", 3) == []
-    assert split_points(TRAINED, "é", 3) == []  # two tokens, one character
-    assert len(split_points(TRAINED, "x y", 8)) == 2
 
 
 def test_separator_outside_the_vocabulary_is_refused() -> None:

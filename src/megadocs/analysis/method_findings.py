@@ -15,23 +15,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megadocs.analysis.results_json import number_of
-
-#: Orders of the paper, from the plainest: a later one is compared with the earlier ones.
-_METHODS = ("simple", "stitched", "latent_thoughts", "merged")
-
-#: A control, what it stands beside, and what it would show.
-_CONTROLS = (
-    ("mis_stitched", "stitched", "bundles of unrelated rows", "that a bundle holds one document’s rows"),
-    ("thoughts_appended", "latent_thoughts", "thoughts after the document", "where the thoughts stand"),
-)
+from megadocs.kinds import orderings_of_role
 
 
 def method_sentences(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     """One sentence on methods at equal numbers of generations; none where no two of them can be compared."""
     arms = _arms_by_key(results, block)
+    methods = [spec.name for spec in orderings_of_role("method")]  # from the plainest: later ones against earlier ones
     parts = []
-    for place, method in enumerate(_METHODS):
-        for other in _METHODS[:place]:
+    for place, method in enumerate(methods):
+        for other in methods[:place]:
             verdicts: dict[str, list[int]] = {}
             for name, generations in sorted(arms, key=lambda key: (key[0], key[1])):
                 if name == method and (other, generations) in arms:
@@ -49,7 +42,10 @@ def control_sentences(results: Mapping[str, Any], block: Mapping[str, Any]) -> l
     """What each control says of the method that it stands beside."""
     arms = _arms_by_key(results, block)
     sentences = []
-    for control, method, what, question in _CONTROLS:
+    for spec in orderings_of_role("control"):
+        if spec.contrast is None:
+            continue
+        control, (method, what, question) = spec.name, spec.contrast
         for name, generations in sorted(arms, key=lambda key: (key[0], key[1])):
             if name != control or (method, generations) not in arms:
                 continue

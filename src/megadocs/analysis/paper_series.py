@@ -25,10 +25,10 @@ from megadocs.analysis.paper_arms import (
 from megadocs.analysis.paper_published import Point, Series, build_series, published_series
 from megadocs.analysis.published import load_published
 from megadocs.analysis.results_json import number_of
+from megadocs.kinds import orderings_of_role, row_kind
 
 LOSS = "loss, nats per token"
 ERROR = "error, zero-shot"
-_CONTROLS = ("repeat", "mis_stitched", "thoughts_appended", "merged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
     every_size = arm_views(results)
     arms = of_baseline_size(every_size, results["baseline"])
     synthetic = [arm for arm in arms if arm.facts["kind"] == "synthetic"]
-    methods = [arm for arm in synthetic if arm.method not in _CONTROLS or arm.method == "merged"]
+    methods = [arm for arm in synthetic if arm.method not in _controls()]
     tuned, controlled = tuned_arms(methods), controlled_arms(methods)
     base = next((arm.facts["real_tokens"] for arm in arms if arm.arm == results["baseline"]), None)
     same_real = [arm for arm in arms if arm.facts["real_tokens"] == base]
@@ -224,7 +224,7 @@ def _students(arms: Sequence[ArmView], real_tokens: Any) -> list[ArmView]:
     """Per method the tuned arms at the number of generations that the most student sizes have, the larger of equals."""
     found: dict[str, dict[Any, list[ArmView]]] = {}
     for arm in tuned_arms([arm for arm in arms if arm.facts["real_tokens"] == real_tokens]):
-        if arm.method not in _CONTROLS or arm.method == "merged":
+        if arm.method not in _controls():
             found.setdefault(arm.method, {}).setdefault(arm.get("num_generations"), []).append(arm)
     largest = [max(by.items(), key=lambda entry: (len(entry[1]), entry[0] or 0))[1] for by in found.values()]
     return [arm for chosen in largest if len(chosen) > 1 for arm in chosen]
@@ -232,13 +232,13 @@ def _students(arms: Sequence[ArmView], real_tokens: Any) -> list[ArmView]:
 
 def _beside_controls(arms: Sequence[ArmView]) -> list[ArmView]:
     """The controls, and what stands beside them: real text alone and the methods at the same generations."""
-    generations = {arm.get("num_generations") for arm in arms if arm.method in _CONTROLS}
+    generations = {arm.get("num_generations") for arm in arms if arm.method in _shown_as_controls()}
     return [arm for arm in arms if arm.method == "real_only" or arm.get("num_generations") in generations]
 
 
 def _is_contrast(name: str, chosen: Mapping[str, ArmView]) -> bool:
     """Whether there are two conditions to compare, the special one among them."""
-    special = {"self_distillation": ("self_distilled",), "controls": _CONTROLS}.get(name)
+    special = {"self_distillation": ("self_distilled",), "controls": _shown_as_controls()}.get(name)
     return len(chosen) > 1 and (special is None or any(arm.method in special for arm in chosen.values()))
 
 
@@ -267,6 +267,15 @@ def _sets(results: Mapping[str, Any], tuned: Sequence[ArmView]) -> list[PaperFig
             _figure("sets", "Papers of arXiv-CS: loss against generations", "num_generations", (), published)
         )
     return [replace(figure, source=f"papers of arXiv-CS, {source}") for figure in figures]
+
+
+def _controls() -> tuple[str, ...]:
+    return tuple(spec.name for spec in orderings_of_role("control"))
+
+
+def _shown_as_controls() -> tuple[str, ...]:
+    """The controls, and the merged megadocs that the paper shows beside them."""
+    return (*_controls(), "merged")
 
 
 def _method(arm: ArmView) -> str:
@@ -310,4 +319,6 @@ def _distilled_label(arm: ArmView) -> str | None:
 def _control_label(arm: ArmView) -> str | None:
     if arm.method == "real_only":
         return "real documents only"
-    return _method_and_generations(arm) if arm.method in (*_CONTROLS, "simple", "stitched", "latent_thoughts") else None
+    methods = [spec for spec in orderings_of_role("method") if not row_kind(spec.kinds[0]).is_unconditional]
+    known = (*_shown_as_controls(), *(spec.name for spec in methods))
+    return _method_and_generations(arm) if arm.method in known else None

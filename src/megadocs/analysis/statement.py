@@ -11,11 +11,11 @@ from typing import Any
 
 from megadocs.analysis.method_findings import control_sentences, method_sentences
 from megadocs.analysis.results_json import number_of
+from megadocs.kinds import orderings_of_role
 
 _MAX_NAMED = 6  # arms named in one sentence; the tables have all
 _MAX_WORTHS = 12  # different multipliers, or ratios of tokens, in one sentence
 _MAX_IN_ALL_PAIRS = 4  # of more arms only those that are not separated from the best are named
-_CONTROLS = ("repeat", "mis_stitched")  # orderings that show what length, repetition and bundling do by themselves
 _SETS = {"test": "held-out test", "validation": "validation"}
 
 
@@ -40,10 +40,11 @@ def answer_sentences(results: Mapping[str, Any]) -> list[str]:
 
 def _synthetic(results: Mapping[str, Any], *, is_control: bool = False) -> list[str]:
     """The synthetic arms, or the controls among the arms."""
+    controls = {spec.name for spec in orderings_of_role("control")}
     return [
         row["arm"]
         for row in results["arms"]
-        if row["kind"] == "synthetic" and (row["settings"].get("ordering") in _CONTROLS) == is_control
+        if row["kind"] == "synthetic" and (row["settings"].get("ordering") in controls) == is_control
     ]
 
 

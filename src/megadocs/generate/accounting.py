@@ -68,7 +68,7 @@ class GenerationProgress:
     """A moment of a run, for a progress display.
 
     Attributes:
-        task: `rephrase` or `thought`.
+        task: its name.
         requested, done: generations asked for, and with a final record.
         ok, rejected, failed, skipped: the records by status.
         errors: failed and skipped generations by class.

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from megadocs.documents import Document
 from megadocs.errors import InputError, RecipeError
@@ -24,12 +24,11 @@ from megadocs.generate.long_documents import Span, fitting_spans
 from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampling, build_request
 from megadocs.generate.samples import iter_samples
 from megadocs.generate.styles import load_style
-from megadocs.recipe import GenerateConfig
+from megadocs.kinds import SAMPLE, task_kind
+from megadocs.recipe import AskedTask, GenerateConfig
 from megadocs.seeding import text_digest
 from megadocs.text.token_estimate import estimate_tokens
-from megadocs.text.tokenizer import Tokenizer, load_tokenizer, split_points
-
-Task = Literal["rephrase", "thought", "sample"]
+from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
 #: Room kept for the server's chat template, in tokens.
 _TEMPLATE_TOKENS = 64
@@ -63,20 +62,20 @@ class PlanSummary:
 
 
 def plan_requests(
-    config: GenerateConfig, task: Task, documents: Iterable[Document], info: EngineInfo | None = None
+    config: GenerateConfig, task: str, documents: Iterable[Document], info: EngineInfo | None = None
 ) -> list[GenerationRequest]:
     """All requests of a task as a list; see `iter_requests`."""
     return list(iter_requests(config, task, documents, info))
 
 
 def iter_requests(
-    config: GenerateConfig, task: Task, documents: Iterable[Document], info: EngineInfo | None = None
+    config: GenerateConfig, task: str, documents: Iterable[Document], info: EngineInfo | None = None
 ) -> Iterator[GenerationRequest]:
     """The requests of a task, document by document, made one at a time.
 
     Args:
         config: the recipe's generate section.
-        task: `rephrase`, `thought` or `sample`; the recipe must configure it.
+        task: name of a task kind, or `sample`; the recipe must configure it.
         documents: the training documents; ids must differ.
         info: what is known of the engine; found out when None (at most the hash of the model file).
 
@@ -85,14 +84,13 @@ def iter_requests(
         InputError: two documents of one id.
     """
     info = info or engine_info(config.engine)
-    if task == "sample":
+    if task == SAMPLE:
         yield from iter_samples(config, info)
         return
+    kind, num_generations = task_kind(task), asked_task(config, task).num_generations
     templates = build_templates(config, task, info)
-    settings = config.rephrase if task == "rephrase" else config.thought
-    assert settings is not None
     prompt_budget = _prompt_budget(config, templates[0])
-    tokenizer = split_tokenizer(config, required=task == "thought")
+    tokenizer = split_tokenizer(config, required=kind.cut is not None)
     seen: set[str] = set()
     for document in documents:
         if document.id in seen:
@@ -100,25 +98,24 @@ def iter_requests(
         seen.add(document.id)
         spans = fitting_spans(document.text, prompt_budget, config.long_documents, tokenizer)
         digest = text_digest(document.text)
-        if task == "rephrase":
-            yield from _rephrases(templates, document, digest, settings.num_generations, spans)
-        else:
-            yield from _thoughts(templates[0], document, digest, settings.num_generations, spans, tokenizer)
+        if kind.cut is None:
+            yield from _of_whole_document(templates, document, digest, num_generations, spans)
+            continue
+        assert tokenizer is not None
+        cuts = kind.cut(tokenizer.offsets(document.text), document.text, num_generations)
+        yield from _of_cut_document(templates, document, digest, num_generations, spans, cuts)
 
 
-def build_templates(config: GenerateConfig, task: Task, info: EngineInfo) -> list[RequestTemplate]:
+def build_templates(config: GenerateConfig, task: str, info: EngineInfo) -> list[RequestTemplate]:
     """One template per style in use: generation g uses template g modulo their number."""
-    settings = config.rephrase if task == "rephrase" else config.thought
-    if settings is None:
-        raise RecipeError(f"the recipe asks for no {task}", where=f"generate.{task}", remedy=f"add generate.{task}")
-    if config.temperature == 0 and settings.num_generations > 1 and task == "rephrase":
+    asked = asked_task(config, task)
+    if config.temperature == 0 and asked.num_generations > 1 and task_kind(task).nests:
         raise RecipeError(
             "without randomness all generations of a document are equal",
             where="generate.temperature",
             remedy="raise the temperature, or ask for one generation",
         )
-    names = (config.rephrase.diverse_styles if config.rephrase and task == "rephrase" else []) or [settings.style]
-    sampling = Sampling(config.temperature, config.top_p, settings.max_new_tokens, sampling_options(config.engine))
+    sampling = Sampling(config.temperature, config.top_p, asked.max_new_tokens, sampling_options(config.engine))
     judge = Judge.of(config)
     return [
         RequestTemplate.build(
@@ -131,16 +128,24 @@ def build_templates(config: GenerateConfig, task: Task, info: EngineInfo) -> lis
             seed=config.seed,
             judge=judge,
         )
-        for name in names
+        for name in asked.styles
     ]
 
 
+def asked_task(config: GenerateConfig, task: str) -> AskedTask:
+    """What the recipe asks for of a task; `RecipeError` where that is nothing."""
+    asked = config.task(task)
+    if asked is None:
+        raise RecipeError(f"the recipe asks for no {task}", where=f"generate.{task}", remedy=f"add generate.{task}")
+    return asked
+
+
 def summarise_plan(
-    config: GenerateConfig, task: Task, documents: Sequence[Document], info: EngineInfo | None = None
+    config: GenerateConfig, task: str, documents: Sequence[Document], info: EngineInfo | None = None
 ) -> PlanSummary:
     """Counts and tokens of a task; counts prompt tokens from at most 200 documents and scales up."""
     counts: dict[str, int] = {"requests": 0, "skipped": 0, "truncated": 0, "split": 0, "new": 0}
-    tokenizer = split_tokenizer(config, required=task == "thought")
+    tokenizer = split_tokenizer(config, required=task_kind(task).cut is not None)
     sampled_tokens = sampled_characters = characters = 0
     for request in iter_requests(config, task, documents, info):
         counts["requests"] += 1
@@ -239,7 +244,7 @@ def _prompt_budget(config: GenerateConfig, template: RequestTemplate) -> int:
     return budget
 
 
-def _rephrases(
+def _of_whole_document(
     templates: Sequence[RequestTemplate], document: Document, digest: str, num_generations: int, spans: Sequence[Span]
 ) -> Iterator[GenerationRequest]:
     for generation in range(num_generations):
@@ -258,22 +263,22 @@ def _rephrases(
             )
 
 
-def _thoughts(
-    template: RequestTemplate,
+def _of_cut_document(
+    templates: Sequence[RequestTemplate],
     document: Document,
     digest: str,
     num_generations: int,
     spans: Sequence[Span],
-    tokenizer: SplitTokenizer | None,
+    cuts: Sequence[int],
 ) -> Iterator[GenerationRequest]:
-    points = split_points(tokenizer, document.text, num_generations)  # type: ignore[arg-type]
-    for generation, character in enumerate(points):
+    """One request a cut, showing the part of the document that the cut lies in."""
+    for generation, character in enumerate(cuts):
         inside = [
             span for span in spans if span.characters is None or span.characters[0] < character < span.characters[1]
         ]
         span = inside[0] if inside else Span(None, skip="outside_context")
         yield build_request(
-            template,
+            templates[generation % len(templates)],
             document,
             digest,
             generation=generation,

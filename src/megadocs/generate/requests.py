@@ -18,6 +18,7 @@ from megadocs.documents import Document
 from megadocs.generate.chat_safety import SAFETY_VERSION
 from megadocs.generate.judgement import Judge
 from megadocs.generate.styles import Message, Style
+from megadocs.kinds import SAMPLE, task_kind
 from megadocs.recipe import canonical_json
 from megadocs.seeding import derive_seed
 
@@ -92,8 +93,8 @@ class GenerationRequest:
     Attributes:
         identity: 32 hex digits of content hash.
         document: the source document (a reference).
-        generation: index among the document's generations, 0..num_generations-1; for thoughts the split point's index.
-        split_character: thoughts: character offset of the split point in the whole text.
+        generation: index among the document's generations, 0..num_generations-1; for thoughts that of the split point.
+        split_character: where the prompt cuts the document, in characters of the whole text; None: nowhere.
         start, end: character span of the text that the prompt shows; the whole document unless it was too long.
         part, num_parts: position among the parts of a document split for its length.
         skip: why it is never sent (`too_long`), or None.
@@ -121,11 +122,11 @@ class GenerationRequest:
     @property
     def source_document_id(self) -> str | None:
         """Id of the source document as records hold it; None for unconditional samples."""
-        return None if self.kind == "sample" else self.document.id
+        return None if self.kind == SAMPLE else self.document.id
 
     @property
     def kind(self) -> str:
-        """`rephrase`, `thought` or `sample`."""
+        """Name of the task."""
         return self.template.kind
 
     @property
@@ -140,13 +141,10 @@ class GenerationRequest:
 
     def messages(self) -> list[Message]:
         """The chat messages, document text fenced and neutralised; none for a sample."""
-        if self.kind == "sample":
+        if self.kind == SAMPLE:
             return []
-        text = self.document.text
-        if self.split_character is None:
-            texts = {"document": self.source}
-        else:
-            texts = {"prefix": text[self.start : self.split_character], "suffix": text[self.split_character : self.end]}
+        cut = None if self.split_character is None else self.split_character - self.start
+        texts = task_kind(self.kind).show(self.source, cut)
         return self.template.style.render(texts, language=self.template.language)
 
     def seed(self, attempt: int) -> int:
@@ -174,7 +172,7 @@ def build_request(
         text_digest: hex SHA-256 of the document's text (computed once per document by the caller).
         span: the part of the text that is shown; None for all of it. It enters the identity only when given.
     """
-    place = "" if split_character is None else f"{split_character}/{num_generations}"
+    place = "" if template.kind == SAMPLE else task_kind(template.kind).place(split_character, num_generations)
     shown = "" if span is None else f"{span[0]}-{span[1]}"
     content = f"{template.digest} {text_digest} {generation} {place} {shown} {document.id}"  # the free text last
     identity = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]

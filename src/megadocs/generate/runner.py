@@ -24,13 +24,14 @@ from megadocs.generate.engines.protocol import EngineFailure
 from megadocs.generate.gates import judge_reply
 from megadocs.generate.judgement import as_earlier, build_record, judge_among, stored_replies
 from megadocs.generate.ledger import Ledger
-from megadocs.generate.plan import Task, iter_requests
+from megadocs.generate.plan import iter_requests
 from megadocs.generate.progress import write_progress
 from megadocs.generate.records import GenerationRecord
 from megadocs.generate.sender import Sender, require_consent
 from megadocs.generate.served_model import ServedModel
 from megadocs.generate.siblings import SiblingTexts
 from megadocs.generate.speed import SpeedMeter
+from megadocs.kinds import SAMPLE
 from megadocs.recipe import GenerateConfig
 
 SYNC_SECONDS = 0.5
@@ -43,7 +44,7 @@ _RECORD_DEADLINE_SECONDS = 1800.0
 
 def run_generation(
     config: GenerateConfig,
-    task: Task,
+    task: str,
     documents: Sequence[Document],
     ledger_dir: Path,
     progress: Callable[[GenerationProgress], None],
@@ -56,7 +57,7 @@ def run_generation(
 
     Args:
         config: the recipe's generate section.
-        task: `rephrase` or `thought`.
+        task: name of a task kind, or `sample`.
         documents: the training documents, in any order.
         ledger_dir: the task's ledger; one writer at a time.
         progress: called about once a second and at the end.
@@ -87,7 +88,7 @@ class _Run:
     def __init__(
         self,
         config: GenerateConfig,
-        task: Task,
+        task: str,
         documents: Sequence[Document],
         ledger: Ledger,
         progress: Callable[[GenerationProgress], None],
@@ -141,7 +142,7 @@ class _Run:
         """All lanes, with the sync and progress loop beside them; the first exception ends everything."""
         requests = iter_requests(self.config, self.task, self.documents, info)
         # With a policy for near copies each text waits for those before it: a document stays with its lane.
-        self.watches_siblings = self.config.gates.sibling != "accept" and self.task != "sample"
+        self.watches_siblings = self.config.gates.sibling != "accept" and self.task != SAMPLE
         self.dispatcher = Dispatcher(requests, self.ledger.index, self.reopened, steal=not self.watches_siblings)
         keeper = asyncio.create_task(self._keep())
         lanes = [asyncio.create_task(self._lane(number)) for number in range(info.concurrency)]

@@ -20,13 +20,14 @@ from megadocs.generate.engines import EngineInfo
 from megadocs.generate.judgement import Judge
 from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampling, build_request
 from megadocs.generate.styles import Style
+from megadocs.kinds import SAMPLE
 from megadocs.recipe import GenerateConfig
 from megadocs.seeding import text_digest
 
 #: What stands for a prompt style where there is no prompt.
 UNCONDITIONAL = Style(
     name="unconditional",
-    task="sample",
+    task=SAMPLE,
     version=1,
     language="same",
     description="No prompt: the model's own text from the start of a document.",
@@ -50,7 +51,7 @@ def iter_samples(config: GenerateConfig, info: EngineInfo) -> Iterator[Generatio
             remedy="add generate.sample with its max_new_tokens",
         )
     template = RequestTemplate.build(
-        kind="sample",
+        kind=SAMPLE,
         style=UNCONDITIONAL,
         language="same",
         sampling=Sampling(section.temperature, 1.0, section.max_new_tokens, {}),

@@ -16,13 +16,13 @@ from megadocs.generate.dispatch import Tally, sort_requests
 from megadocs.generate.engines import EngineInfo
 from megadocs.generate.judgement import iter_judged
 from megadocs.generate.ledger import load_index
-from megadocs.generate.plan import Task, iter_requests
+from megadocs.generate.plan import iter_requests
 from megadocs.recipe import GenerateConfig
 
 
 def read_accounting(
     config: GenerateConfig,
-    task: Task,
+    task: str,
     documents: Iterable[Document],
     ledger_dir: Path,
     info: EngineInfo | None = None,

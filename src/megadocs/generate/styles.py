@@ -4,9 +4,9 @@
     messages = style.render({"document": document.text}, language="same")
 
 A file is front matter (`task`, `version`, `language`, `description`) and one or two parts, `# system` and `# user`.
-Placeholders are a fixed set per task, written `{{document}}`; they are checked on loading and replaced in one pass over
-the *template*, so nothing inside a document is ever read as a placeholder. Document text is fenced and neutralised
-(`chat_safety`). A style's digest covers its whole prompt and enters every generation's identity.
+Placeholders are a fixed set per task (`kinds.TaskKind`), written `{{document}}`; they are checked on loading and
+replaced in one pass over the *template*, so nothing inside a document is ever read as a placeholder. Document text is
+fenced and neutralised (`chat_safety`). A style's digest covers its whole prompt and enters every generation's identity.
 """
 
 from __future__ import annotations
@@ -23,15 +23,11 @@ import yaml
 
 from megadocs.errors import RecipeError
 from megadocs.generate.chat_safety import fence
+from megadocs.kinds import task_kind, task_names
 from megadocs.recipe import canonical_json
 
 STYLES_DIRECTORY = Path(__file__).parent / "styles"
 
-#: Task -> placeholders its styles must use. `{{language}}` is optional everywhere.
-REQUIRED_PLACEHOLDERS: Mapping[str, frozenset[str]] = {
-    "rephrase": frozenset({"document"}),
-    "thought": frozenset({"prefix", "suffix"}),
-}
 _PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]+)\}\}")
 _NAME = re.compile(r"[a-z0-9_]{1,60}")
 _FRONT_MATTER_KEYS = {"task", "version", "language", "description"}
@@ -50,7 +46,7 @@ class Style:
 
     Attributes:
         name: file name without `.md`.
-        task: `rephrase` or `thought`.
+        task: name of the task kind that it is for.
         version: raised by hand when the wording changes.
         language: `same`, or the language the wording itself asks for.
         system: system message, or None.
@@ -71,7 +67,7 @@ class Style:
         """The messages for one request.
 
         Args:
-            texts: placeholder -> document text (`document`, or `prefix` and `suffix`).
+            texts: placeholder -> text, as the task kind fills them.
             language: `same`, or the English name of the language to write in.
         """
         phrase = "the same language as the text" if language == "same" else language
@@ -127,11 +123,11 @@ def parse_style(name: str, text: str) -> Style:
     front = yaml.safe_load(head)
     if not isinstance(front, dict) or set(front) != _FRONT_MATTER_KEYS:
         raise RecipeError(f"front matter has the keys {sorted(_FRONT_MATTER_KEYS)}", where=f"{name}.md")
-    if front["task"] not in REQUIRED_PLACEHOLDERS:
+    if front["task"] not in task_names():
         raise RecipeError(f"unknown task {front['task']!r}", where=f"{name}.md: task")
     system, user = _parts(name, body)
     used = set(_PLACEHOLDER.findall((system or "") + user))
-    required = REQUIRED_PLACEHOLDERS[front["task"]]
+    required = task_kind(front["task"]).placeholders
     if not required <= used or not used <= required | {"language"}:
         expected = ", ".join(f"{{{{{item}}}}}" for item in sorted(required))
         raise RecipeError(f"placeholders are {sorted(used)}", where=f"{name}.md", remedy=f"use {expected}")

@@ -27,10 +27,10 @@ from megadocs.generate import (
 )
 from megadocs.generate.audit import audit_generations
 from megadocs.generate.engines import Engine
-from megadocs.generate.plan import Task
 from megadocs.generate.progress import LiveProgress, read_progress
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.status import read_accounting
+from megadocs.kinds import SAMPLE, task_names
 from megadocs.pipeline.steps.distillation import sample_config, sample_engine
 from megadocs.pipeline.steps.sources import open_experiment
 from megadocs.pipeline.steps.step import find_artifact
@@ -38,21 +38,19 @@ from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import RECORD, Artifact, Workspace
 from megadocs.store.files import make_directory, write_json_atomic
 
-_TASKS: tuple[Task, ...] = ("rephrase", "thought")
-
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
     """What makes the requests of one task.
 
     Attributes:
-        task: `rephrase`, `thought` or `sample`.
+        task: its name.
         config: the section `generate` that they follow.
         documents: the training documents; none for samples.
         info: of the teacher; None: the engine's, found out when it is needed.
     """
 
-    task: Task
+    task: str
     config: GenerateConfig
     documents: Sequence[Document]
     info: EngineInfo | None = None
@@ -65,11 +63,10 @@ class TaskPlan:
 def plan_tasks(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
     """The tasks that the recipe generates; `RecipeError` when it generates none."""
     documents = sorted(open_corpus(recipe, workspace).train_multiple(1), key=lambda document: document.id)
-    named = [task for task in _TASKS if getattr(recipe.generate, task) is not None]
-    plans = [TaskPlan(task, recipe.generate, documents) for task in named]
+    plans = [TaskPlan(task, recipe.generate, documents) for task in recipe.generate.tasks]
     plans += _sample_plans(recipe, workspace)
     if not plans:
-        remedy = "add generate.rephrase, .thought or .sample"
+        remedy = f"add one of {', '.join(f'generate.{task}' for task in (*task_names(), SAMPLE))}"
         raise RecipeError("the recipe generates nothing", where="generate", remedy=remedy)
     return plans
 
@@ -84,7 +81,7 @@ def _sample_plans(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
             update={"max_new_tokens": recipe.generate.sample.max_new_tokens or 1}
         )
         config = recipe.generate.model_copy(update={"sample": section})
-        return [TaskPlan("sample", config, (), EngineInfo({"model": "own", "revision": None}, 1, 1))]
+        return [TaskPlan(SAMPLE, config, (), EngineInfo({"model": "own", "revision": None}, 1, 1))]
     steps = sorted(experiment.of_kind("sample"), key=lambda step: step.config["num_generations"])
     for step in steps[-1:]:
         fingerprints = {
@@ -92,7 +89,7 @@ def _sample_plans(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
         }
         context_tokens = step.inputs["member 00"].config["train"]["context_length"]
         info = sample_engine(step.config, step.settings, fingerprints, context_tokens)
-        return [TaskPlan("sample", sample_config(step.config, step.settings), (), info)]
+        return [TaskPlan(SAMPLE, sample_config(step.config, step.settings), (), info)]
     return []
 
 
@@ -110,13 +107,13 @@ class TaskStatus:
     """Where one task stands.
 
     Attributes:
-        task: `rephrase`, `thought` or `sample`.
+        task: its name.
         num_documents: training documents; 0 for samples, which have none.
         books: from the ledger as it is now.
         live: what the process that writes noted last, or the one before; None when there was none.
     """
 
-    task: Task
+    task: str
     num_documents: int
     books: Accounting
     live: LiveProgress | None
@@ -142,7 +139,7 @@ def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[st
     for plan in plan_tasks(recipe, workspace):
         requests = plan.requests()
         counts[plan.task] = export_generations(
-            sorted(requests, key=lambda request: request.document_id) if plan.task == "sample" else requests,
+            sorted(requests, key=lambda request: request.document_id) if plan.task == SAMPLE else requests,
             workspace.root / "ledger" / plan.task,
             directory / f"{plan.task}.parquet",
         )
@@ -185,7 +182,7 @@ def retry_failed(
     documents = open_corpus(recipe, workspace).train_multiple(1)
     books: dict[str, Accounting] = {}
     failed = [status.task for status in iter_status(recipe, workspace) if status.books.failed]
-    for task in [task for task in failed if task in _TASKS]:
+    for task in [task for task in failed if task != SAMPLE]:
         books[task] = run_generation(
             recipe.generate,
             task,

@@ -12,11 +12,13 @@ from megadocs.recipe.distillation import SampleConfig, TeacherConfig
 from megadocs.recipe.evaluation import EnsembleConfig, EvaluateConfig, EvaluationSetConfig, MembersConfig
 from megadocs.recipe.fingerprint import canonical_json, fingerprint
 from megadocs.recipe.generation import (
+    AskedTask,
     EngineConfig,
     GatesConfig,
     GenerateConfig,
     LimitsConfig,
     RephraseConfig,
+    TaskConfig,
     ThoughtConfig,
 )
 from megadocs.recipe.load import Arm, build_arms, load_recipe, select_runs
@@ -31,6 +33,7 @@ __all__ = [
     "NAME_PATTERN",
     "AnalysisConfig",
     "Arm",
+    "AskedTask",
     "AxisConfig",
     "CorpusConfig",
     "EngineConfig",
@@ -55,6 +58,7 @@ __all__ = [
     "SearchConfig",
     "SplitCounts",
     "StreamConfig",
+    "TaskConfig",
     "TeacherConfig",
     "ThoughtConfig",
     "TokenizerConfig",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticCustomError
 
+from megadocs.kinds import task_kind, task_names
 from megadocs.recipe.base import Operational, Section
 from megadocs.recipe.distillation import SampleConfig
 
@@ -40,6 +42,19 @@ class EngineConfig(Section):
         default_factory=dict,
         description="Engine-specific extras, nested where the server wants it; world: facts, syllables, "
         "wrong_thoughts; fake: the fault script.",
+    )
+
+
+class TaskConfig(Section):
+    """What any other task kind asks for: `generate.NAME`, by the kind's name (docs/generation.md lists them)."""
+
+    num_generations: int = Field(2, ge=1, le=1024, description="Generations of each document.")
+    style: str | None = Field(None, description="Prompt style; none: the kind's own.")
+    diverse_styles: list[str] = Field(
+        default_factory=list, description="Styles taken in turn across the generations; empty: `style` for all."
+    )
+    max_new_tokens: int | None = Field(
+        None, ge=1, description="Length limit of one generation in generator tokens; none: the kind's own."
     )
 
 
@@ -100,8 +115,26 @@ class LimitsConfig(Section):
     )
 
 
+class AskedTask(NamedTuple):
+    """G, the styles that generations take in turn, and the length limit in generator tokens."""
+
+    num_generations: int
+    styles: tuple[str, ...]
+    max_new_tokens: int
+
+
+def _is_task(name: str) -> str:
+    """A key of `generate` that is no field of it names a task kind."""
+    if name not in task_names():
+        raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted")
+    return name
+
+
 class GenerateConfig(Section):
-    """Synthetic text: tasks, sampling, engine."""
+    """Synthetic text: tasks, sampling, engine. Task kinds without a field here have a section by their name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Annotated[str, AfterValidator(_is_task)], TaskConfig] = Field(init=False)
 
     engine: EngineConfig = Field(default_factory=EngineConfig, description="Who writes.")
     rephrase: RephraseConfig | None = Field(None, description="Rephrases; none: not written.")
@@ -125,3 +158,25 @@ class GenerateConfig(Section):
     allow_remote: Operational[bool] = Field(
         False, description="Consent to send documents to a server that is not on this machine."
     )
+
+    def task(self, name: str) -> AskedTask | None:
+        """What is asked for of one task, with the kind's own style and limit where none is named; None: nothing."""
+        section: RephraseConfig | ThoughtConfig | TaskConfig | None = getattr(self, name, None)
+        if section is None:
+            return None
+        kind, diverse = task_kind(name), getattr(section, "diverse_styles", ())
+        return AskedTask(
+            section.num_generations,
+            tuple(diverse) or (section.style or kind.style,),
+            section.max_new_tokens or kind.max_new_tokens,
+        )
+
+    def with_num_generations(self, name: str, num_generations: int) -> GenerateConfig:
+        """The same with this G for one task."""
+        section = getattr(self, name).model_copy(update={"num_generations": num_generations})
+        return self.model_copy(update={name: section})
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the task kinds that are asked for, in the order of the registry."""
+        return [name for name in task_names() if getattr(self, name, None) is not None]

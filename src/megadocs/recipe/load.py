@@ -7,7 +7,6 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from megadocs.errors import RecipeError
+from megadocs.kinds import ordering_names, ordering_spec, task_names
+from megadocs.recipe.generation import GenerateConfig, TaskConfig
 from megadocs.recipe.overrides import set_dotted
 from megadocs.recipe.recipe import Recipe
 
 _MAX_RECIPE_BYTES = 1_000_000
-#: Share of the synthetic stream where an ordering is named and no share of it (self-distillation: facts, section 3).
-_FRACTIONS = {"self_distilled": Decimal("0.5")}
 _FRACTION = "mixture.synthetic_fraction"
 
 
@@ -76,8 +75,10 @@ def build_arms(recipe: Recipe) -> list[Arm]:
             set_dotted(data, key, value)
         ordering = data["stream"]["ordering"]
         is_open = not data["mixture"]["synthetic_fraction"] and _FRACTION not in overrides
-        if ordering in _FRACTIONS and is_open and data["mixture"]["separate_real_stream"]:
-            set_dotted(data, _FRACTION, _FRACTIONS[ordering])
+        if ordering in ordering_names() and is_open and data["mixture"]["separate_real_stream"]:
+            fraction = ordering_spec(ordering).synthetic_fraction
+            if fraction is not None:
+                set_dotted(data, _FRACTION, fraction)
         arms.append(Arm(name, _validated(data, f"arms.{name}")))
     return arms
 
@@ -180,8 +181,11 @@ def _known_keys(path: list[int | str]) -> list[str]:
             info = model.model_fields.get(str(part))
             if info is not None:
                 below += models_in(info.annotation)
+            elif model is GenerateConfig and part in task_names():
+                below.append(TaskConfig)
         models = below or models
-    return sorted({name for model in models for name in model.model_fields})
+    further = task_names() if GenerateConfig in models else ()
+    return sorted({name for model in models for name in model.model_fields} | set(further))
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -25,3 +25,8 @@ class PlanConfig(Section):
     train_flops_per_second: float | None = Field(
         None, gt=0, description="Model FLOP/s of one slot; none: measured in the workspace, or a CPU core's."
     )
+
+    def mean_tokens(self, task: str) -> float | None:
+        """New tokens of one generation of a task, where a field says so."""
+        mean: float | None = getattr(self, f"mean_{task}_tokens", None)
+        return mean

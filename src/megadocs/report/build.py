@@ -158,7 +158,7 @@ def _ensemble_rows(results: Mapping[str, Any]) -> dict[str, Any] | None:
 def _sample_view(sample: Sample) -> dict[str, Any]:
     """A document cut at its thoughts' split points, and its generations in order."""
     thoughts = sorted(
-        (item for item in sample.generations if item.kind == "thought" and item.split_character is not None),
+        (item for item in sample.generations if item.split_character is not None),
         key=lambda item: (item.split_character or 0, item.generation),
     )
     return {

@@ -40,7 +40,7 @@ class Generated:
     """One generation shown beside its document.
 
     Attributes:
-        kind: "rephrase" or "thought".
+        kind: name of its task.
         generation: its index.
         text: the text, as stored.
         split_character: thoughts: where in the document it stands.

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from megadocs.analysis.paper_published import Point, Series
 from megadocs.analysis.paper_series import PaperFigure, paper_figures
 from megadocs.analysis.paper_tables import best_settings, compute_groups, controlled_against_tuned, student_scaling
+from megadocs.kinds import orderings_of_role
 from megadocs.report.figures import Frame, arm_links, short_name
 from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_text
 from megadocs.report.wording import flops, number, tokens_short
@@ -29,8 +30,6 @@ X_LABELS = {
     "num_parameters": "parameters",
     "compute": "training compute, FLOPs",
 }
-_COLOURS = {"real_only": "real dash-0", "simple": "colour-1 dash-0", "stitched": "colour-2 dash-0"}
-_COLOURS |= {"latent_thoughts": "colour-3 dash-0", "self_distilled": "colour-4 dash-0", "merged": "colour-6 dash-0"}
 _MAX_SERIES = 8
 
 
@@ -103,11 +102,13 @@ class _Panel:
 
 def series_styles(names: Sequence[str]) -> list[str]:
     """A colour per method (what a name begins with), the same in both panels; dashes tell series of one apart."""
+    colours = {"real_only": "real dash-0"}
+    colours |= {spec.name: f"colour-{spec.colour} dash-0" for spec in orderings_of_role("method")}
     styles: list[str] = []
     seen: dict[str, int] = {}
     for name in names:
         method = name.split(",")[0]
-        css = next((css for known, css in _COLOURS.items() if method.startswith(known)), "colour-5 dash-0")
+        css = next((css for known, css in colours.items() if method.startswith(known)), "colour-5 dash-0")
         repeat = seen[css] = seen.get(css, -1) + 1
         styles.append(css.replace("dash-0", f"dash-{min(repeat, 3)}"))
     return styles

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from megadocs.kinds import REAL, row_kind
 from megadocs.report.wording import visible
 
 _NUM_COLOURS = 6
@@ -112,7 +113,7 @@ def _pieces(pieces: Sequence[PieceOfRow]) -> Markup:
         left -= len(piece.text)
         rows.append(
             Markup('<div class="piece colour-{}{}"><span class="row-label">{}</span>{}</div>').format(
-                number % _NUM_COLOURS + 1, " is-real" if piece.kind == "real" else "", _label(piece, number),
+                number % _NUM_COLOURS + 1, " is-real" if piece.kind == REAL else "", _label(piece, number),
                 visible(text),
             )
         )  # fmt: skip
@@ -122,9 +123,9 @@ def _pieces(pieces: Sequence[PieceOfRow]) -> Markup:
 def _label(piece: PieceOfRow, number: int) -> Markup:
     """`A: rephrase 1, 96 tokens`, with what lies outside the window."""
     kind = piece.kind.replace("_", " ")
-    if piece.kind == "real":
+    if piece.kind == REAL:
         what = "real document"
-    elif piece.kind in ("rephrase", "self_distilled"):
+    elif row_kind(piece.kind).is_sampled:
         what = f"{kind} {piece.generation + 1}"
     else:
         what = f"{kind}, G = {piece.generation}"

@@ -2,16 +2,15 @@
 
 from megadocs.rows.build import (
     build_real_rows,
-    build_rephrase_rows,
     build_rows,
-    build_self_distilled_rows,
+    build_sampled_rows,
     build_stretched_rows,
 )
 from megadocs.rows.export import export_stream
 from megadocs.rows.hub import push_export
 from megadocs.rows.manifest import MissingCount, RowsManifest, iter_store_problems, verify_manifest
 from megadocs.rows.published import read_real_documents
-from megadocs.rows.published_rows import FORMS_OF_KIND, build_published_rows
+from megadocs.rows.published_rows import build_published_rows
 from megadocs.rows.reread import Reread
 from megadocs.rows.row_store import RowStore, open_rows
 from megadocs.rows.segment import SegmentEntry
@@ -19,7 +18,6 @@ from megadocs.rows.source import SourceRow
 from megadocs.rows.text_files import iter_text_rows
 
 __all__ = [
-    "FORMS_OF_KIND",
     "MissingCount",
     "Reread",
     "RowStore",
@@ -28,9 +26,8 @@ __all__ = [
     "SourceRow",
     "build_published_rows",
     "build_real_rows",
-    "build_rephrase_rows",
     "build_rows",
-    "build_self_distilled_rows",
+    "build_sampled_rows",
     "build_stretched_rows",
     "export_stream",
     "iter_store_problems",

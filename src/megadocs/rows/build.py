@@ -1,7 +1,7 @@
 """Building rows: documents and generations in, immutable segments and a manifest out.
 
     manifest = build_real_rows(documents, tokenizer, segments_dir)
-    manifest = build_rephrase_rows(generations_parquet, tokenizer, segments_dir, num_generations=4)
+    manifest = build_sampled_rows("rephrase", generations_parquet, tokenizer, segments_dir, num_generations=4)
     manifest = build_stretched_rows(documents, generations_parquet, tokenizer, segments_dir, num_generations=4)
 
 One segment holds one kind and one generation, rows in the order of document ids. So the rephrases of G = 2 are the
@@ -11,17 +11,20 @@ another G are further segments. Memory stays flat: rows stream through.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from megadocs.documents import Document
 from megadocs.errors import InputError
+from megadocs.kinds import Tags, row_kind
 from megadocs.rows.encode import RowTokenizer, encode_sources
 from megadocs.rows.generations import Generation, iter_generations
 from megadocs.rows.manifest import LISTED_DOCUMENTS, MissingCount, RowsManifest
 from megadocs.rows.reread import Reread, SegmentIndex, SegmentKey, segment_key
 from megadocs.rows.segment import SegmentEntry, SegmentWriter, remove_stale_partials
 from megadocs.rows.source import SourceRow, real_sources, stretched_sources
+
+_NO_TAGS = Tags("", "")
 
 
 def build_real_rows(
@@ -36,44 +39,52 @@ def build_real_rows(
     return build_rows(Reread(lambda: real_sources(ordered)), tokenizer, segments_dir, num_workers=num_workers)
 
 
-def build_rephrase_rows(
+def build_sampled_rows(
+    kind: str,
     generations: str | Path,
     tokenizer: RowTokenizer,
     segments_dir: str | Path,
     *,
     num_generations: int | None = None,
-    documents: Collection[str] | None = None,
+    documents: Mapping[str, str] | None = None,
     num_workers: int = 1,
 ) -> RowsManifest:
-    """Rows of rephrases from an export of generations.
+    """Rows of a kind of which each generation is one: rephrases, samples, answers.
 
     Args:
+        kind: name of a row kind that is not stretched.
         generations: Parquet file, sorted by document id and generation.
         num_generations: keep generations below this; None: all.
-        documents: ids to keep; None: all.
+        documents: id -> text of those to keep; None: all, for a kind that is made of the generation alone.
 
     Raises:
-        InputError: the file is unreadable, holds no usable rephrase, or fewer generations than asked for.
+        InputError: the file is unreadable, holds no usable generation, or fewer of them than asked for.
     """
-    account = MissingAccount("rephrase")
+    row_of, account = row_kind(kind), MissingAccount(kind)
+    make_text = row_of.text
+    if make_text is None or not row_of.is_sampled:
+        raise ValueError(f"not a kind of one row a generation: {kind!r}")
 
     def sources() -> Iterator[SourceRow]:
         account.restart()
-        for item in iter_generations(generations, "rephrase"):
+        for item in iter_generations(generations, row_of.task):
             if num_generations is not None and item.generation >= num_generations:
                 continue
-            if item.document_id is None or (documents is not None and item.document_id not in documents):
+            name = item.identity if row_of.is_unconditional else item.document_id
+            if name is None or (documents is not None and name not in documents):
                 continue
-            account.add(item.document_id, num_missing=not item.is_usable)
+            account.add(name, num_missing=not item.is_usable)
             if item.is_usable:
-                yield SourceRow(item.document_id, "rephrase", item.generation, item.text)
+                text = make_text("" if documents is None else documents[name], [item.written], _NO_TAGS)
+                yield SourceRow(name, kind, item.generation, text)
 
     manifest = build_rows(Reread(sources), tokenizer, segments_dir, num_workers=num_workers, account=account)
-    if num_generations is not None and len(manifest.segments) < num_generations:
+    num_built = len(manifest.segments)
+    if num_generations is not None and not row_of.is_unconditional and num_built < num_generations:
         raise InputError(
-            f"rows of {num_generations} rephrases each were asked for; the file has {len(manifest.segments)}",
+            f"rows of {num_generations} generations each were asked for; the file has {num_built}",
             where=str(generations),
-            remedy=f"run `megadocs generate` with generate.rephrase.num_generations={num_generations}",
+            remedy=f"run `megadocs generate` with generate.{row_of.task}.num_generations={num_generations}",
         )
     return manifest
 
@@ -95,54 +106,35 @@ def build_stretched_rows(
     Args:
         generations: Parquet file with thoughts, sorted by document id and generation.
         num_generations: G. Thoughts asked for with another G are left alone: split points do not nest.
-        kind: latent_thoughts, or thoughts_appended (a control: the thoughts behind the text).
+        kind: name of a stretched row kind; `thoughts_appended`, for one, puts the thoughts behind the text.
 
     Raises:
         InputError: the file is unreadable or holds no thought of this G.
     """
-    if kind not in ("latent_thoughts", "thoughts_appended"):
+    row_of, account = row_kind(kind), MissingAccount(kind)
+    if not row_of.is_stretched:
         raise ValueError(f"not a stretched kind: {kind!r}")
-    account = MissingAccount(kind)
     wanted = {document.id for document in documents}
 
     def thoughts() -> Iterator[Generation]:
         account.restart()
-        for item in iter_generations(generations, "thought"):
+        for item in iter_generations(generations, row_of.task):
             if item.num_generations == num_generations and item.document_id in wanted:
                 account.add(item.document_id or "", num_missing=not item.is_usable)
                 yield item
 
     def sources() -> Iterator[SourceRow]:
-        return stretched_sources(
-            documents, thoughts(), num_generations=num_generations, kind=kind,
-            think_open=think_open, think_close=think_close,
-        )  # fmt: skip
+        tags = Tags(think_open, think_close)
+        return stretched_sources(documents, thoughts(), num_generations=num_generations, kind=row_of, tags=tags)
 
     manifest = build_rows(Reread(sources), tokenizer, segments_dir, num_workers=num_workers, account=account)
     if not account.wanted:
         raise InputError(
-            f"the file holds no thought of G = {num_generations} for these documents",
+            f"the file holds no {row_of.task} of G = {num_generations} for these documents",
             where=str(generations),
-            remedy=f"run `megadocs generate` with generate.thought.num_generations={num_generations}",
+            remedy=f"run `megadocs generate` with generate.{row_of.task}.num_generations={num_generations}",
         )
     return manifest
-
-
-def build_self_distilled_rows(
-    generations: str | Path, tokenizer: RowTokenizer, segments_dir: str | Path, *, num_workers: int = 1
-) -> RowsManifest:
-    """Rows of unconditional samples (records without a document id); each row's document is the sample itself."""
-    account = MissingAccount("self_distilled")
-
-    def sources() -> Iterator[SourceRow]:
-        account.restart()
-        for item in iter_generations(generations):
-            if item.document_id is None:
-                account.add(item.identity, num_missing=not item.is_usable)
-                if item.is_usable:
-                    yield SourceRow(item.identity, "self_distilled", item.generation, item.text)
-
-    return build_rows(Reread(sources), tokenizer, segments_dir, num_workers=num_workers, account=account)
 
 
 def build_rows(

@@ -21,8 +21,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from megadocs.documents import KIND_NAMES
 from megadocs.errors import InputError, StoreError
+from megadocs.kinds import row_kind_of_code
 from megadocs.rows.dataset_card import dataset_card
 from megadocs.rows.row_store import RowStore
 from megadocs.rows.segment import ROWS_FILE
@@ -132,7 +132,7 @@ def _write_parquet(store: RowStore, order: Int64Array, directory: Path, shard_to
         columns = {
             "position": pa.array(np.arange(begin, end)),
             "document_id": pa.array([table.document_ids[index] for index in table.document_index[rows].tolist()]),
-            "kind": pa.array([KIND_NAMES[code] for code in table.kind[rows].tolist()]),
+            "kind": pa.array([row_kind_of_code(code).name for code in table.kind[rows].tolist()]),
             "generation": pa.array(table.generation[rows]),
             "num_tokens": pa.array(table.num_tokens[rows]),
             "text": _texts(store, rows),
@@ -205,7 +205,9 @@ def _summary(
         "num_rows": len(order),
         "num_tokens": int(table.num_tokens[order].sum(dtype=np.int64)),
         "num_documents": len(np.unique(table.document_index[order])),
-        "rows_by_kind": {KIND_NAMES[code]: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)},
+        "rows_by_kind": {
+            row_kind_of_code(code).name: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+        },
         "vocab_size": store.vocab_size,
         "token_dtype": _stored_dtype(store).name,
         "separators_per_row": store.separators_per_row,

@@ -1,6 +1,6 @@
 """Reading the Parquet file of generations that the generate stage exports, batch by batch.
 
-Columns used: identity, document_id (null: unconditional sample), kind ("rephrase" or "thought"), generation,
+Columns used: identity, document_id (null: unconditional sample), kind (name of the task), generation,
 num_generations, split_character, text, status. Every generation asked for has a record, whatever became of it; only
 those with status "ok" and a text that is not white space become part of a row.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import InputError
+from megadocs.kinds import Written
 
 _COLUMNS = (
     "identity", "document_id", "kind", "generation", "num_generations", "split_character", "text", "status",
@@ -27,7 +28,7 @@ class Generation:
     Attributes:
         identity: hash that names the generation.
         document_id: source document; None for an unconditional sample.
-        kind: "rephrase" or "thought".
+        kind: name of its task.
         generation: index of the sample or of the split point.
         num_generations: the G it was asked for with.
         split_character: where a thought belongs in its document.
@@ -48,6 +49,11 @@ class Generation:
     def is_usable(self) -> bool:
         """Whether it becomes part of a row."""
         return self.status == "ok" and bool(self.text.strip())
+
+    @property
+    def written(self) -> Written:
+        """What a row is made of."""
+        return Written(self.split_character, self.text)
 
 
 def iter_generations(path: str | Path, kind: str | None = None) -> Iterator[Generation]:

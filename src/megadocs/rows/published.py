@@ -20,8 +20,9 @@ from typing import Any
 
 from megadocs.documents import Document
 from megadocs.errors import InputError
+from megadocs.kinds import REAL, Written
 from megadocs.recipe import PublishedConfig, PublishedDataset
-from megadocs.rows.source import SourceRow, append_thoughts
+from megadocs.rows.source import SourceRow
 from megadocs.seeding import text_digest
 
 _BATCH_ROWS = 256
@@ -63,15 +64,14 @@ class PublishedReader:
             seen.add(identity)
             yield rows
 
-    def thoughts_of(self, row: SourceRow) -> list[str]:
-        """The thoughts inside a stretched row."""
-        return [str(thought) for thought in self._thought.findall(row.text)]
-
-    def with_thoughts_appended(self, row: SourceRow) -> SourceRow:
-        """A stretched row as its control: the real text, its thoughts behind it."""
-        places = [(0, thought) for thought in self.thoughts_of(row)]
-        text = append_thoughts(self._real_text(row.text), places, self._config.think_open, self._config.think_close)
-        return SourceRow(row.document_id, "thoughts_appended", row.generation, text)
+    def parts(self, row: SourceRow) -> tuple[str, list[Written]]:
+        """The real text of a stretched row, and its thoughts with their places in it."""
+        thoughts, length, done = [], 0, 0
+        for found in self._thought.finditer(row.text):
+            length += found.start() - done
+            done = found.end()
+            thoughts.append(Written(length, str(found[1])))
+        return self._real_text(row.text), thoughts
 
     def _real_text(self, stretched: str) -> str:
         return self._thought.sub("", stretched)
@@ -97,7 +97,7 @@ class PublishedReader:
     def _single(self, name: str | None, text: str, number: int) -> SourceRow:
         match self._dataset.form:
             case "real":
-                return SourceRow(name or text_digest(text), "real", 0, text)
+                return SourceRow(name or text_digest(text), REAL, 0, text)
             case "self_distilled":
                 return SourceRow(name or f"{text_digest(text)}-{number}", "self_distilled", number, text)
             case "rephrase":
@@ -144,7 +144,7 @@ class PublishedReader:
             )
         name = group[0][0] or text_digest(texts[0] if real is None else real)
         rows = [SourceRow(name, "rephrase", generation, text) for generation, text in enumerate(texts)]
-        return rows if real is None else [*rows, SourceRow(name, "real", 0, real)]
+        return rows if real is None else [*rows, SourceRow(name, REAL, 0, real)]
 
     def _pieces(self, text: str) -> list[str]:
         self._account["records_read"] += 1
@@ -166,7 +166,7 @@ def read_real_documents(
     for name, dataset in config.real_datasets.items():
         for rows in PublishedReader(dataset, config, files_of[name], account).documents():
             for row in rows:
-                if row.kind != "real":
+                if row.kind != REAL:
                     continue
                 if row.document_id in documents:
                     account["documents_repeated"] += 1

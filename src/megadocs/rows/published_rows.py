@@ -15,6 +15,7 @@ from pathlib import Path
 
 from megadocs.documents import Document
 from megadocs.errors import InputError
+from megadocs.kinds import REAL, Tags, Written, row_kind
 from megadocs.recipe import PublishedConfig, PublishedDataset
 from megadocs.rows.build import MissingAccount, build_rows
 from megadocs.rows.encode import RowTokenizer
@@ -22,14 +23,6 @@ from megadocs.rows.manifest import RowsManifest
 from megadocs.rows.published import PublishedReader
 from megadocs.rows.reread import Reread
 from megadocs.rows.source import SourceRow, num_wanted_thoughts
-
-#: Kind of row -> the forms of dataset it can be read from.
-FORMS_OF_KIND = {
-    "rephrase": ("stitched", "rephrase"),
-    "latent_thoughts": ("latent_thoughts",),
-    "thoughts_appended": ("latent_thoughts",),
-    "self_distilled": ("self_distilled",),
-}
 
 
 def build_published_rows(
@@ -47,7 +40,7 @@ def build_published_rows(
 
     Args:
         files: the dataset's Parquet files, in order.
-        kind: key of `FORMS_OF_KIND` that the dataset's form serves.
+        kind: name of a row kind that the dataset's form serves.
         documents: the real documents whose rows are wanted; unconditional samples belong to none and are all kept.
 
     Raises:
@@ -71,7 +64,7 @@ class _Reading:
         kind: str,
         documents: Sequence[Document],
     ) -> None:
-        self._dataset, self._config, self._files, self._kind = dataset, config, files, kind
+        self._dataset, self._config, self._files, self._kind = dataset, config, files, row_kind(kind)
         self._documents = {document.id: document for document in documents}
         self.missing = MissingAccount(kind)
         self.account: Counter[str] = Counter()
@@ -83,15 +76,15 @@ class _Reading:
         reader = PublishedReader(self._dataset, self._config, self._files, self.account)
         found: Counter[str] = Counter()
         for rows in reader.documents():
-            wanted = [row for row in rows if row.kind != "real"]
-            if self._kind != "self_distilled" and rows[0].document_id not in self._documents:
+            wanted = [row for row in rows if row.kind != REAL]
+            if not self._kind.is_unconditional and rows[0].document_id not in self._documents:
                 self.account["rows_of_other_documents"] += len(wanted)
                 continue
             for row in wanted:
                 found[row.document_id] += 1
-                yield row if self._kind in ("rephrase", "self_distilled") else self._stretched(reader, row)
+                yield self._stretched(reader, row) if self._kind.is_stretched else self._sampled(row)
             self.account["rows_kept"] += len(wanted)
-        if self._kind == "self_distilled":
+        if self._kind.is_unconditional:
             return
         if not found:
             raise InputError(
@@ -102,23 +95,35 @@ class _Reading:
             )
         yield from self._absent(found)
 
+    def _sampled(self, row: SourceRow) -> SourceRow:
+        """The row as one of this kind."""
+        if row.kind == self._kind.name:
+            return row
+        document = self._documents[row.document_id].text
+        return replace(row, kind=self._kind.name, text=self._text(document, [Written(None, row.text)]))
+
     def _stretched(self, reader: PublishedReader, row: SourceRow) -> SourceRow:
-        """The row with the number of thoughts it lacks."""
-        num_found = len(reader.thoughts_of(row))
+        """The row as one of this kind, with the number of thoughts it lacks."""
+        document, thoughts = reader.parts(row)
+        num_found = len(thoughts)
         wanted = num_wanted_thoughts(self._documents[row.document_id], num_found, row.generation)
         self.missing.add(row.document_id, num_wanted=wanted, num_missing=max(wanted - num_found, 0))
-        if self._kind == "thoughts_appended":
-            row = reader.with_thoughts_appended(row)
+        if row.kind != self._kind.name:
+            row = replace(row, kind=self._kind.name, text=self._text(document, thoughts))
         return replace(row, num_missing_thoughts=max(wanted - num_found, 0))
+
+    def _text(self, document: str, written: Sequence[Written]) -> str:
+        assert self._kind.text is not None
+        return self._kind.text(document, written, Tags(self._config.think_open, self._config.think_close))
 
     def _absent(self, found: Counter[str]) -> Iterator[SourceRow]:
         """Counts what each document lacks; a document without a stretched row keeps its unbroken text."""
         num_generations = self._dataset.num_generations or 0
         for document in self._documents.values():
-            if self._kind == "rephrase":
+            if self._kind.is_sampled:
                 lacking = num_generations - found[document.id]
                 self.missing.add(document.id, num_wanted=num_generations, num_missing=lacking)
             elif not found[document.id]:
                 self.missing.add(document.id, num_wanted=num_generations, num_missing=num_generations)
                 self.account["documents_without_a_row"] += 1
-                yield SourceRow(document.id, self._kind, num_generations, document.text, num_generations)
+                yield SourceRow(document.id, self._kind.name, num_generations, document.text, num_generations)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from megadocs.errors import DamagedError, StoreError
+from megadocs.kinds import row_kind
 from megadocs.rows.segment import SegmentEntry
 from megadocs.rows.source import SourceRow
 from megadocs.store.files import read_json, write_json_atomic
@@ -40,7 +41,7 @@ def segment_key(row: SourceRow) -> SegmentKey:
 
     Unconditional samples are numbered through, so theirs hold generations 0, 1, 2-3, 4-7, 8-15, ...
     """
-    return row.kind, row.generation.bit_length() if row.kind == "self_distilled" else row.generation
+    return row.kind, row.generation.bit_length() if row_kind(row.kind).is_unconditional else row.generation
 
 
 class SegmentIndex:

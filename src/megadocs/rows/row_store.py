@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from megadocs.documents import KIND_CODES
 from megadocs.errors import DamagedError, InputError
+from megadocs.kinds import row_kind
 from megadocs.row_table import RowTable
 from megadocs.rows.manifest import RowsManifest
 from megadocs.rows.segment import OFFSETS_FILE, ROWS_FILE, TOKENS_FILE, SegmentEntry
@@ -124,7 +124,7 @@ def _read_table(entries: Sequence[SegmentEntry], directories: Sequence[Path]) ->
     columns = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     ids = _dictionary(columns, "document_id")
     index = _indices(columns, "document_id")
-    codes = np.array([KIND_CODES[name] for name in _dictionary(columns, "kind")], dtype=np.uint8)
+    codes = np.array([row_kind(name).code for name in _dictionary(columns, "kind")], dtype=np.uint8)
     kind = codes[_indices(columns, "kind")]
     generation = columns.column("generation").to_numpy()
     keys = np.array([document_key(name) for name in ids], dtype=np.uint64)[index]

@@ -1,7 +1,7 @@
 """What the row builders take in: texts with their provenance, before tokenisation.
 
-`real_sources`, `rephrase_sources` and `stretched_sources` turn documents and generations into `SourceRow`s, one at a
-time, so that a store larger than memory streams through.
+`real_sources` and `stretched_sources` turn documents and generations into `SourceRow`s, one at a time, so that a store
+larger than memory streams through.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from megadocs.documents import Document
 from megadocs.errors import InputError
+from megadocs.kinds import REAL, RowKind, Tags
 from megadocs.rows.generations import Generation
 
 
@@ -20,7 +21,7 @@ class SourceRow:
 
     Attributes:
         document_id: the source document; unconditional samples use their own identity.
-        kind: one of `documents.KIND_CODES`.
+        kind: name of a row kind.
         generation: index of the sample; stretched rows: their G; real: 0.
         text: without separators.
         num_missing_thoughts: thoughts that a stretched row should hold and does not.
@@ -38,27 +39,7 @@ def real_sources(documents: Iterable[Document]) -> Iterator[SourceRow]:
     for document in documents:
         if not document.text:
             raise InputError("the document is empty", where=document.id, remedy="the corpus readers drop such records")
-        yield SourceRow(document.id, "real", 0, document.text)
-
-
-def stretch_text(text: str, thoughts: Sequence[tuple[int, str]], think_open: str, think_close: str) -> str:
-    """`text` with each thought, in its tags, at its character offset; nothing else is added or changed."""
-    pieces, done = [], 0
-    for offset, thought in sorted(thoughts, key=lambda pair: pair[0]):
-        if not 0 <= offset <= len(text):
-            raise InputError(
-                f"a split point at character {offset} lies outside a text of {len(text)}",
-                remedy="the thoughts belong to another version of the document: generate them again",
-            )
-        pieces += [text[done:offset], think_open, thought, think_close]
-        done = offset
-    return "".join([*pieces, text[done:]])
-
-
-def append_thoughts(text: str, thoughts: Sequence[tuple[int, str]], think_open: str, think_close: str) -> str:
-    """Control: the same thoughts in the same tags, all behind the text instead of inside it."""
-    ordered = sorted(thoughts, key=lambda pair: pair[0])
-    return text + "".join(f"{think_open}{thought}{think_close}" for _, thought in ordered)
+        yield SourceRow(document.id, REAL, 0, document.text)
 
 
 def stretched_sources(
@@ -66,9 +47,8 @@ def stretched_sources(
     thoughts: Iterable[Generation],
     *,
     num_generations: int,
-    kind: str,
-    think_open: str,
-    think_close: str,
+    kind: RowKind,
+    tags: Tags,
 ) -> Iterator[SourceRow]:
     """Each document with its thoughts, in the order of document ids.
 
@@ -76,22 +56,23 @@ def stretched_sources(
         documents: any order.
         thoughts: every thought asked for with this G, sorted by document id; those not ok leave the text unbroken.
         num_generations: G; the rows' generation.
-        kind: latent_thoughts or thoughts_appended.
+        kind: a stretched one.
+        tags: around each thought.
     """
-    place = stretch_text if kind == "latent_thoughts" else append_thoughts
+    assert kind.text is not None
     groups = _grouped(thoughts)
     document_id, group = next(groups, (None, []))
     for document in sorted(documents, key=lambda document: document.id):
         while document_id is not None and document_id < document.id:
             document_id, group = next(groups, (None, []))
         own = group if document_id == document.id else []
-        ok = [(item.split_character or 0, item.text) for item in own if item.is_usable]
+        ok = [item.written for item in own if item.is_usable]
         missing = num_wanted_thoughts(document, len(own), num_generations) - len(ok)
         try:
-            text = place(document.text, ok, think_open, think_close)
+            text = kind.text(document.text, ok, tags)
         except InputError as error:
             raise InputError(error.what, where=document.id, remedy=error.remedy) from error
-        yield SourceRow(document.id, kind, num_generations, text, missing)
+        yield SourceRow(document.id, kind.name, num_generations, text, missing)
 
 
 def num_wanted_thoughts(document: Document, num_asked: int, num_generations: int) -> int:

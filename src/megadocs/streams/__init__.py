@@ -15,17 +15,12 @@ from megadocs.streams.inspection import (
     sample_window,
 )
 from megadocs.streams.mixture import Mixture, StreamExposure, rank_part
-from megadocs.streams.orderings import Ordering, OrderingOptions
-from megadocs.streams.registry import ORDERING_NAMES, find_ordering
 from megadocs.streams.selection import Selection, Wanted, select_rows
 from megadocs.streams.stream import Stream, WindowId
 
 __all__ = [
-    "ORDERING_NAMES",
     "REAL_STREAM",
     "Mixture",
-    "Ordering",
-    "OrderingOptions",
     "Selection",
     "Stream",
     "StreamExposure",
@@ -37,7 +32,6 @@ __all__ = [
     "build_streams",
     "data_seed",
     "describe_stream",
-    "find_ordering",
     "rank_part",
     "render_plain",
     "render_rich",

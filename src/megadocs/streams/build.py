@@ -15,15 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from megadocs.errors import RecipeError
+from megadocs.kinds import REAL, Ordering, OrderingOptions, OrderingSpec, find_ordering, row_kind
+from megadocs.kinds.ordering import Int64Array
+from megadocs.kinds.orders import similarity, simple
 from megadocs.recipe import ExtraStream, MixtureConfig, StreamConfig, TrainConfig
 from megadocs.row_table import RowTable
-from megadocs.streams import orderings
 from megadocs.streams.mixture import Mixture
-from megadocs.streams.orderings import Ordering, OrderingOptions
-from megadocs.streams.registry import OrderingPlan, find_ordering
 from megadocs.streams.selection import Selection, Wanted, select_rows
 from megadocs.streams.shares import Shares, exact_steps, fits
-from megadocs.streams.sorting import Int64Array
 from megadocs.streams.stream import Stream
 
 #: Name of the stream of real documents, in window ids, `max_windows` and seeds.
@@ -37,9 +36,9 @@ def required_kinds(stream: StreamConfig, mixture: MixtureConfig, *, allow_code: 
     """Kinds of row that an arm reads, so that a pipeline builds and opens only those."""
     kinds: set[str] = set()
     if uses_real_stream(mixture):
-        kinds.add("real")
+        kinds.add(REAL)
     for part in synthetic_parts(stream, mixture):
-        kinds.update(find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code).kinds)
+        kinds.update(find_ordering(part.ordering, allow_code=allow_code).rows(part.real_document))
     return kinds
 
 
@@ -94,21 +93,21 @@ def build_streams(
         )
 
     if uses_real_stream(mixture):
-        selection = select_rows(table, Wanted(("real",)), real_documents)
-        order = orderings.similarity if stream.real_order == "similarity" else orderings.simple
+        selection = select_rows(table, Wanted((REAL,)), real_documents)
+        order = similarity if stream.real_order == "similarity" else simple
         add(REAL_STREAM, order, selection, OrderingOptions(), Decimal(1))
     for part in synthetic_parts(stream, mixture):
-        plan = find_ordering(part.ordering, real_document=part.real_document, allow_code=allow_code)
+        spec = find_ordering(part.ordering, allow_code=allow_code)
         selection = select_rows(
             table,
-            _wanted(plan, part),
+            _wanted(spec, part),
             synthetic_documents,
             missing=stream.missing,
             max_missing_fraction=stream.max_missing_fraction,
         )
-        num_generations = part.num_generations if plan.name == "repeat" else selection.num_generations
+        num_generations = part.num_generations if spec.counts_copies else selection.num_generations
         options = OrderingOptions(num_generations or 0, part.real_document)
-        add(_unique(plan.name, streams), plan.function, selection, options, part.weight)
+        add(_unique(spec.name, streams), spec.order, selection, options, part.weight)
     _refuse_unknown_caps(mixture, streams)
     return streams
 
@@ -167,11 +166,11 @@ def synthetic_parts(stream: StreamConfig, mixture: MixtureConfig) -> list[ExtraS
     return [main, *stream.extra]
 
 
-def _wanted(plan: OrderingPlan, part: ExtraStream) -> Wanted:
+def _wanted(spec: OrderingSpec, part: ExtraStream) -> Wanted:
     num_thoughts = part.num_thoughts
-    if num_thoughts is None and ("rephrase" not in plan.kinds):
+    if num_thoughts is None and not any(row_kind(kind).is_sampled for kind in spec.kinds):
         num_thoughts = part.num_generations  # latent_thoughts: the stream's G is the stretched rows' G
-    return Wanted(plan.kinds, part.num_generations, num_thoughts)
+    return Wanted(spec.rows(part.real_document), part.num_generations, num_thoughts)
 
 
 class OrderOfEpoch:

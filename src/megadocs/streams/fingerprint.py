@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from megadocs.kinds.ordering import Int64Array
 from megadocs.recipe.fingerprint import fingerprint
 from megadocs.row_table import RowTable
-from megadocs.streams.sorting import Int64Array
 
 #: Column of the row table: first 8 bytes of the SHA-256 of each row's tokens, made by the row builder.
 CONTENT_KEY = "content_key"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from megadocs.streams.sorting import Int64Array
+from megadocs.kinds.ordering import Int64Array
 
 
 @dataclass(frozen=True, slots=True)

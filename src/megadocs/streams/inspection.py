@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from megadocs.documents import KIND_CODES, KIND_NAMES
-from megadocs.streams.sorting import Int64Array
+from megadocs.kinds import REAL, row_kind, row_kind_of_code, row_kinds
+from megadocs.kinds.ordering import Int64Array
 from megadocs.streams.stream import Stream
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red")
-_REAL, _REPHRASE = KIND_CODES["real"], KIND_CODES["rephrase"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class StreamFacts:
         mean_rows_per_window: rows that a window touches.
         siblings_per_window: number of rows of one document in one window -> how many (window, document) pairs have it.
         rephrases_beside_real: k -> how many times a window with (part of) a real document also has (parts of) k of its
-            rephrases.
+            rephrases, or whatever else was written about it.
     """
 
     name: str
@@ -97,7 +96,7 @@ class WindowPiece:
     @property
     def label(self) -> str:
         """`document: kind generation`, with `...` where the row goes on outside the window."""
-        name = self.kind if self.kind == "real" else f"{self.kind} {self.generation}"
+        name = self.kind if self.kind == REAL else f"{self.kind} {self.generation}"
         return f"{'' if self.begins else '... '}{self.document_id}: {name}{'' if self.ends else ' ...'}"
 
 
@@ -118,7 +117,9 @@ def describe_stream(stream: Stream) -> StreamFacts:
         num_tail_tokens=stream.num_tail_tokens,
         num_dropped_tokens=stream.num_dropped_tokens,
         num_missing=stream.num_missing,
-        rows_by_kind={KIND_NAMES[code]: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)},
+        rows_by_kind={
+            row_kind_of_code(code).name: count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+        },
         mean_rows_per_window=len(windows) / stream.num_uncapped_windows,
         siblings_per_window=siblings,
         rephrases_beside_real=beside_real,
@@ -144,7 +145,7 @@ def sample_window(
         pieces.append(
             WindowPiece(
                 document_id=table.document_ids[table.document_index[row]],
-                kind=KIND_NAMES[int(table.kind[row])],
+                kind=row_kind_of_code(int(table.kind[row])).name,
                 generation=int(table.generation[row]),
                 num_tokens=end - begin,
                 begins=row_end - int(table.num_tokens[row]) >= 0,
@@ -180,7 +181,7 @@ def _coloured(pieces: Sequence[WindowPiece]) -> list[Text]:
     for piece in pieces:
         colour = colours.setdefault(piece.document_id, _COLOURS[len(colours) % len(_COLOURS)])
         line = Text(f"[{piece.label}] ", style=f"bold reverse {colour}")
-        line.append(piece.text, style=f"bold {colour}" if piece.kind == "real" else colour)
+        line.append(piece.text, style=f"bold {colour}" if piece.kind == REAL else colour)
         lines.append(line)
     return lines
 
@@ -225,12 +226,13 @@ def _incidence(stream: Stream) -> tuple[Int64Array, Int64Array]:
 def _sharing(
     windows: Int64Array, documents: npt.NDArray[np.int32], kinds: npt.NDArray[np.uint8]
 ) -> tuple[dict[int, int], dict[int, int]]:
-    """Histograms over (window, document) pairs: rows of the document; rephrases where the real document is there."""
+    """Histograms over (window, document) pairs: rows of the document; its generations where the document is there."""
     pair = windows * (int(documents.max(initial=0)) + 1) + documents
     _, group, sizes = np.unique(pair, return_inverse=True, return_counts=True)
-    has_real = np.bincount(group, weights=kinds == _REAL) > 0
-    num_rephrases = np.bincount(group, weights=kinds == _REPHRASE).astype(np.int64)
-    beside = num_rephrases[has_real] if (kinds == _REPHRASE).any() else np.empty(0, dtype=np.int64)
+    has_real = np.bincount(group, weights=kinds == row_kind(REAL).code) > 0
+    is_sample = np.isin(kinds, [kind.code for kind in row_kinds() if kind.is_sampled and not kind.is_unconditional])
+    num_samples = np.bincount(group, weights=is_sample).astype(np.int64)
+    beside = num_samples[has_real] if is_sample.any() else np.empty(0, dtype=np.int64)
     return _histogram(sizes), _histogram(beside)
 
 

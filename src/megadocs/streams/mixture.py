@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from megadocs.errors import RecipeError
+from megadocs.kinds.ordering import Int64Array
+from megadocs.kinds.sorting import hash_order
 from megadocs.seeding import derive_seed
 from megadocs.streams.gather import byte_views, gather, merge_pieces
 from megadocs.streams.shares import Shares
-from megadocs.streams.sorting import Int64Array, hash_order
 from megadocs.streams.stream import Boundary, Stream, WindowId
 
 

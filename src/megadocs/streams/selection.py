@@ -15,14 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from megadocs.documents import KIND_CODES, KIND_NAMES
 from megadocs.errors import InputError, MissingGenerationsError, RecipeError
+from megadocs.kinds import row_kind, row_kinds
+from megadocs.kinds.ordering import Int64Array
 from megadocs.row_table import RowTable
-from megadocs.streams.sorting import Int64Array
-
-#: Kinds whose `generation` counts independent samples (they nest), and kinds whose `generation` is their G.
-SAMPLED_KINDS = ("rephrase", "self_distilled")
-STRETCHED_KINDS = ("latent_thoughts", "thoughts_appended")
 
 #: Column of thoughts missing inside each stretched row, made by the row builder.
 MISSING_THOUGHTS = "num_missing_thoughts"
@@ -35,7 +31,7 @@ class Wanted:
     """The rows an ordering asks for.
 
     Attributes:
-        kinds: kind names, `documents.KIND_CODES`.
+        kinds: names of row kinds.
         num_generations: G of the sampled kinds (first G generations); None: all there are.
         num_thoughts: G of the stretched kinds; None: the only one there is.
     """
@@ -90,25 +86,26 @@ def select_rows(
     parts: list[Int64Array] = []
     lack = _Lack()
     num_generations = num_thoughts = 0
-    for kind in wanted.kinds:
-        rows = np.flatnonzero((table.kind == KIND_CODES[kind]) & (in_documents | (kind == "self_distilled")))
+    kinds = [row_kind(name) for name in wanted.kinds]
+    for kind in kinds:
+        rows = np.flatnonzero((table.kind == kind.code) & (in_documents | kind.is_unconditional))
         if not len(rows):
             raise InputError(
-                f"there are no rows of kind {kind!r} for this stream",
+                f"there are no rows of kind {kind.name!r} for this stream",
                 where="stream.ordering",
-                remedy=f"build them first: `megadocs generate`, then `megadocs rows` (kind {kind})",
+                remedy=f"build them first: `megadocs generate`, then `megadocs rows` (kind {kind.name})",
             )
-        if kind in SAMPLED_KINDS:
-            num_generations = _checked_generations(table, rows, kind, wanted.num_generations)
+        if kind.is_sampled:
+            num_generations = _checked_generations(table, rows, kind.name, wanted.num_generations)
             rows = rows[table.generation[rows] < num_generations]
-            if kind == "rephrase":
+            if not kind.is_unconditional:
                 lack.count_samples(table, rows, num_generations, in_documents, documents)
-        elif kind in STRETCHED_KINDS:
-            num_thoughts = _chosen_thoughts(table, rows, kind, wanted.num_thoughts)
+        elif kind.is_stretched:
+            num_thoughts = _chosen_thoughts(table, rows, kind.name, wanted.num_thoughts)
             rows = rows[table.generation[rows] == num_thoughts]
             lack.count_thoughts(table, rows, num_thoughts)
         parts.append(rows)
-    if set(wanted.kinds) & {"real", *STRETCHED_KINDS}:
+    if any(not kind.is_sampled for kind in kinds):
         _refuse_absent_documents(table, parts, documents)
     lack.check(missing, max_missing_fraction)
     selected = np.sort(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
@@ -136,7 +133,8 @@ class _Lack:
         expected[table.document_index[in_documents]] = True
         if documents is None:  # documents that only unconditional samples name want no rephrase
             expected[:] = False
-            expected[table.document_index[table.kind != KIND_CODES["self_distilled"]]] = True
+            unconditional = [kind.code for kind in row_kinds() if kind.is_unconditional]
+            expected[table.document_index[~np.isin(table.kind, unconditional)]] = True
         found = np.bincount(table.document_index[rows], minlength=len(table.document_ids))
         short = np.flatnonzero(expected & (found < num_generations))
         unknown = set(documents or ()) - set(table.document_ids)
@@ -201,7 +199,8 @@ def _checked_generations(table: RowTable, rows: Int64Array, kind: str, num_gener
         raise RecipeError(
             f"the stream asks for {num_generations} generations of kind {kind!r}; {available} exist",
             where="stream.num_generations",
-            remedy=f"generate more (generate.rephrase.num_generations={num_generations}) or lower it to {available}",
+            remedy=f"generate more (generate.{row_kind(kind).task}.num_generations={num_generations}) or lower it to "
+            f"{available}",
         )
     return num_generations or available
 
@@ -216,10 +215,5 @@ def _chosen_thoughts(table: RowTable, rows: Int64Array, kind: str, num_thoughts:
         f"stretched rows ({kind}) exist for G = {', '.join(map(str, available))}; the stream names "
         f"{'none of them' if num_thoughts is None else num_thoughts}",
         where="stream.num_thoughts",
-        remedy=f"choose one of them, or generate thoughts with generate.thought.num_generations={num_thoughts}",
+        remedy=f"choose one of them, or generate with generate.{row_kind(kind).task}.num_generations={num_thoughts}",
     )
-
-
-def kinds_of(table: RowTable, rows: Int64Array) -> tuple[str, ...]:
-    """Names of the kinds among the rows, by code."""
-    return tuple(KIND_NAMES[code] for code in np.unique(table.kind[rows]).tolist())

@@ -19,16 +19,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from megadocs.documents import KIND_CODES
 from megadocs.errors import RecipeError
+from megadocs.kinds import row_kinds
+from megadocs.kinds.ordering import Int64Array
+from megadocs.kinds.sorting import hash_order
 from megadocs.row_table import RowTable
 from megadocs.seeding import derive_seed
 from megadocs.streams.gather import Layout, Pieces, byte_views, gather, layout_pieces, merge_pieces
-from megadocs.streams.sorting import Int64Array, hash_order
 
 Boundary = Literal["row", "document"]
-
-_KINDS_WITH_REAL_TEXT = ("real", "latent_thoughts", "thoughts_appended")
 
 
 class WindowId(NamedTuple):
@@ -113,7 +112,7 @@ class Stream:
     def copies_of_documents(self) -> float:
         """How often one epoch shows the text of each real document it holds (0: holds none)."""
         rows = self.order(0)
-        holds_text = np.isin(self.table.kind[rows], [KIND_CODES[kind] for kind in _KINDS_WITH_REAL_TEXT])
+        holds_text = np.isin(self.table.kind[rows], [kind.code for kind in row_kinds() if kind.holds_document])
         documents = self.table.document_index[rows[holds_text]]
         distinct = np.count_nonzero(np.bincount(documents)) if len(documents) else 0
         return len(documents) / distinct if distinct else 0.0

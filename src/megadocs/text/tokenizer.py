@@ -221,19 +221,6 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     return Tokenizer(json.loads(trained.to_str()), BOS_TOKEN, EOS_TOKEN, where="trained tokenizer")
 
 
-def split_points(tokenizer: Tokenizer, text: str, num_points: int) -> list[int]:
-    """Character offsets that cut `text` into `num_points` + 1 pieces of equal token count (to one token).
-
-    Piece i starts at token floor(i * n / (num_points + 1)) of n. A text of fewer than num_points + 1 tokens gets as
-    many points as it has gaps; a point inside a character moves to its start. Strictly increasing, 0 < p < len(text).
-    """
-    spans = tokenizer.offsets(text)
-    num_tokens = len(spans)
-    num_points = min(num_points, num_tokens - 1)
-    starts = {spans[index * num_tokens // (num_points + 1)][0] for index in range(1, num_points + 1)}
-    return sorted(start for start in starts if 0 < start < len(text))
-
-
 def _is_lossless(spec: TokenizerJson) -> bool:
     """Byte-level, all 256 bytes in the vocabulary, nothing normalised."""
     pre_tokenizer = spec.get("pre_tokenizer") or {}

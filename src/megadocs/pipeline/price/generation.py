@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from megadocs.documents import Document
 from megadocs.generate.engines.fake_replies import count_prompt_tokens
-from megadocs.generate.plan import Task, plan_requests, split_tokenizer
+from megadocs.generate.plan import asked_task, plan_requests, split_tokenizer
+from megadocs.kinds import SAMPLE, task_kind
 from megadocs.pipeline.price.rates import TaskRates, reading_speed
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.text.token_estimate import estimate_tokens
@@ -44,13 +45,13 @@ class PromptTokens:
 
 
 def count_prompts(
-    config: GenerateConfig, task: Task, documents: Sequence[Document] | None, document_tokens: float
+    config: GenerateConfig, task: str, documents: Sequence[Document] | None, document_tokens: float
 ) -> PromptTokens:
     """The prompts of one document.
 
     Args:
         config: with the number of generations of the task.
-        task: rephrase or thought.
+        task: name of the task.
         documents: the training documents; None: they are not here.
         document_tokens: of one, for that case.
     """
@@ -80,12 +81,12 @@ def _num_common(one: str, other: str) -> int:
     return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def reply_tokens(recipe: Recipe, task: Task) -> float:
+def reply_tokens(recipe: Recipe, task: str) -> float:
     """Expected new tokens of one generation."""
-    mean = recipe.plan.mean_rephrase_tokens if task == "rephrase" else recipe.plan.mean_thought_tokens
-    section = recipe.generate.rephrase if task == "rephrase" else recipe.generate.thought
-    assert section is not None
-    return mean or section.max_new_tokens * _REPLY_FRACTION
+    if task == SAMPLE:
+        limit = recipe.generate.sample.max_new_tokens if recipe.generate.sample is not None else None
+        return (limit or recipe.train.context_length) * _REPLY_FRACTION
+    return recipe.plan.mean_tokens(task) or asked_task(recipe.generate, task).max_new_tokens * _REPLY_FRACTION
 
 
 def generation_seconds(
@@ -117,12 +118,11 @@ def generation_seconds(
     return num_tokens / ((recipe.plan.new_tokens_per_second or one) * config.engine.num_servers)
 
 
-def _assumed(config: GenerateConfig, task: Task, document_tokens: float) -> PromptTokens:
+def _assumed(config: GenerateConfig, task: str, document_tokens: float) -> PromptTokens:
     """Of documents that are not here: one text in each prompt; split points stand at equal distances."""
-    section = config.rephrase if task == "rephrase" else config.thought
-    assert section is not None
-    number, each = section.num_generations, _PROMPT_TOKENS + document_tokens
-    if task == "rephrase":
+    kind, number = task_kind(task), asked_task(config, task).num_generations
+    each = _PROMPT_TOKENS + kind.shown_fraction * document_tokens
+    if kind.nests:
         return PromptTokens(number * each, (number - 1) * each)
     shared = sum(split / (number + 1) * document_tokens for split in range(1, number))
     return PromptTokens(number * each, shared)

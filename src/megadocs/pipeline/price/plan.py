@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from megadocs.errors import RecipeError
 from megadocs.generate import load_index, plan_requests
-from megadocs.generate.plan import Task
+from megadocs.generate.plan import asked_task
 from megadocs.generate.sender import total_cost
+from megadocs.kinds import SAMPLE, row_kind, task_kind
 from megadocs.model import resolve_config
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
 from megadocs.pipeline.price.generation import count_prompts, generation_seconds, reply_tokens
@@ -28,7 +29,6 @@ from megadocs.pipeline.price.rates import Probe, ShapeRates, StageTimes, load_pr
 from megadocs.pipeline.price.wall_time import wall_seconds
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
 from megadocs.pipeline.steps.report import report_step
-from megadocs.pipeline.steps.rows import with_num_generations
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Artifact, Workspace
@@ -129,7 +129,7 @@ class _Pricer:
         self._num_slots = num_slots
         self._rates = _measured_rates(workspace.artifacts())
         self._probe = probe
-        self._num_rephrases = 0
+        self._planned: dict[str, int] = {}
         self.stages = probe.stages if probe is not None else StageTimes()
 
     @property
@@ -185,10 +185,11 @@ class _Pricer:
 
     def _generation(self, step: Step) -> dict[str, Any]:
         task, num_generations = step.config["task"], step.config["num_generations"]
-        config = with_num_generations(GenerateConfig.model_validate(step.config["generate"]), task, num_generations)
+        config = GenerateConfig.model_validate(step.config["generate"]).with_num_generations(task, num_generations)
         pending = self._pending(config, task)
-        if task == "rephrase":  # they nest: what a line above writes is there for this one
-            pending, self._num_rephrases = max(0, pending - self._num_rephrases), max(pending, self._num_rephrases)
+        if task_kind(task).nests:  # what a line above writes is there for this one
+            above = self._planned.get(task, 0)
+            pending, self._planned[task] = max(0, pending - above), max(pending, above)
         probed = self._probe.generation.get(task) if self._probe is not None else None
         mean = probed.mean_reply_tokens if probed is not None else None
         num_tokens = round(pending * (mean or reply_tokens(self._recipe, task)))
@@ -216,19 +217,17 @@ class _Pricer:
         generations = step.inputs.get("generations")
         if generations is None:
             return characters(self._sizes.documents.train)
-        task = generations.config.get("task", "sample")
-        if task == "sample":
+        task = generations.config["task"]
+        if task == SAMPLE:
             return float(once)
         new: float = step.config["num_generations"] * reply_tokens(self._recipe, task) * _CHARACTERS_PER_NEW_TOKEN
-        return (once if task == "thought" else 0) + self._sizes.facts.num_train_1x * new
+        return (once if row_kind(step.config["kind"]).is_stretched else 0) + self._sizes.facts.num_train_1x * new
 
-    def _pending(self, config: GenerateConfig, task: Task) -> int:
+    def _pending(self, config: GenerateConfig, task: str) -> int:
         """Requests that the ledger does not answer; one by one where it answers any."""
-        section = config.rephrase if task == "rephrase" else config.thought
-        assert section is not None
         index, documents = load_index(self._workspace.root / "ledger" / task), self._sizes.documents
         if documents is None or (not len(index) and self._sizes.facts.num_train_1x > _MAX_LISTED_DOCUMENTS):
-            return self._sizes.facts.num_train_1x * section.num_generations
+            return self._sizes.facts.num_train_1x * asked_task(config, task).num_generations
         requests = [request for request in plan_requests(config, task, documents.train_multiple(1)) if not request.skip]
         return int((index.find([request.identity for request in requests]) < 0).sum())
 
@@ -261,8 +260,9 @@ class _Pricer:
         for step in run.train.inputs.values():
             generations = step.inputs.get("generations")
             if generations is not None:
-                per_document = step.config["num_generations"] * reply_tokens(self._recipe, generations.config["task"])
-                tokens += self._sizes.facts.num_train_1x * per_document
+                task = generations.config["task"]
+                num_documents = 1 if task == SAMPLE else self._sizes.facts.num_train_1x
+                tokens += num_documents * step.config["num_generations"] * reply_tokens(self._recipe, task)
         return tokens
 
     def _evaluation(self, run: Run, slots: int) -> dict[str, Any]:

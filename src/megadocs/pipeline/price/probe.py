@@ -22,7 +22,6 @@ from pathlib import Path
 
 from megadocs.corpus import SplitCorpus
 from megadocs.errors import MegadocsError
-from megadocs.generate.plan import Task
 from megadocs.pipeline.execute.local import THREAD_VARIABLES
 from megadocs.pipeline.price.corpus_sizes import measure_corpus
 from megadocs.pipeline.price.probe_generation import probe_tasks
@@ -84,7 +83,7 @@ def run_probe(recipe: Recipe, root: Path, num_slots: int | None = None) -> Probe
             shapes[key] = ShapeRates(**{field.name: found[field.name] for field in dataclasses.fields(ShapeRates)})
             stages = _with_workers(stages, found)
         missing = [step for step in experiment.of_kind("generate") if find_artifact(step, workspace) is None]
-        tasks: dict[Task, int] = {step.config["task"]: min(step.slots or slots, slots) for step in missing}
+        tasks: dict[str, int] = {step.config["task"]: min(step.slots or slots, slots) for step in missing}
         generation = dict(probe.generation) | probe_tasks(recipe, tasks, documents, folder, slots)
     probe = Probe(this_machine(slots), shapes, stages, generation, per_token)
     write_json_atomic(root / PROBE_FILE, dataclasses.asdict(probe))

@@ -17,7 +17,6 @@ from megadocs.corpus import SplitCorpus
 from megadocs.generate import run_generation
 from megadocs.generate.engines import Engine, EngineInfo, build_engine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
-from megadocs.generate.plan import Task
 from megadocs.pipeline.price.rates import TaskRates, reading_speed
 from megadocs.recipe import Recipe
 
@@ -27,7 +26,7 @@ _MIN_REPLIES = 8
 
 
 def probe_tasks(
-    recipe: Recipe, tasks: Mapping[Task, int], documents: SplitCorpus, folder: Path, num_slots: int
+    recipe: Recipe, tasks: Mapping[str, int], documents: SplitCorpus, folder: Path, num_slots: int
 ) -> dict[str, TaskRates]:
     """Each task's rates, of those that gave a reply.
 
@@ -47,7 +46,7 @@ def probe_tasks(
     return {task: rates for task, rates in zip(tasks, found, strict=True) if rates is not None}
 
 
-def _probe_task(recipe: Recipe, task: Task, documents: SplitCorpus, folder: Path, seconds: float) -> TaskRates | None:
+def _probe_task(recipe: Recipe, task: str, documents: SplitCorpus, folder: Path, seconds: float) -> TaskRates | None:
     engine = _TimedEngine(build_engine(recipe.generate.engine))
     books = run_generation(
         recipe.generate,

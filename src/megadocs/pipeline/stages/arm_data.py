@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from megadocs.corpus import SplitCorpus, read_corpus
-from megadocs.documents import KIND_CODES
+from megadocs.kinds import REAL, row_kind
 from megadocs.pipeline.stages.stage import StageContext
 from megadocs.recipe import MixtureConfig, StreamConfig, TrainConfig
 from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
@@ -97,7 +97,7 @@ def real_documents(corpus: SplitCorpus, rows: RowStore, multiple: int) -> dict[s
     wanted = {document.id for document in corpus.train_multiple(multiple)}
     table = rows.table
     is_wanted = np.array([document_id in wanted for document_id in table.document_ids], dtype=bool)
-    selected = is_wanted[table.document_index] & (table.kind == KIND_CODES["real"])
+    selected = is_wanted[table.document_index] & (table.kind == row_kind(REAL).code)
     num_tokens = int(table.num_tokens[selected].sum(dtype=np.int64))
     return {"num_real_documents": len(wanted), "num_real_tokens": num_tokens}
 

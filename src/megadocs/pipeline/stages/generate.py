@@ -11,16 +11,14 @@ from megadocs.generate.engines import Engine
 from megadocs.generate.progress import progress_event
 from megadocs.pipeline.cluster.ray_cluster import build_cluster_engine
 from megadocs.pipeline.stages.stage import StageContext, Stopped
-from megadocs.pipeline.steps.rows import with_num_generations
 from megadocs.recipe import GenerateConfig
 
 
 def run(context: StageContext) -> None:
     """Make the generate artifact: generations.parquet; its summary holds the books."""
     task = context.config["task"]
-    config = with_num_generations(
-        GenerateConfig.model_validate(context.config["generate"]), task, context.config["num_generations"]
-    )
+    config = GenerateConfig.model_validate(context.config["generate"])
+    config = config.with_num_generations(task, context.config["num_generations"])
     documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
     ledger = context.workspace.root / "ledger" / task
     engine = _cluster_engine(config, context)

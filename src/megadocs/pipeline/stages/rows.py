@@ -6,6 +6,7 @@ from pathlib import Path
 
 from megadocs.corpus import read_corpus
 from megadocs.errors import InputError
+from megadocs.kinds import REAL, row_kind
 from megadocs.pipeline.stages.stage import StageContext
 from megadocs.pipeline.steps.sources import dataset_digest, dataset_files
 from megadocs.recipe import PublishedConfig, PublishedDataset
@@ -13,8 +14,7 @@ from megadocs.rows import (
     RowsManifest,
     build_published_rows,
     build_real_rows,
-    build_rephrase_rows,
-    build_self_distilled_rows,
+    build_sampled_rows,
     build_stretched_rows,
 )
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
@@ -28,10 +28,10 @@ def run(context: StageContext) -> None:
     manifest: RowsManifest
     if "dataset" in config:
         manifest = published_rows(context, tokenizer)
-    elif config["kind"] == "self_distilled":
+    elif row_kind(config["kind"]).is_unconditional:
         samples = context.inputs["generations"].path / "generations.parquet"
-        manifest = build_self_distilled_rows(samples, tokenizer, segments)
-    elif config["kind"] == "real":
+        manifest = build_sampled_rows(config["kind"], samples, tokenizer, segments)
+    elif config["kind"] == REAL:
         manifest = build_real_rows(read_corpus(context.inputs["corpus"].path).train, tokenizer, segments)
     else:
         manifest = _generated_rows(context, tokenizer, segments)
@@ -40,13 +40,19 @@ def run(context: StageContext) -> None:
 
 
 def _generated_rows(context: StageContext, tokenizer: Tokenizer, segments: Path) -> RowsManifest:
-    """Rows of rephrases, or of documents stretched by thoughts."""
+    """Rows of generations about documents, or of documents stretched by them."""
     config = context.config
     documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
     generations, num_generations = context.inputs["generations"].path / "generations.parquet", config["num_generations"]
-    if config["kind"] == "rephrase":
-        ids = [document.id for document in documents]
-        return build_rephrase_rows(generations, tokenizer, segments, num_generations=num_generations, documents=ids)
+    if row_kind(config["kind"]).is_sampled:
+        return build_sampled_rows(
+            config["kind"],
+            generations,
+            tokenizer,
+            segments,
+            num_generations=num_generations,
+            documents={document.id: document.text for document in documents},
+        )
     return build_stretched_rows(
         documents,
         generations,

@@ -178,7 +178,7 @@ class _RunMaker:
             raise RecipeError(
                 f"the teacher {arm.name!r} trains on its own samples",
                 where="generate.sample.teacher.arm",
-                remedy="name an arm without the ordering self_distilled",
+                remedy=f"name an arm whose ordering is not {arm.recipe.stream.ordering}",
             )
         self._teachers = tuple(self.run(arm, seed).train for seed in member_seeds(config, recipe))
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from megadocs.errors import RecipeError
+from megadocs.kinds import row_kind
 from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import PublishedConfig, PublishedDataset, Recipe
-from megadocs.rows import FORMS_OF_KIND
 
 #: Fields of `published` that decide what is read from a record.
 _READING_FIELDS = ("separators", "think_open", "think_close")
@@ -77,7 +77,7 @@ def _candidates(published: PublishedConfig, recipe: Recipe, kind: str) -> dict[s
                 where="stream.datasets",
                 remedy=f"choose from {', '.join(published.datasets)}",
             )
-    forms = FORMS_OF_KIND.get(kind, ())
+    forms = row_kind(kind).forms
     return {name: published.datasets[name] for name in allowed if published.datasets[name].form in forms}
 
 
@@ -90,8 +90,9 @@ def _chosen(
     larger = {
         name: dataset for name, dataset in found.items() if (dataset.num_generations or 0) > (num_generations or 0)
     }
-    nests = kind in ("rephrase", "self_distilled")
-    serving = found if num_generations is None or kind == "self_distilled" else exact or (larger if nests else {})
+    row = row_kind(kind)
+    is_any = num_generations is None or row.is_unconditional
+    serving = found if is_any else exact or (larger if row.is_sampled else {})
     if len(serving) == 1:
         return next(iter(serving.items()))
     listed = ", ".join(f"{name} (G={dataset.num_generations})" for name, dataset in (serving or found).items())
@@ -104,6 +105,6 @@ def _chosen(
         )
     raise RecipeError(
         f"no published dataset holds {what}; there are: {listed}",
-        where="stream.num_thoughts" if kind != "rephrase" else "stream.num_generations",
+        where="stream.num_thoughts" if row.is_stretched else "stream.num_generations",
         remedy="lower it, or add a dataset to published.datasets",
     )

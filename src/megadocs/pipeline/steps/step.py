@@ -27,7 +27,7 @@ STEP_VERSIONS: Mapping[str, int] = {
     "extra_set": 1,
     "benchmark": 1,
     "ensemble": 1,
-    "report": 13,
+    "report": 14,
 }
 
 

@@ -20,7 +20,7 @@ from fractions import Fraction
 import numpy as np
 
 from megadocs.corpus import SplitCorpus
-from megadocs.documents import KIND_CODES
+from megadocs.kinds import REAL, row_kind
 from megadocs.rows import RowsManifest, open_rows
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.streams.shares import exact_steps
@@ -68,7 +68,7 @@ def count_real_tokens(
     """Real multiple -> tokens of its documents, from the artifact of the real rows."""
     manifest = RowsManifest.load(rows.path / "rows.json")
     table = open_rows([manifest], workspace.root / "segments").table
-    is_real = table.kind == KIND_CODES["real"]
+    is_real = table.kind == row_kind(REAL).code
     found = {}
     for multiple in sorted({1, *multiples}):
         wanted = {document.id for document in corpus.train_multiple(multiple)}

@@ -1,51 +1,26 @@
 """Where a walk begins with `search.start: paper`: the method's published best setting, scaled to the student.
 
-The table is arXiv:2603.18534's, for a student of 300M parameters with hidden size 768 and 204M real tokens: real
-epochs, synthetic fraction, learning rate and weight decay for each ordering and number of generations. Only the
-learning rate is scaled, by 768 / hidden size: with AdamW the rate that suits a matrix falls with its number of inputs
-(arXiv:2203.03466). Weight decay has no such rule without knowing the number of steps; the walk finds it.
+The settings are arXiv:2603.18534's (`kinds.OrderingSpec.start`), for a student of 300M parameters with hidden size 768
+and 204M real tokens: real epochs, synthetic fraction, learning rate and weight decay for each ordering and number of
+generations. Only the learning rate is scaled, by 768 / hidden size: with AdamW the rate that suits a matrix falls with
+its number of inputs (arXiv:2203.03466). Weight decay has no such rule without knowing the number of steps; the walk
+finds it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from megadocs.errors import RecipeError
+from megadocs.kinds import Setting, ordering_names, ordering_spec
 from megadocs.model import resolve_config
 from megadocs.pipeline.steps.experiment import expected_vocab_size
 from megadocs.pipeline.steps.rows import with_generations
 from megadocs.recipe import Recipe
 
-#: Real epochs, synthetic fraction, learning rate, weight decay.
-_Setting = tuple[float, float, float, float]
-
-_REAL_ONLY: _Setting = (16, 0.0, 3e-3, 1.6)
-_SELF_DISTILLED: _Setting = (16, 0.5, 3e-3, 0.4)
-#: Ordering -> generations -> setting.
-_TABLE: Mapping[str, Mapping[int, _Setting]] = {
-    "simple": {
-        2: (4, 0.75, 3e-3, 0.8),
-        4: (8, 0.75, 3e-3, 0.8),
-        8: (8, 0.75, 3e-3, 0.8),
-        16: (16, 0.75, 3e-3, 0.4),
-        32: (16, 0.75, 3e-3, 0.4),
-    },
-    "stitched": {
-        2: (8, 0.75, 3e-3, 0.8),
-        4: (8, 0.75, 3e-3, 0.4),
-        8: (16, 0.75, 3e-3, 0.4),
-        16: (16, 0.75, 3e-3, 0.4),
-        32: (32, 0.9, 1e-3, 0.4),
-    },
-    "latent_thoughts": {
-        2: (4, 0.75, 3e-3, 0.8),
-        4: (8, 0.75, 3e-3, 0.8),
-        8: (8, 0.75, 3e-3, 0.4),
-        16: (16, 0.75, 3e-3, 0.4),
-        32: (32, 0.9, 1e-3, 0.4),
-    },
-}
+#: Orderings that the paper did not tune begin where this one does.
+_UNTUNED_BEGIN_AS = "simple"
+_REAL_ONLY = Setting(16, 0.0, 3e-3, 1.6)
 _PAPER_HIDDEN_SIZE = 768
 
 
@@ -79,12 +54,12 @@ def paper_start(recipe: Recipe, arm: str) -> dict[str, float]:
     }
 
 
-def _setting(recipe: Recipe) -> _Setting:
-    if recipe.stream.ordering is None or not recipe.mixture.synthetic_fraction:
+def _setting(recipe: Recipe) -> Setting:
+    ordering = recipe.stream.ordering
+    if ordering is None or not recipe.mixture.synthetic_fraction:
         return _REAL_ONLY
-    if recipe.stream.ordering == "self_distilled":
-        return _SELF_DISTILLED
-    by_generations = _TABLE.get(recipe.stream.ordering, _TABLE["simple"])
+    own = ordering_spec(ordering).start if ordering in ordering_names() else {}
+    by_generations = own or ordering_spec(_UNTUNED_BEGIN_AS).start
     stream = with_generations(recipe)
     wanted = stream.num_generations or stream.num_thoughts or min(by_generations)
     return by_generations[min(by_generations, key=lambda number: (abs(math.log(number / wanted)), number))]

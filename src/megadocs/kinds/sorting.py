@@ -11,12 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from megadocs.kinds.ordering import Int64Array
 from megadocs.row_table import RowTable
 from megadocs.seeding import Uint64Array, mix_array
-
-Int64Array = npt.NDArray[np.int64]
 
 
 def hash_order(seed: int, count: int) -> Int64Array:

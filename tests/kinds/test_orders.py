@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from megadocs.errors import RecipeError
+from megadocs.kinds import OrderingOptions
+from megadocs.kinds.built_in.real import repeat
+from megadocs.kinds.built_in.thought import merged
+from megadocs.kinds.orders import mis_stitched, similarity, simple, stitched
+from megadocs.kinds.sorting import hash_order, sort_rows
 from megadocs.row_table import RowTable
-from megadocs.streams.orderings import OrderingOptions, merged, mis_stitched, repeat, similarity, simple, stitched
-from megadocs.streams.sorting import hash_order, sort_rows
 from streams.helpers import make_table, names, rephrased
 
 
