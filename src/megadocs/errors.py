@@ -1,8 +1,8 @@
 """Typed errors: what went wrong, where, and what to do about it.
 
 Every error a user can cause or meet is a `MegadocsError`. The command line prints its three parts and exits with its
-`exit_code`: 2 for usage (recipe, arguments, input data), 1 for a failure while working, 3 when the work ended but some
-generations failed for good. Anything else that escapes is a bug and keeps its traceback.
+`exit_code`: 2 for usage (recipe, arguments, input data), 1 for a failure while working, 3 where generations are
+missing. Anything else that escapes is a bug and keeps its traceback.
 
     raise RecipeError("batch_size is 0", where="train.batch_size", remedy="use a whole number of at least 1")
 """
@@ -78,6 +78,8 @@ class EngineError(MegadocsError):
 
 class MissingGenerationsError(MegadocsError):
     """More generations are missing than `stream.max_missing_fraction` allows."""
+
+    exit_code = 3
 
 
 class IncompleteError(MegadocsError):

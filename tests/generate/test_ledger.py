@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,9 +13,9 @@ import numpy as np
 import pytest
 
 from megadocs.errors import DamagedError, LockedError
-from megadocs.generate.ledger import Ledger, load_index, segment_paths
+from megadocs.generate.ledger import Ledger, load_index, lost_tails, segment_paths
 from megadocs.generate.records import GenerationRecord
-from megadocs.store.framed_log import FramedLog
+from megadocs.store.framed_log import MARKER, FramedLog
 
 
 def identity(number: int) -> str:
@@ -88,11 +89,51 @@ def test_a_torn_tail_is_cut_before_the_next_append(tmp_path: Path) -> None:
         ledger.append(record(2))
     path = segment_paths(tmp_path)[0]
     path.write_bytes(path.read_bytes()[:-5])
+    (tmp_path / "extent.json").unlink()  # its writer was killed before it closed
     with Ledger(tmp_path) as ledger:
         assert len(ledger.index) == 1
-        assert ledger.torn_bytes > 0
+        assert (ledger.torn_bytes > 0, ledger.num_quarantined) == (True, 0)
         ledger.append(record(2, "again"))
     assert texts(tmp_path, [1, 2]) == ["t", "again"]
+
+
+def test_damage_moves_out_of_the_way_of_the_next_writer(tmp_path: Path) -> None:
+    """Wherever a byte flips, and wherever the end is cut: one record is lost, found, and made again."""
+    with Ledger(tmp_path / "whole") as ledger:
+        for number in range(4):
+            ledger.append(record(number))
+    data = segment_paths(tmp_path / "whole")[0].read_bytes()
+    for number, position in enumerate(range(0, len(data), 97)):
+        flipped = data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :]
+        for name, content in ((f"flip {number}", flipped), (f"cut {number}", data[:position])):
+            shutil.copytree(tmp_path / "whole", tmp_path / name)
+            path = segment_paths(tmp_path / name)[0]
+            path.write_bytes(content)
+            index = load_index(tmp_path / name)
+            assert index.damaged or list(lost_tails(index, tmp_path / name))
+            num_lost = 4 - len(index)
+            assert num_lost >= 1
+            with Ledger(tmp_path / name) as ledger:
+                assert ledger.num_quarantined == (content == flipped or not _ends_a_frame(data, position))
+                assert len(list(ledger.quarantine.glob("*.bin"))) == ledger.num_quarantined
+                for item in np.flatnonzero(ledger.index.find([identity(n) for n in range(4)]) < 0).tolist():
+                    ledger.append(record(item))
+            index = load_index(tmp_path / name)
+            assert (len(index), index.damaged, list(lost_tails(index, tmp_path / name))) == (4, (), [])
+
+
+def _ends_a_frame(data: bytes, position: int) -> bool:
+    return position == 0 or data[position:].startswith(MARKER)
+
+
+def test_colleagues_may_read_a_ledger(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.append(record(1))
+    path = segment_paths(tmp_path)[0]
+    path.chmod(0o600)  # as older versions left it
+    with Ledger(tmp_path):
+        pass
+    assert path.stat().st_mode == (tmp_path / "ledger.lock").stat().st_mode
 
 
 def test_frames_of_another_program_are_refused(tmp_path: Path) -> None:

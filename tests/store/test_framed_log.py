@@ -29,7 +29,9 @@ def test_round_trip_and_offsets(tmp_path: Path) -> None:
         assert [read_frame(stream.fileno(), offset) for offset in offsets] == FRAMES
         with pytest.raises(DamagedError):
             read_frame(stream.fileno(), offsets[2] + 1)
-    assert path.stat().st_mode & 0o777 == 0o600
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o644 & ~umask  # as every other file of a workspace
 
 
 def test_appends_after_reopening(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from megadocs.cli.arguments import (
     default_workspace,
 )
 from megadocs.cli.console import count, print_json, progress_text, say
-from megadocs.errors import IncompleteError
+from megadocs.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from megadocs.generate import Accounting
     from megadocs.pipeline.generation import TaskStatus
     from megadocs.recipe import Recipe
     from megadocs.store.artifact import Workspace
@@ -112,13 +113,24 @@ def retry(
     recipe: RecipePath,
     overrides: Overrides = None,
     workspace: WorkspaceDir = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="CLASS",
+            help="failed, rejected, a class of error (timeout) or a flag (empty); may be given more than once. "
+            "Default: failed and rejected.",
+        ),
+    ] = None,
     executor: ExecutorOption = "local",
     ray_address: RayAddress = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try failed generations again; what was built without them moves to superseded/ and is made anew by the next run.
+    """Ask again for failed and rejected generations, with fresh seeds.
 
-    megadocs generate retry recipes/quickstart.yaml --workspace runs/quickstart
+    What was built without them moves to superseded/ and is made anew by the next run.
+
+    megadocs generate retry recipes/quickstart.yaml --only failed --workspace runs/quickstart
     """
     from functools import partial
 
@@ -127,26 +139,56 @@ def retry(
     from megadocs.generate.progress import progress_event
     from megadocs.pipeline.cluster.ray_cluster import build_cluster_engine
     from megadocs.pipeline.execute.scheduler import Interrupt
-    from megadocs.pipeline.generation import retry_failed
+    from megadocs.pipeline.generation import iter_status, retry_generations
 
     def show(progress: GenerationProgress) -> None:
         say(progress_text(progress_event(progress)))
 
+    chosen = _checked_classes(only)
     loaded, opened = _open(recipe, overrides, workspace)
     engine = loaded.generate.engine
     build = partial(build_cluster_engine, engine, ray_address) if executor == "ray" else partial(build_engine, engine)
     with Interrupt() as interrupt:
-        books = retry_failed(loaded, opened, show, lambda: interrupt.count > 0, build)
+        books = retry_generations(loaded, opened, chosen, show, lambda: interrupt.count > 0, build)
     if as_json:
         print_json({task: entry.to_json() for task, entry in books.items()})
-    for task, entry in books.items():
-        say(f"{task}: {entry.ok} ok, {entry.failed} failed, {entry.pending} pending")
     if not books:
-        say("no generation has failed")
+        say(f"no generation is {' or '.join(sorted(chosen))}")
+    elif not interrupt.count:
+        say("`megadocs run` with the same recipe makes what is built on them anew")
     if interrupt.count:
         raise typer.Exit(128 + interrupt.signal)
-    if any(entry.failed for entry in books.values()):
+    missing = False
+    for state in iter_status(loaded, opened):
+        say(f"{state.task}: {state.books.ok} ok of {state.books.requested}")
+        missing = _explain(state.books) or missing
+    if missing:
         raise typer.Exit(IncompleteError.exit_code)
+
+
+def _checked_classes(only: list[str] | None) -> frozenset[str]:
+    """The classes to ask for again; `UsageError` for one that there is not."""
+    from megadocs.generate.accounting import OPENED_BY
+    from megadocs.generate.records import ERROR_CODES, FLAG_BITS
+
+    known = {"failed", "rejected", *ERROR_CODES, *FLAG_BITS} - {"too_long"}
+    for name in only or ():
+        if name in ("skipped", "too_long"):
+            remedy = OPENED_BY["skipped"].removeprefix("skipped: ")
+            raise UsageError("skipped generations were never asked for", where="--only", remedy=remedy)
+        if name not in known:
+            raise UsageError(f"no class {name!r}", where="--only", remedy=f"use one of {', '.join(sorted(known))}")
+    return frozenset(only or ("failed", "rejected"))
+
+
+def _explain(books: Accounting) -> bool:
+    """Say what is missing and what opens it again; whether anything is."""
+    if not books.missing:
+        return False
+    say(f"  {books.missing_text()}")
+    for sentence in books.remedies():
+        say(f"  {sentence}")
+    return True
 
 
 def export(
@@ -158,10 +200,11 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write every task's generations as Parquet, with their provenance; exit code 3 where some are missing or failed.
+    """Write every task's generations as Parquet, with their provenance; exit code 3 where some are missing.
 
     megadocs generate export recipes/quickstart.yaml --workspace runs/quickstart --output texts/
     """
+    from megadocs.generate.accounting import OPENED_BY
     from megadocs.pipeline.generation import export_all
 
     loaded, opened = _open(recipe, overrides, workspace)
@@ -169,11 +212,14 @@ def export(
     counts = export_all(loaded, opened, directory)
     if as_json:
         print_json(counts)
+    missing = False
     for task, entry in counts.items():
-        say(f"{directory / f'{task}.parquet'}: {entry['exported']} of {entry['requested']} generations")
-        if entry["pending"]:
-            say(f"  {entry['pending']} without a readable record; `megadocs generate run` writes what is missing")
-    if any(entry["pending"] or entry["failed"] for entry in counts.values()):
+        say(f"{directory / f'{task}.parquet'}: {entry['ok']} of {entry['requested']} generations with a text")
+        for state in ("failed", "rejected", "skipped", "pending"):
+            if entry[state]:
+                missing = True
+                say(f"  {entry[state]} {OPENED_BY[state]}")
+    if missing:
         raise typer.Exit(IncompleteError.exit_code)
 
 

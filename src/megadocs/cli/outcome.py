@@ -39,7 +39,7 @@ def run_and_print(
         MegadocsError: a step failed; the others were carried out as far as they could be.
     """
     from megadocs.pipeline.execute.executor import build_executor
-    from megadocs.pipeline.run import failed_generations, raise_failure, run_experiment
+    from megadocs.pipeline.run import missing_generations, raise_failure, run_experiment
     from megadocs.pipeline.stages.torchrun import is_rank
 
     started = time.monotonic()
@@ -63,13 +63,16 @@ def run_and_print(
     if outcome.interrupted_by:
         say("stopped; run the same command again to go on")
         raise typer.Exit(128 + outcome.interrupted_by)
-    failed = failed_generations(outcome, root)
-    results["num_failed_generations"] = failed
+    missing = missing_generations(outcome, root)
+    results["num_missing_generations"] = sum(books.missing for books in missing.values())
     if as_json and not outcome.errors:
         print_json(results)
+    for name, books in missing.items():
+        say(f"{name}: {books.missing_text()}")
+        for sentence in books.remedies():
+            say(f"  {sentence}")
     raise_failure(outcome)
-    if failed:
-        say(f"{failed} generations failed for good; `megadocs generate retry` tries them again with fresh seeds")
+    if missing:
         raise typer.Exit(IncompleteError.exit_code)
 
 
@@ -81,6 +84,8 @@ def _tell(outcome: ExperimentOutcome, root: Path, seconds: float) -> dict[str, A
     num_done = sum(state.status == "done" for state in states)
     num_reused = sum(state.status == "reused" for state in states)
     say(f"{num_done} steps done, {num_reused} reused, in {duration(seconds)}; workspace {root}")
+    for note in outcome.notes:
+        say(note)
     left_out = dict(outcome.experiment.left_out) if outcome.experiment else {}
     for name, reason in left_out.items():
         say(f"arm {name} was left out: {reason}")

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+
+#: State of a generation that is missing -> what opens it again; the table of docs/generation.md.
+OPENED_BY = {
+    "failed": "failed: another address or other engine options, a longer time or context, or "
+    "`megadocs generate retry RECIPE --only failed`",
+    "rejected": "rejected: another policy in generate.gates, more generate.max_attempts, or "
+    "`megadocs generate retry RECIPE --only rejected`",
+    "skipped": "skipped: a larger generate.engine.context_tokens, or generate.long_documents=truncate (or split)",
+    "pending": "pending: `megadocs generate run RECIPE`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,32 @@ class Accounting:
     def pending(self) -> int:
         """Generations without a record; never negative."""
         return self.requested - self.done
+
+    @property
+    def missing(self) -> int:
+        """Generations without a text: rejected, failed, skipped or pending."""
+        return self.requested - self.ok
+
+    def missing_text(self) -> str:
+        """`9 of 14 generations are missing: 4 failed (bad_request 4), 3 rejected (empty 3), 2 pending`."""
+        classes = {name: number for name, number in self.errors.items() if name not in ("quality", "too_long")}
+        reasons = {"failed": classes, "rejected": self.flags if not self.ok else {}, "skipped": {}}
+        parts = []
+        for state in ("failed", "rejected", "skipped", "pending"):
+            number = getattr(self, state)
+            listed = ", ".join(f"{name} {count}" for name, count in reasons.get(state, {}).items())
+            if number:
+                parts.append(f"{number} {state}" + (f" ({listed})" if listed else ""))
+        return f"{self.missing} of {self.requested} generations are missing: {', '.join(parts)}"
+
+    def remedies(self) -> list[str]:
+        """What opens each state that occurs again; one sentence a state."""
+        return [sentence for state, sentence in OPENED_BY.items() if getattr(self, state)]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The books of a record; what an older version did not write is missing from its record, not from ours."""
+        return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
 
     @property
     def is_complete(self) -> bool:

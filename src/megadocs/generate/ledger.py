@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ import numpy.typing as npt
 
 from megadocs.errors import DamagedError, StoreError
 from megadocs.generate.records import HEAD_BYTES, GenerationRecord, decode_record, record_head
-from megadocs.store.framed_log import DamagedRange, FramedLog, ScanResult, read_frame, scan_frames
+from megadocs.store.files import make_directory, read_json, write_json_atomic
+from megadocs.store.framed_log import DamagedRange, FramedLog, ScanResult, cut_out, read_frame, scan_frames
 from megadocs.store.lock import hold_lock
 
 SEGMENT_BYTES = 256 * 1024 * 1024
@@ -59,6 +61,7 @@ class LedgerIndex:
         paths: the segment files.
         num_superseded: records replaced by a later one of the same identity.
         damaged: byte ranges that hold no good record.
+        ends: end of the last good record of each segment file.
     """
 
     high: npt.NDArray[np.uint64]
@@ -69,6 +72,7 @@ class LedgerIndex:
     paths: tuple[Path, ...]
     num_superseded: int
     damaged: tuple[DamagedRange, ...] = ()
+    ends: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.high)
@@ -109,6 +113,7 @@ class LedgerIndex:
 
 
 _MAX_COLLISIONS = 8
+_EXTENT = "extent.json"
 
 
 @dataclass(slots=True)
@@ -119,6 +124,7 @@ class _Scan:
     offsets: array[int] = field(default_factory=lambda: array("Q"))
     counts: list[int] = field(default_factory=list)
     damaged: list[DamagedRange] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
 
     def on_frame(self, offset: int, payload: memoryview) -> None:
         head = record_head(payload)
@@ -130,6 +136,7 @@ class _Scan:
     def end_segment(self, result: ScanResult) -> None:
         self.counts.append(len(self.offsets) - sum(self.counts))
         self.damaged += result.damaged
+        self.ends.append(result.end)
 
     def index(self, paths: Sequence[Path]) -> LedgerIndex:
         head = np.frombuffer(self.heads, dtype=HEAD_DTYPE)
@@ -152,6 +159,7 @@ class _Scan:
             paths=tuple(paths),
             num_superseded=int(len(high) - is_last.sum()),
             damaged=tuple(self.damaged),
+            ends=tuple(self.ends),
         )
 
 
@@ -168,8 +176,26 @@ def load_index(directory: str | Path) -> LedgerIndex:
     return scan.index(paths)
 
 
+def read_extent(directory: Path) -> dict[str, int]:
+    """Bytes of good records in each segment file when a writer last closed the ledger; empty where none ever did."""
+    path = directory / _EXTENT
+    extent: dict[str, int] = read_json(path) if path.is_file() else {}
+    return extent
+
+
+def lost_tails(index: LedgerIndex, directory: Path) -> Iterator[DamagedRange]:
+    """What was on disk when the ledger was last closed and cannot be read now: segments cut at their ends, or gone."""
+    ends = {path.name: end for path, end in zip(index.paths, index.ends, strict=True)}
+    for name, size in sorted(read_extent(directory).items()):
+        if ends.get(name, 0) < size:
+            yield DamagedRange(str(directory / name), ends.get(name, 0), size - ends.get(name, 0))
+
+
 class Ledger:
     """The one writer of a ledger folder.
+
+    Opening it cuts off the torn tail of a killed writer. Other damage is moved to `quarantine/`, so that the ledger is
+    whole again; the records that it took are asked for again.
 
     Args:
         directory: made when missing.
@@ -191,6 +217,7 @@ class Ledger:
         self._stack.enter_context(hold_lock(self.directory / "ledger.lock", purpose=f"the ledger {directory}"))
         try:
             paths, scan = segment_paths(self.directory), _Scan()
+            self._repair(paths)
             for path in paths[:-1]:
                 scan.end_segment(scan_frames(path, scan.on_frame))
             last = paths[-1] if paths else self._segment_path(1)
@@ -215,11 +242,42 @@ class Ledger:
         self._log.sync()
 
     def close(self) -> None:
-        """Sync, close and let the lock go."""
+        """Sync, close, note how long the segments are, and let the lock go."""
         try:
             self._log.close()
+            self._note_extent()
         finally:
             self._stack.close()
+
+    def _repair(self, paths: Sequence[Path]) -> None:
+        """Move damage out of the segments, and out of a tail that was whole when the ledger was last closed."""
+        self.num_quarantined = 0
+        extent = read_extent(self.directory)
+        shared = stat.S_IMODE((self.directory / "ledger.lock").stat().st_mode)
+        for path in paths:
+            if stat.S_IMODE(path.stat().st_mode) != shared:  # older versions kept their colleagues out
+                with contextlib.suppress(PermissionError):
+                    path.chmod(shared)
+            result = scan_frames(path)
+            damage = result.damaged
+            if result.torn_bytes and result.end < extent.get(path.name, 0):
+                damage = [*damage, DamagedRange(str(path), result.end, result.torn_bytes)]
+            if damage:
+                make_directory(self.quarantine)
+                cut_out(path, damage, self.quarantine)
+                self.num_quarantined += len(damage)
+        if extent:
+            self._note_extent()
+
+    @property
+    def quarantine(self) -> Path:
+        """Where damaged bytes are kept."""
+        return self.directory / "quarantine"
+
+    def _note_extent(self) -> None:
+        with contextlib.suppress(StoreError):  # for `verify` alone: the records are safe without it
+            sizes = {path.name: path.stat().st_size for path in segment_paths(self.directory)}
+            write_json_atomic(self.directory / _EXTENT, sizes)
 
     def __enter__(self) -> Self:
         return self

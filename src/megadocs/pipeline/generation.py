@@ -1,4 +1,4 @@
-"""The generations of a recipe, outside a run: their books, export, audit, and another try for those that failed.
+"""The generations of a recipe, outside a run: their books, export, audit, and another try for those that are missing.
 
 Nothing here needs a published artifact but the corpus: the ledger is read directly. Samples of a teacher are those of
 the teacher that the recipe trains now; before the corpus is there no teacher is known and all of them are pending.
@@ -31,11 +31,12 @@ from megadocs.generate.progress import LiveProgress, read_progress
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.status import read_accounting
 from megadocs.kinds import SAMPLE, task_names
+from megadocs.pipeline.reopening import set_aside
 from megadocs.pipeline.steps.distillation import sample_config, sample_engine
 from megadocs.pipeline.steps.sources import open_experiment
 from megadocs.pipeline.steps.step import find_artifact
 from megadocs.recipe import GenerateConfig, Recipe
-from megadocs.store.artifact import RECORD, Artifact, Workspace
+from megadocs.store.artifact import Workspace
 from megadocs.store.files import make_directory, write_json_atomic
 
 
@@ -160,54 +161,41 @@ def audit_all(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     return audit
 
 
-def retry_failed(
+def retry_generations(
     recipe: Recipe,
     workspace: Workspace,
+    only: frozenset[str],
     report: Callable[[GenerationProgress], None],
     should_stop: Callable[[], bool],
     build: Callable[[], Engine],
 ) -> dict[str, Accounting]:
-    """Try the failed generations again with fresh seeds; set aside what was built without them.
+    """Ask again, with fresh seeds, for generations that failed or were rejected; set aside what was built without them.
 
     Args:
-        recipe: whose generations failed.
+        recipe: whose generations are missing.
         workspace: that holds the ledger.
+        only: statuses, classes of errors and flags of those that are asked for.
         report: called about once a second.
-        should_stop: polled; True ends it in good order.
+        should_stop: polled; True stops it gracefully.
         build: makes the engine, once for each task.
 
     Returns:
-        Books of each task that had failures.
+        Books of each task of which anything was asked for.
     """
     documents = open_corpus(recipe, workspace).train_multiple(1)
     books: dict[str, Accounting] = {}
-    failed = [status.task for status in iter_status(recipe, workspace) if status.books.failed]
-    for task in [task for task in failed if task != SAMPLE]:
+    for status in list(iter_status(recipe, workspace)):
+        before, task = status.books, status.task
+        counts = {"failed": before.failed, "rejected": before.rejected, **before.errors, **before.flags}
+        if task == SAMPLE or not (before.pending or any(counts.get(name, 0) for name in only)):
+            continue
+        ledger = workspace.root / "ledger" / task
         books[task] = run_generation(
-            recipe.generate,
-            task,
-            documents,
-            workspace.root / "ledger" / task,
-            report,
-            should_stop,
-            reopened=frozenset({"failed"}),
-            engine=build(),
+            recipe.generate, task, documents, ledger, report, should_stop, reopened=only, engine=build()
         )
-    if books:
-        for artifact in workspace.artifacts("generate"):
-            if artifact.record["config"]["task"] in books and artifact.summary["accounting"]["failed"]:
-                _set_aside(artifact, workspace)
+        if books[task].ok > before.ok:
+            for artifact in workspace.artifacts("generate"):
+                published = Accounting.from_json(artifact.summary["accounting"])
+                if artifact.record["config"]["task"] == task and published.missing:
+                    set_aside(artifact, workspace)
     return books
-
-
-def _set_aside(artifact: Artifact, workspace: Workspace) -> None:
-    """Move an artifact and everything built on it to `superseded/`."""
-    for other in workspace.artifacts():
-        if artifact.fingerprint in other.record["inputs"].values():
-            _set_aside(other, workspace)
-    if not (artifact.path / RECORD).is_file():  # moved already, by way of another of its users
-        return
-    target = workspace.root / "superseded" / artifact.step
-    target.mkdir(parents=True, exist_ok=True)
-    number = sum(1 for _ in target.glob(f"{artifact.fingerprint}-*"))
-    artifact.path.rename(target / f"{artifact.fingerprint}-{number}")

@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import InputError, MegadocsError
+from megadocs.generate import Accounting
 from megadocs.pipeline.execute.executor import Executor
 from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.execute.scheduler import Listener, Outcome, run_steps
+from megadocs.pipeline.reopening import reopen_generations
 from megadocs.pipeline.steps.experiment import Experiment, build_experiment
 from megadocs.pipeline.steps.report import report_step
+from megadocs.pipeline.steps.rows import generate_step
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe
@@ -57,11 +60,13 @@ class ExperimentOutcome:
         experiment: all its steps; None when the corpus could not be made.
         outcomes: of the corpus, of the experiment's steps, of the report, as far as it came.
         report: the report's artifact, when it was built.
+        notes: what was looked at again before the steps, one sentence each.
     """
 
     experiment: Experiment | None
     outcomes: tuple[Outcome, ...]
     report: Artifact | None
+    notes: tuple[str, ...] = ()
 
     @property
     def interrupted_by(self) -> signal.Signals | None:
@@ -105,7 +110,7 @@ def run_experiment(
     workspace = Workspace(root)
     executor = executor or LocalExecutor(root, num_slots)
     try:
-        corpus = sources_step(recipe)
+        corpus = sources_step(recipe, workspace)
         outcomes = [_run([corpus], workspace, executor, show)]
         artifact = find_artifact(corpus, workspace)
         if artifact is None:
@@ -118,6 +123,9 @@ def run_experiment(
             )
         _keep_recipe(recipe, root)
         steps = steps_of_stage(experiment, stage)
+        if stage == "generate":  # every task in full, whether an arm uses it or not
+            steps += _tasks_without_arm(recipe, corpus, steps)
+        notes = reopen_generations(steps, workspace, check_ledger=stage == "generate")
         outcomes.append(_run(steps, workspace, executor, show))
         report = None
         if stage == "report" and outcomes[-1].interrupted_by is None:
@@ -126,7 +134,7 @@ def run_experiment(
             report = find_artifact(step, workspace)
             if report is not None:
                 copy_to_top(report, root)
-        return ExperimentOutcome(experiment, tuple(outcomes), report)
+        return ExperimentOutcome(experiment, tuple(outcomes), report, tuple(notes))
     finally:
         executor.close()
 
@@ -155,11 +163,28 @@ def steps_of_stage(experiment: Experiment, stage: str) -> list[Step]:
     return [step for step in experiment.steps if step.fingerprint in wanted]
 
 
-def failed_generations(outcome: ExperimentOutcome, root: Path) -> int:
-    """Generations of this experiment that failed for good, by the books of its published generate steps."""
-    steps = outcome.experiment.of_kind("generate") if outcome.experiment else []
-    artifacts = [find_artifact(step, Workspace(root)) for step in steps]
-    return sum(artifact.summary["accounting"]["failed"] for artifact in artifacts if artifact is not None)
+def _tasks_without_arm(recipe: Recipe, corpus: Step, steps: list[Step]) -> list[Step]:
+    """The steps that write what the recipe generates and no arm reads: a task, or more generations than an arm uses."""
+    known = {step.fingerprint for step in steps}
+    asked = {task: recipe.generate.task(task) for task in recipe.generate.tasks}
+    more = [
+        generate_step(recipe.generate, task, section.num_generations, corpus)
+        for task, section in asked.items()
+        if section is not None
+    ]
+    return [step for step in more if step.fingerprint not in known]
+
+
+def missing_generations(outcome: ExperimentOutcome, root: Path) -> dict[str, Accounting]:
+    """The books of the run's published generations that are not complete, by step name."""
+    books = {}
+    for state in (state for part in outcome.outcomes for state in part.states):
+        artifact = find_artifact(state.step, Workspace(root)) if state.step.kind in ("generate", "sample") else None
+        if artifact is not None:
+            found = Accounting.from_json(artifact.summary["accounting"])
+            if found.missing:
+                books[state.step.name] = found
+    return books
 
 
 def raise_failure(outcome: ExperimentOutcome) -> None:

@@ -30,7 +30,7 @@ from megadocs.pipeline.run import (
     no_progress,
 )
 from megadocs.pipeline.steps.evaluation import Ensemble, Scored
-from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, corpus_step
+from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
@@ -164,15 +164,8 @@ def _read_recipe(path: Path) -> Recipe:
 
 
 def _corpus(recipe: Recipe, workspace: Workspace) -> Step | None:
-    """The corpus step; where its source is gone, by the record of a corpus that was read with the same settings."""
+    """The corpus step, or None where neither source nor workspace holds it any more."""
     try:
-        return sources_step(recipe)
+        return sources_step(recipe, workspace)
     except MegadocsError:
-        if recipe.published is not None:
-            return None
-    wanted = recipe.corpus.model_dump(mode="json")
-    for artifact in workspace.artifacts("corpus"):
-        config = artifact.record["config"]
-        if config["corpus"] == wanted:
-            return corpus_step(recipe, config["source_sha256"])
-    return None
+        return None

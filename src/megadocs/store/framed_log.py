@@ -16,18 +16,19 @@ no lock: one writer per file is the caller's duty (`store.lock`).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from megadocs.errors import DamagedError, StoreError
-from megadocs.store.files import fsync_directory, store_error
+from megadocs.store.files import fsync_directory, store_error, write_bytes_atomic
 
 MARKER = b"\xf7MD\xff"
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -76,7 +77,7 @@ class FramedLog:
         self.path = Path(path)
         existed = self.path.exists()
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise store_error("cannot open the log", self.path, error) from error
         try:
@@ -182,6 +183,23 @@ def scan_frames(path: str | Path, on_frame: Callable[[int, memoryview], None] | 
         if on_frame is not None:
             on_frame(offset, payload)
     return result
+
+
+def cut_out(path: Path, ranges: Sequence[DamagedRange], quarantine: Path) -> None:
+    """Move damaged ranges of a log that nobody writes into files of their own; what is left are good frames.
+
+    The ranges are on disk in `quarantine` before the log is replaced, in one step.
+    """
+    data = path.read_bytes()
+    kept, position = bytearray(), 0
+    for damage in ranges:
+        bad = data[damage.offset : damage.offset + damage.length]
+        digest = hashlib.sha256(bad).hexdigest()[:8]
+        write_bytes_atomic(quarantine / f"{path.stem}-{damage.offset}-{digest}.bin", bad)
+        kept += data[position : damage.offset]
+        position = damage.offset + damage.length
+    kept += data[position:]
+    write_bytes_atomic(path, bytes(kept))
 
 
 def read_frame(descriptor: int, offset: int, path: str = "") -> bytes:

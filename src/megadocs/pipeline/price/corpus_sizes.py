@@ -88,7 +88,7 @@ def measure_corpus(recipe: Recipe, workspace: Workspace) -> CorpusSizes:
         MegadocsError: the corpus cannot be read and the recipe does not say how large it is.
     """
     try:
-        corpus = sources_step(recipe)
+        corpus = sources_step(recipe, workspace)
         artifact = find_artifact(corpus, workspace)
         found = read_corpus(artifact.path) if artifact else _read(recipe)
     except InputError:

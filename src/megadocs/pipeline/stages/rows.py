@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from megadocs.corpus import read_corpus
-from megadocs.errors import InputError
+from megadocs.errors import InputError, MissingGenerationsError
+from megadocs.generate import Accounting
 from megadocs.kinds import REAL, row_kind
 from megadocs.pipeline.stages.stage import StageContext
 from megadocs.pipeline.steps.sources import dataset_digest, dataset_files
@@ -42,6 +43,13 @@ def run(context: StageContext) -> None:
 def _generated_rows(context: StageContext, tokenizer: Tokenizer, segments: Path) -> RowsManifest:
     """Rows of generations about documents, or of documents stretched by them."""
     config = context.config
+    books = Accounting.from_json(context.inputs["generations"].summary["accounting"])
+    if not books.ok:
+        raise MissingGenerationsError(
+            f"there are no rows to build: {books.missing_text()}",
+            where=f"generate.{context.inputs['generations'].record['config']['task']}",
+            remedy="; ".join(books.remedies()),
+        )
     documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
     generations, num_generations = context.inputs["generations"].path / "generations.parquet", config["num_generations"]
     if row_kind(config["kind"]).is_sampled:

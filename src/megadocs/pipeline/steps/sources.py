@@ -1,12 +1,13 @@
 """What a recipe reads from outside: the corpus source and published datasets, their digests and their files.
 
-corpus = sources_step(recipe)          # the corpus step, with the digests of everything that the recipe reads
+corpus = sources_step(recipe, workspace)    # the corpus step, with the digests of everything that the recipe reads
 documents = read_documents(recipe.corpus, recipe.published)
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from megadocs.corpus import SplitCorpus, iter_documents, source_digest, source_files, split_documents
@@ -19,15 +20,38 @@ from megadocs.rows import read_real_documents
 from megadocs.store.artifact import Artifact, Workspace
 
 
-def sources_step(recipe: Recipe) -> Step:
+def sources_step(recipe: Recipe, workspace: Workspace) -> Step:
     """The corpus step of a recipe, everything that it reads hashed.
 
+    Where a source cannot be read any more, the corpus that the workspace holds of it stands in, if there is one: what
+    was published from it stays usable. The step's name says so.
+
     Raises:
-        InputError: a source is missing, unreadable or cannot be reached.
+        InputError: a source is missing, unreadable or cannot be reached, and the workspace holds no corpus of it.
     """
     datasets = recipe.published.datasets if recipe.published else {}
-    digests = {name: dataset_digest(name, dataset) for name, dataset in datasets.items()}
-    return corpus_step(recipe, source_digest(recipe.corpus), digests)
+    try:
+        digests = {name: dataset_digest(name, dataset) for name, dataset in datasets.items()}
+        return corpus_step(recipe, source_digest(recipe.corpus), digests)
+    except InputError as error:
+        kept = _kept_corpus(recipe, workspace)
+        if kept is None:
+            raise
+        return replace(kept, name=f"corpus (from the workspace; its source cannot be read: {error.what})")
+
+
+def _kept_corpus(recipe: Recipe, workspace: Workspace) -> Step | None:
+    """The step of the corpus that was read last with the recipe's settings; None: there is none."""
+    artifacts = sorted(workspace.artifacts("corpus"), key=lambda artifact: -artifact.record.get("started_unix", 0.0))
+    names = set(recipe.published.datasets if recipe.published else ())
+    for artifact in artifacts:
+        config = artifact.record["config"]
+        digests = config.get("dataset_sha256", {})
+        if "source_sha256" in config and names <= set(digests):
+            step = corpus_step(recipe, config["source_sha256"], digests)
+            if step.fingerprint == artifact.fingerprint:
+                return step
+    return None
 
 
 def dataset_digest(name: str, dataset: PublishedDataset) -> str:
@@ -86,7 +110,7 @@ def open_experiment(
     recipe: Recipe, workspace: Workspace, *, allow_code: bool = False
 ) -> tuple[Experiment | None, Step]:
     """The experiment's steps if its corpus is published (else None), and the corpus step."""
-    corpus = sources_step(recipe)
+    corpus = sources_step(recipe, workspace)
     artifact = find_artifact(corpus, workspace)
     if artifact is None:
         return None, corpus

@@ -135,7 +135,7 @@ class _Driver:
 
     def run(self, spaces: list[ArmSpace], *, allow_code: bool) -> SearchOutcome:
         """Until certificates, budget or interruption."""
-        corpus = sources_step(self._recipe)
+        corpus = sources_step(self._recipe, self._workspace)
         artifact = self._make_shared(corpus)
         if artifact is None:
             return self._outcome("interrupted")
