@@ -25,13 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from megadocs.evaluate.benchmarks.data import load_benchmark
-from megadocs.evaluate.benchmarks.prompts import PromptEncoder
-from megadocs.evaluate.benchmarks.score import score_benchmark
+from megadocs.evaluate.benchmarks.tasks import find_benchmark
 from megadocs.evaluate.document_losses import iter_window_losses, score_documents, score_windows
 from megadocs.evaluate.ensembles import score_ensemble_windows
 from megadocs.evaluate.evaluation_set import EvaluationSet
-from megadocs.evaluate.load_model import load_model
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import Average
 from megadocs.model.llama import Llama, build_model
@@ -152,25 +149,25 @@ def bench_memory(num_members: int) -> list[dict[str, Any]]:
 
 
 def bench_harness(folder: str, task: str, num_items: int) -> dict[str, Any]:
-    """The built-in scorer and lm-evaluation-harness's `hf` model on the same requests, loading left out."""
-    from lm_eval.api.instance import Instance
+    """Our model and the harness's own `hf` model on the same requests, loading left out."""
     from lm_eval.models.huggingface import HFLM
 
-    data = load_benchmark(task, split="validation").head(num_items)
-    loaded = load_model(folder)
+    from megadocs.evaluate.benchmarks.language_model import MegadocsLM
+
+    task_object = find_benchmark(task, num_items=num_items).open()["tasks"][task]
+    task_object.build_all_requests(limit=num_items)
+    requests = task_object.instances
     harness = HFLM(pretrained=folder, device="cpu", dtype="float32", batch_size=16)
-    pairs = [pair for item in data.items for pair in zip(item.contexts, item.continuations, strict=True)]
-    requests = [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i) for i, pair in enumerate(pairs)]
     seconds = take_turns(
         1,
         harness=lambda: harness.loglikelihood(requests, disable_tqdm=True),
-        built_in=lambda: score_benchmark(loaded.model, PromptEncoder(loaded.tokenizer), data),
+        built_in=lambda: MegadocsLM(folder).loglikelihood(requests),
         warm_up=False,
     )
     return {
         "task": task,
         "num_items": num_items,
-        "num_requests": len(pairs),
+        "num_requests": len(requests),
         **compare(seconds, "harness"),
         "target": 1.0,
     }

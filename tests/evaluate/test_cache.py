@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
-from megadocs.evaluate.benchmarks.data import load_benchmark
-from megadocs.evaluate.benchmarks.prompts import PromptEncoder
-from megadocs.evaluate.benchmarks.score import BenchmarkScores
+from benchmark_records import RECORDS, write_lines
+from megadocs.evaluate.benchmarks.score import BenchmarkScores, Item
+from megadocs.evaluate.benchmarks.tasks import Benchmark, LocalData
 from megadocs.evaluate.cache import ScoreCache, benchmark_key, documents_key
 from megadocs.evaluate.document_losses import score_windows
 from megadocs.evaluate.ensembles import EnsembleScores
 from megadocs.evaluate.scoring_model import as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE
 from megadocs.recipe import fingerprint
-from megadocs.text.tokenizer import train_tokenizer
 
 A = {"weights": "a" * 64, "tokenizer": "t", "dtype": "float32"}
 B = {**A, "weights": "b" * 64}
@@ -97,19 +94,22 @@ def test_a_damaged_entry_is_computed_again_and_replaced(tmp_path, computed, dama
 
 
 def test_benchmark_scores_and_nan_survive(tmp_path):
-    lines = [np.array([-1.0, np.nan]), np.array([-2.0, -3.0, -0.1])]
-    lengths = [np.array([2, 3]), np.array([1, 1, 1])]
-    scores = BenchmarkScores("piqa", "local", SINGLE, ["x", "y"], np.array([0, 2]), lines, lengths, 1)
-    (tmp_path / "p.jsonl").write_text(json.dumps({"goal": "g", "sol1": "a", "sol2": "b", "label": 0}))
-    data = load_benchmark("piqa", source=str(tmp_path / "p.jsonl"))
-    tokenizer = train_tokenizer(["some text to train on"] * 3, 270)
-    plain, with_bos = (PromptEncoder(tokenizer, add_bos=bos) for bos in (False, True))
-    assert fingerprint(benchmark_key([A], data, plain)) != fingerprint(benchmark_key([A], data, with_bos))
+    pytest.importorskip("lm_eval", reason="needs the extra `eval`")
+    items = [Item("piqa", 0, "0", [-1.0, np.nan], {"acc": 1.0}), Item("piqa", 1, "1", [-2.0, -3.0], {"acc": 0.0})]
+    scores = BenchmarkScores("piqa", "local", SINGLE, 1, 0.5, {"acc": None}, {"acc": None}, items)
+    data = LocalData(write_lines(tmp_path / "p.jsonl", RECORDS["piqa"]), "local", {}, {})
+    keys = [
+        benchmark_key([A], Benchmark("piqa", data), add_bos=False),
+        benchmark_key([A], Benchmark("piqa", data), add_bos=True),
+        benchmark_key([B], Benchmark("piqa", data), add_bos=False),
+        benchmark_key([A], Benchmark("piqa", data, num_fewshot=1), add_bos=False),
+    ]
+    assert len({fingerprint(key) for key in keys}) == 4
     cache, compute = ScoreCache(tmp_path / "c"), Counter([scores])
     for _ in range(2):
-        (back,) = cache.benchmarks(benchmark_key([A], data, plain), compute)
-        np.testing.assert_array_equal(back.log_likelihoods[0], lines[0])
-        assert np.isnan(back.accuracy)
+        (back,) = cache.benchmarks(keys[0], compute)
+        np.testing.assert_array_equal(back.items[0].log_likelihoods, items[0].log_likelihoods)
+        assert back.metrics == {"acc": None}
         assert back.num_truncated == 1
     assert compute.calls == 1
 

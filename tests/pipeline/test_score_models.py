@@ -9,7 +9,7 @@ import torch
 
 from megadocs.cli.evaluate import print_result, score_models
 from megadocs.errors import InputError, UsageError
-from megadocs.evaluate.benchmarks.data import load_benchmark
+from megadocs.evaluate.benchmarks.tasks import find_benchmark
 from megadocs.evaluate.cache import ScoreCache
 from megadocs.model import build_model, export_hf
 from megadocs.pipeline.score_models import ContinuedScoring, load_members, set_of_source
@@ -57,7 +57,7 @@ def score(models, texts, **more):
 
 
 def test_an_ensemble_of_four_on_a_set_and_a_benchmark(folders, texts, items, capsys):
-    result = score(folders, texts, benchmarks=[load_benchmark("piqa", source=str(items))])
+    result = score(folders, texts, benchmarks=[find_benchmark("piqa", source=str(items))])
     sizes = result["losses"]["mine windowed"]["sizes"]
     assert [(s["average"], s["num_members"]) for s in sizes] == [
         (kind, size) for kind in ("logits", "probabilities") for size in (1, 2, 3, 4)
@@ -75,15 +75,16 @@ def test_an_ensemble_of_four_on_a_set_and_a_benchmark(folders, texts, items, cap
 def test_models_trained_here_see_a_bos_before_a_prompt(folders, items):
     (member,) = load_members(folders[:1])
     assert member.begins_with_bos
-    data = load_benchmark("piqa", source=str(items))
+    data = find_benchmark("piqa", source=str(items))
     (ours,) = ContinuedScoring([member], context_length=64).score_benchmarks([data])
-    from megadocs.evaluate.benchmarks.prompts import PromptEncoder
     from megadocs.evaluate.benchmarks.score import score_benchmark
+    from megadocs.evaluate.target_losses import SINGLE
 
-    with_bos = score_benchmark(member.model, PromptEncoder(member.tokenizer, add_bos=True), data)
-    without = score_benchmark(member.model, PromptEncoder(member.tokenizer), data)
-    assert [v.tolist() for v in ours.log_likelihoods] == [v.tolist() for v in with_bos.log_likelihoods]
-    assert ours.log_likelihoods[0].tolist() != without.log_likelihoods[0].tolist()
+    (with_bos,), (without,) = (
+        score_benchmark([member.model], [SINGLE], member.tokenizer, data, add_bos=add_bos) for add_bos in (True, False)
+    )
+    assert ours.items == with_bos.items
+    assert ours.items[0].log_likelihoods != without.items[0].log_likelihoods
 
 
 def test_a_train_artifact_stands_for_its_model(folders, tmp_path):

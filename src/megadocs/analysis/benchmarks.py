@@ -27,6 +27,7 @@ class BenchmarkScore:
         chance: accuracy of guessing.
         accuracy_normalised: by log-likelihood per byte of the answer; None where it was not scored.
         record: path of the score's record, relative to the workspace.
+        num_truncated: prompts that were cut to the model's context.
     """
 
     arm: str
@@ -37,6 +38,7 @@ class BenchmarkScore:
     chance: float | None = None
     accuracy_normalised: float | None = None
     record: str | None = None
+    num_truncated: int = 0
 
 
 def benchmark_results(scores: Sequence[BenchmarkScore], arms: Sequence[str]) -> dict[str, Any] | None:
@@ -47,8 +49,9 @@ def benchmark_results(scores: Sequence[BenchmarkScore], arms: Sequence[str]) -> 
         arms: order of the rows; ensembles follow.
 
     Returns:
-        `tasks`, `chance`, `rows` [{arm, num_seeds, cells, error, standard_error, seed_errors}] and `scores`. What was
-        not scored is None, and so is an error that would need it.
+        `tasks`, `chance`, `rows` [{arm, num_seeds, cells, truncated, error, standard_error, seed_errors}] and `scores`.
+        What was not scored is None, and so is an error that would need it; `truncated` is, for each task, how many
+        prompts of one model were cut to its context.
     """
     if not scores:
         return None
@@ -80,6 +83,7 @@ def _row(scores: Sequence[BenchmarkScore], tasks: Sequence[str]) -> dict[str, An
     return {
         "num_seeds": len(seeds),
         "cells": cells,
+        "truncated": [max((s.num_truncated for s in scores if s.task == task), default=0) for task in tasks],
         "error": 1 - sum(known) / len(known) if is_whole else None,
         "standard_error": math.sqrt(sum(variances)) / len(known) if is_whole else None,
         "seed_errors": [

@@ -35,7 +35,8 @@ RayAddress = Annotated[
     ),
 ]
 AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="Load orderings of the form module:attribute that the recipe names.")
+    bool,
+    typer.Option("--allow-code", help="Load the code that the recipe names: module:attribute orderings, task folders."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,13 +17,13 @@ from megadocs.cli.arguments import (
     WorkspaceDir,
     default_workspace,
 )
-from megadocs.cli.console import print_json, printable, say
+from megadocs.cli.console import print_json, say
 from megadocs.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from megadocs.evaluate.benchmarks.data import BenchmarkData
+    from megadocs.evaluate.benchmarks.tasks import Benchmark
 
 _Recipe = Annotated[Path | None, typer.Argument(help="Recipe file (YAML).", metavar="[RECIPE]", show_default=False)]
 _Model = Annotated[
@@ -48,6 +47,11 @@ _BenchmarkData = Annotated[
 _Items = Annotated[
     int | None, typer.Option("--benchmark-items", min=1, help="Only the first so many items of each benchmark.")
 ]
+_TaskFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--task-folder", help="With --model: a folder of task files; they may run code.", metavar="DIR"),
+]
+_Fewshot = Annotated[int, typer.Option("--num-fewshot", min=0, help="With --model: examples before each prompt.")]
 _Context = Annotated[int | None, typer.Option("--context-length", min=2, help="Tokens of a window.")]
 
 
@@ -64,6 +68,8 @@ def register(app: typer.Typer) -> None:
         benchmarks: _Benchmarks = None,
         benchmark_data: _BenchmarkData = None,
         benchmark_items: _Items = None,
+        task_folder: _TaskFolders = None,
+        num_fewshot: _Fewshot = 0,
         context_length: _Context = None,
         dtype: Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="Compute type.")] = "float32",
         device: Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where models run.")] = "cpu",
@@ -108,7 +114,7 @@ def register(app: typer.Typer) -> None:
             recipe=recipe_option or recipe,
             overrides=overrides or (),
             sets=_named(set_ or (), "--set"),
-            benchmarks=_benchmarks(benchmarks, benchmark_data or (), benchmark_items),
+            benchmarks=_benchmarks(benchmarks, benchmark_data or (), task_folder or (), num_fewshot, benchmark_items),
             workspace=workspace,
             options={"context_length": context_length, "subsets": subsets},
             loading={"dtype": dtype, "device": device},
@@ -125,7 +131,7 @@ def score_models(
     recipe: Path | None,
     overrides: Any,
     sets: dict[str, str],
-    benchmarks: list[BenchmarkData],
+    benchmarks: list[Benchmark],
     workspace: Path | None,
     options: dict[str, Any],
     loading: dict[str, Any],
@@ -180,29 +186,39 @@ def print_result(result: dict[str, Any]) -> None:
         if size == 1 and row["average"]["kind"] == "probabilities":
             continue
         of = "" if len(result["models"]) == 1 else f", {row['average']['kind']} of {size}"
-        accuracies = [math.nan if row[name] is None else row[name] for name in ("acc", "acc_norm")]
-        error = "" if row["acc_stderr"] is None else f" +- {row['acc_stderr']:.3f}"
-        typer.echo(
-            f"{row['task']} ({row['split']}, {row['num_items']} items){of}: acc {accuracies[0]:.3f}{error}, "
-            f"acc_norm {accuracies[1]:.3f}"
+        typer.echo(f"{row['task']} ({_counts(row)}){of}: {_metrics(row)}")
+
+
+def _counts(row: dict[str, Any]) -> str:
+    """`test, 2,376 items`, and the prompts that did not fit: an accuracy over them is another one."""
+    split = "" if row["split"] is None else f"{row['split']}, "
+    cut = f", {row['num_truncated']} prompts cut to the context" if row["num_truncated"] else ""
+    return f"{split}{row['num_items']} items{cut}"
+
+
+def _metrics(row: dict[str, Any]) -> str:
+    """Every metric with its standard error: `acc 0.516 +- 0.010, acc_norm 0.465 +- 0.010`."""
+    parts = []
+    for name in (key.removesuffix("_stderr") for key in row if key.endswith("_stderr")):
+        value, error = row.get(name), row[f"{name}_stderr"]
+        parts.append(
+            f"{name} {'not a number' if value is None else f'{value:.3f}'}"
+            + ("" if error is None else f" +- {error:.3f}")
         )
-    for note in result["notes"]:
-        say(f"note: {printable(note)}")
+    return ", ".join(parts)
 
 
-def _benchmarks(names: str | None, sources: Any, num_items: int | None) -> list[BenchmarkData]:
-    from megadocs.evaluate.benchmarks.data import load_benchmark
+def _benchmarks(
+    names: str | None, sources: Any, folders: Sequence[Path], num_fewshot: int, num_items: int | None
+) -> list[Benchmark]:
+    from megadocs.evaluate.benchmarks.tasks import find_benchmark
 
     where = _named(sources, "--benchmark-data")
     tasks = [name.strip() for name in (names or "").split(",") if name.strip()]
-    if twice := next((task for task in tasks if tasks.count(task) > 1), None):
-        raise UsageError(f"{twice!r} is named twice", where="--benchmarks", remedy="name each benchmark once")
-    found = [load_benchmark(task, source=where.pop(task, "package")) for task in tasks]
-    if where:
-        raise UsageError(f"--benchmark-data names {next(iter(where))!r}, which --benchmarks does not")
-    if num_items is not None and not tasks:
-        raise UsageError("--benchmark-items without --benchmarks", remedy="name them: --benchmarks piqa,sciq")
-    return [data if num_items is None else data.head(num_items) for data in found]
+    if stray := sorted(where.keys() - set(tasks)):
+        raise UsageError(f"--benchmark-data names {stray[0]!r}, which --benchmarks does not")
+    options: dict[str, Any] = {"folders": folders, "num_fewshot": num_fewshot, "num_items": num_items}
+    return [find_benchmark(task, source=where.get(task, "package"), **options) for task in tasks]
 
 
 def _named(entries: Sequence[str], option: str) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """A cache of scores that cannot serve another model's numbers.
 
     cache = ScoreCache(workspace / "score_cache")
-    key = benchmark_key([loaded.identity()], data, encoder)
-    results = cache.benchmarks(key, lambda: [score_benchmark(loaded.model, encoder, data)])
+    key = benchmark_key([loaded.identity()], benchmark, add_bos=True)
+    results = cache.benchmarks(key, lambda: score_benchmark(members, averages, tokenizer, benchmark, add_bos=True))
 
-An entry is named by the hash of its key and holds the whole key: weights, tokenizer, data, prompt version and settings.
+An entry is named by the hash of its key and holds the whole key: weights, tokenizer, data, harness, settings.
 It is served only when the stored key equals the one asked for and its content has the stored digest; otherwise the
 scores are computed again and the entry replaced. NaN stays NaN.
 """
@@ -20,10 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from megadocs.evaluate.benchmarks.data import BenchmarkData
-from megadocs.evaluate.benchmarks.prompts import PromptEncoder
 from megadocs.evaluate.benchmarks.score import BenchmarkScores
-from megadocs.evaluate.benchmarks.tasks import PROMPT_VERSION
+from megadocs.evaluate.benchmarks.tasks import Benchmark
 from megadocs.evaluate.ensembles import EnsembleScores
 from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.scores import DocumentScores
@@ -58,17 +56,15 @@ def documents_key(
 
 
 def benchmark_key(
-    models: Sequence[Mapping[str, str]], data: BenchmarkData, encoder: PromptEncoder, **settings: Any
+    models: Sequence[Mapping[str, str]], benchmark: Benchmark, *, add_bos: bool, **settings: Any
 ) -> dict[str, Any]:
-    """Key of benchmark scores: identities, items, prompt version, whether a BOS stands before them."""
+    """Key of benchmark scores: identities, what identifies the benchmark, whether a BOS stands before prompts."""
     return {
         "what": "benchmark",
-        "version": [SCORING_VERSION, PROMPT_VERSION],
+        "version": SCORING_VERSION,
         "models": [dict(model) for model in models],
-        "task": data.task.name,
-        "split": data.split,
-        "data": data.sha256,
-        "prompt": {"tokenizer": encoder.tokenizer.fingerprint, "add_bos": encoder.add_bos},
+        "benchmark": benchmark.identity(),
+        "add_bos": add_bos,
         "settings": settings,
     }
 
@@ -85,7 +81,8 @@ class ScoreCache:
 
     def benchmarks(self, key: Key, compute: Callable[[], list[BenchmarkScores]]) -> list[BenchmarkScores]:
         """The scores under `key`, computed when they are not there."""
-        return [_to_benchmark(line) for line in self._serve(key, lambda: [_from_benchmark(r) for r in compute()])]
+        found = self._serve(key, lambda: [result.to_json() for result in compute()])
+        return [BenchmarkScores.from_json(line) for line in found]
 
     def _serve(self, key: Key, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         path = self.directory / f"{fingerprint(key)}.json"
@@ -142,30 +139,3 @@ def _to_documents(line: dict[str, Any]) -> EnsembleScores:
         num_dropped_tokens=line["num_dropped_tokens"],
     )
     return EnsembleScores(Average(tuple(members), kind), scores)
-
-
-def _from_benchmark(result: BenchmarkScores) -> dict[str, Any]:
-    return {
-        "average": [list(result.average.members), result.average.kind],
-        "task": result.task,
-        "split": result.split,
-        "item_ids": list(result.item_ids),
-        "gold": result.gold.tolist(),
-        "log_likelihoods": [values.tolist() for values in result.log_likelihoods],
-        "lengths": [values.tolist() for values in result.lengths],
-        "num_truncated": result.num_truncated,
-    }
-
-
-def _to_benchmark(line: dict[str, Any]) -> BenchmarkScores:
-    members, kind = line["average"]
-    return BenchmarkScores(
-        task=line["task"],
-        split=line["split"],
-        average=Average(tuple(members), kind),
-        item_ids=line["item_ids"],
-        gold=np.array(line["gold"], dtype=np.int64),
-        log_likelihoods=[np.array(values, dtype=np.float64) for values in line["log_likelihoods"]],
-        lengths=[np.array(values, dtype=np.int64) for values in line["lengths"]],
-        num_truncated=line["num_truncated"],
-    )

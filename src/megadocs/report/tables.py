@@ -139,7 +139,8 @@ def _position_rows(tables: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def _benchmark_row(row: Mapping[str, Any], tasks: Sequence[str]) -> Row:
     cells = dict(zip((f"accuracy_{task}" for task in tasks), row["cells"], strict=True))
-    return {**_flat(row, skip=("cells", "seed_errors")), **cells}
+    cut = dict(zip((f"truncated_{task}" for task in tasks), row.get("truncated", [0] * len(tasks)), strict=True))
+    return {**_flat(row, skip=("cells", "truncated", "seed_errors")), **cells, **cut}
 
 
 def _settings_row(row: Mapping[str, Any]) -> Row:

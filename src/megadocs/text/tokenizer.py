@@ -88,6 +88,12 @@ class Tokenizer:
         return 1 if self.bos_id is None or self.bos_id == self.eos_id else 2
 
     @property
+    def puts_bos(self) -> bool:
+        """Whether the `tokenizer.json` itself puts BOS before a text (Llama 3: yes; SmolLM2: no)."""
+        ids = self._full.encode("a", add_special_tokens=True).ids
+        return self.bos_id is not None and ids[:1] == [self.bos_id]
+
+    @property
     def control_ids(self) -> frozenset[int]:
         """Ids that no text can produce."""
         return frozenset(int(token_id) for token_id in np.flatnonzero(self._control_mask))

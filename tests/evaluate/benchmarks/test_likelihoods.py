@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from megadocs.errors import InputError
-from megadocs.evaluate.benchmarks.likelihoods import score_pairs
-from megadocs.evaluate.benchmarks.prompts import TokenPair
+from megadocs.evaluate.benchmarks.likelihoods import TokenPair, score_pairs
 from megadocs.evaluate.ensembles import build_averages
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE, Average
@@ -91,7 +90,7 @@ def test_shared_beginnings_run_once():
 def test_a_request_beyond_the_context_loses_its_left(hf_llama):
     long = tuple(np.random.default_rng(2).integers(3, 61, 200).tolist())
     result = score_pairs([as_scoring_model(hf_llama)], [SINGLE], [TokenPair(long, (5, 6)), TokenPair((4,), (5,))])
-    assert result.num_truncated == 1
+    assert result.is_truncated.tolist() == [True, False]
     expected, _ = direct([hf_llama], "logits", TokenPair(long[-127:], (5, 6)))
     assert result.log_likelihoods[0, 0] == pytest.approx(expected, rel=1e-5)
 

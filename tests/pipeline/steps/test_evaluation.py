@@ -96,8 +96,11 @@ def test_what_cannot_be_is_said_with_its_place(build):
     assert error.value.where == "ensembles.e.arm"
     with pytest.raises(RecipeError, match="cannot be trained: needs 48"):
         build("ensembles.e={arm: real_4x}")
-    with pytest.raises(InputError, match="unknown benchmark"):
-        build("evaluate.benchmarks=[chess]")
+    with pytest.raises(InputError, match="no benchmark data here"):
+        build("evaluate.benchmarks=[piqa]", "evaluate.benchmark_data.piqa=TMP/nothing.jsonl")
+    with pytest.raises(RecipeError, match="may run code") as error:
+        build("evaluate.benchmarks=[mine]", "evaluate.task_folders=[TMP/tasks]")
+    assert "--allow-code" in str(error.value.remedy)
     with pytest.raises(RecipeError, match="names no teacher"):
         build(STUDENT)
     with pytest.raises(RecipeError, match="trains on its own samples"):

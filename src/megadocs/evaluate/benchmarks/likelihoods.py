@@ -12,17 +12,24 @@ its left, as in lm-evaluation-harness.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from megadocs.errors import InputError
-from megadocs.evaluate.benchmarks.prompts import TokenPair
 from megadocs.evaluate.scoring_model import ScoringModel
 from megadocs.evaluate.target_losses import Average, check_members, position_losses
 from megadocs.model.memory import freed_memory_kept
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """Tokens of a context (at least one) and of the continuation to be scored (at least one)."""
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +39,12 @@ class PairResults:
     Attributes:
         log_likelihoods: float64 (A, N), log-probability of the continuation, nats.
         is_greedy: bool (A, N), every token of the continuation is the most probable one; None unless asked for.
-        num_truncated: requests that lost tokens from their left.
+        is_truncated: bool (N,), the request lost tokens from its left.
     """
 
     log_likelihoods: npt.NDArray[np.float64]
     is_greedy: npt.NDArray[np.bool_] | None
-    num_truncated: int
+    is_truncated: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ def score_pairs(
     *,
     batch_tokens: int = 2048,
     want_greedy: bool = False,
+    watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> PairResults:
     """Log-likelihood of every pair's continuation after its context.
 
@@ -65,14 +73,14 @@ def score_pairs(
         pairs: N requests.
         batch_tokens: tokens of one forward pass, padding included (a longer request runs alone).
         want_greedy: also say whether the continuation is what greedy decoding would give.
+        watch: called after every batch with the requests answered and all of them; may raise to stop.
     """
     check_members(models, averages)
     _check_tokens(pairs, models[0].vocab_size)
     limit = min((model.max_context for model in models if model.max_context is not None), default=None)
     requests = [_cut(pair, limit) for pair in pairs]
-    truncated = sum(
-        len(r.inputs) + 1 < len(p.context) + len(p.continuation) for r, p in zip(requests, pairs, strict=True)
-    )
+    truncated = [len(r.inputs) + 1 < len(p.context) + len(p.continuation) for r, p in zip(requests, pairs, strict=True)]
+    num_done = 0
     sums_AN = np.zeros((len(averages), len(pairs)))
     greedy_AN = np.ones(sums_AN.shape, dtype=np.bool_) if want_greedy else None
     for group in _batches(requests, batch_tokens):
@@ -82,13 +90,17 @@ def score_pairs(
             sums_AN[a] -= np.bincount(owners, weights=nll, minlength=len(pairs))
             if greedy_AN is not None and result.is_top is not None:
                 greedy_AN[a] &= np.bincount(owners, weights=~result.is_top[a], minlength=len(pairs)) == 0
-    return PairResults(sums_AN, greedy_AN, truncated)
+        num_done += sum(len(window) for window in group)
+        watch(num_done, len(pairs))
+    return PairResults(sums_AN, greedy_AN, np.array(truncated, dtype=np.bool_))
 
 
 def _check_tokens(pairs: Sequence[TokenPair], vocab_size: int) -> None:
     for pair in pairs:
         if not pair.context:
             raise InputError("a request has no context token", remedy="put BOS or EOS before it")
+        if not pair.continuation:
+            raise InputError("a request has nothing to score", remedy="give every choice a text")
         largest = max((*pair.context, *pair.continuation))
         if largest >= vocab_size:
             raise InputError(
@@ -102,7 +114,7 @@ def _cut(pair: TokenPair, limit: int | None) -> _Request:
     if limit is not None:
         whole = whole[-(limit + 1) :]
     num_targets = min(len(pair.continuation), len(whole) - 1)
-    return _Request(whole[:-1] if pair.continuation else whole, whole[len(whole) - num_targets :])
+    return _Request(whole[:-1], whole[len(whole) - num_targets :])
 
 
 def _batches(requests: Sequence[_Request], batch_tokens: int) -> Iterator[list[list[int]]]:

@@ -1,196 +1,272 @@
-"""Zero-shot scores of a benchmark: `acc`, `acc_norm`, their standard errors, and every item's log-likelihoods.
+"""Scores of a benchmark by lm-evaluation-harness: its metrics, and what every item's choices got.
 
-    data = load_benchmark("piqa")
-    result = score_benchmark(model, PromptEncoder(tokenizer), data)
-    result.accuracy, result.standard_error
+    results = score_benchmark([model], [SINGLE], tokenizer, find_benchmark("piqa"), add_bos=True)
+    results[0].metrics["acc"], results[0].standard_errors["acc"], results[0].num_truncated
 
-`acc`: the choice with the largest log-likelihood is right. `acc_norm`: after dividing by the choice's length in
-characters. Ties go to the first choice. Standard error of a mean over n items: s / sqrt(n), s with n - 1.
+The harness makes the requests and the metrics; the models answer all averages in one pass. A likelihood that is not a
+number makes every metric None: the largest of several NaN would look like an answer.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from megadocs.errors import InputError
-from megadocs.evaluate.benchmarks.data import BenchmarkData
-from megadocs.evaluate.benchmarks.likelihoods import score_pairs
-from megadocs.evaluate.benchmarks.prompts import PromptEncoder
+from megadocs.evaluate.benchmarks.tasks import Benchmark
 from megadocs.evaluate.scoring_model import ScoringModel
-from megadocs.evaluate.target_losses import SINGLE, Average
+from megadocs.evaluate.target_losses import Average
 from megadocs.store.files import write_bytes_atomic
+from megadocs.text.tokenizer import Tokenizer
+
+#: Draws for the standard error of metrics that have no closed form; accuracies have one.
+_BOOTSTRAP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One document of a task.
+
+    Attributes:
+        task: the task (of a group, one of several).
+        number: the document's place in its split.
+        target: the right answer, as the harness has it (a choice's number, or a text).
+        log_likelihoods: of each request, nats.
+        metrics: what the harness says of this item.
+    """
+
+    task: str
+    number: int
+    target: str
+    log_likelihoods: Sequence[float]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkScores:
-    """What a model, or an average of models, chose on each of N items.
+    """What a model, or an average of models, got.
 
     Attributes:
-        task: benchmark's name.
-        split: `test`, `validation` or `local`.
+        task: the benchmark's name.
+        split: `test`, `validation`, `local`, ...; None for a group.
         average: which members, and how they were averaged.
-        item_ids: N ids.
-        gold: int64 (N,), the right choices.
-        log_likelihoods: N arrays, one log-likelihood per choice, nats.
-        lengths: N arrays, characters per choice.
-        num_truncated: requests longer than the model's context.
+        num_truncated: requests longer than the models' context: they lost the beginning of their prompts.
+        chance: accuracy of guessing; None where that is not defined.
+        metrics: name -> value; None: not a number.
+        standard_errors: name -> standard error over the items; None: not defined.
+        items: what every item got.
     """
 
     task: str
-    split: str
+    split: str | None
     average: Average
-    item_ids: Sequence[str]
-    gold: npt.NDArray[np.int64]
-    log_likelihoods: Sequence[npt.NDArray[np.float64]]
-    lengths: Sequence[npt.NDArray[np.int64]]
-    num_truncated: int = 0
+    num_truncated: int
+    chance: float | None
+    metrics: Mapping[str, float | None]
+    standard_errors: Mapping[str, float | None]
+    items: Sequence[Item]
 
     @property
-    def choices(self) -> npt.NDArray[np.int64]:
-        """Predicted choice of each item by log-likelihood."""
-        return np.array([np.argmax(line) for line in self.log_likelihoods], dtype=np.int64)
-
-    @property
-    def choices_norm(self) -> npt.NDArray[np.int64]:
-        """Predicted choice of each item by log-likelihood per character."""
-        pairs = zip(self.log_likelihoods, self.lengths, strict=True)
-        return np.array([np.argmax(line / lengths) for line, lengths in pairs], dtype=np.int64)
-
-    @property
-    def accuracy(self) -> float:
-        """`acc`; NaN when a log-likelihood is NaN (an argmax over NaN would look like an answer)."""
-        return self._mean(self.choices)
-
-    @property
-    def accuracy_norm(self) -> float:
-        """`acc_norm`."""
-        return self._mean(self.choices_norm)
-
-    @property
-    def standard_error(self) -> float | None:
-        """Of `acc` over the items; None with a single item."""
-        return self._standard_error(self.accuracy)
-
-    @property
-    def standard_error_norm(self) -> float | None:
-        """Of `acc_norm`."""
-        return self._standard_error(self.accuracy_norm)
+    def metric(self) -> str:
+        """The metric of the headline: `acc` where there is one, else the harness's first."""
+        return "acc" if "acc" in self.metrics else next(iter(self.metrics))
 
     def summary(self) -> dict[str, Any]:
-        """The result as JSON-ready values; a metric that is not a number is None."""
-        values = {
-            "acc": self.accuracy,
-            "acc_stderr": self.standard_error,
-            "acc_norm": self.accuracy_norm,
-            "acc_norm_stderr": self.standard_error_norm,
-        }
+        """The result as JSON-ready values: every metric beside its `<metric>_stderr`."""
         return {
             "task": self.task,
             "split": self.split,
-            "num_items": len(self.item_ids),
+            "num_items": len(self.items),
             "num_truncated": self.num_truncated,
             "average": {"kind": self.average.kind, "members": list(self.average.members)},
-            **{key: None if value is None or math.isnan(value) else value for key, value in values.items()},
+            "metric": self.metric,
+            **self.metrics,
+            **{f"{name}_stderr": value for name, value in self.standard_errors.items()},
         }
 
-    def _mean(self, choices: npt.NDArray[np.int64]) -> float:
-        if any(np.isnan(line).any() for line in self.log_likelihoods):
-            return math.nan
-        return float(np.mean(choices == self.gold))
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return asdict(self)
 
-    def _standard_error(self, mean: float) -> float | None:
-        n = len(self.item_ids)
-        return math.sqrt(mean * (1 - mean) / (n - 1)) if n > 1 else None
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> BenchmarkScores:
+        """The inverse of `to_json`."""
+        average = Average(tuple(values["average"]["members"]), values["average"]["kind"])
+        return cls(**{**values, "average": average, "items": [Item(**item) for item in values["items"]]})
 
 
 def score_benchmark(
-    model: ScoringModel, encoder: PromptEncoder, data: BenchmarkData, *, batch_tokens: int = 2048
-) -> BenchmarkScores:
-    """Zero-shot scores of one model."""
-    return score_benchmark_ensemble([model], [SINGLE], encoder, data, batch_tokens=batch_tokens)[0]
-
-
-def score_benchmark_ensemble(
     members: Sequence[ScoringModel],
     averages: Sequence[Average],
-    encoder: PromptEncoder,
-    data: BenchmarkData,
+    tokenizer: Tokenizer,
+    benchmark: Benchmark,
     *,
+    add_bos: bool,
     batch_tokens: int = 2048,
+    watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[BenchmarkScores]:
-    """Zero-shot scores of each average over the members (see `ensembles.build_averages`), in one pass."""
-    items = data.items
-    if not items:
-        raise InputError("the benchmark has no items", where=data.task.name, remedy="score at least one")
-    contexts = [context for item in items for context in item.contexts]
-    continuations = [continuation for item in items for continuation in item.continuations]
-    pairs = encoder.encode_pairs(contexts, continuations)
-    result = score_pairs(members, averages, pairs, batch_tokens=batch_tokens)
-    cuts = np.cumsum([len(item.continuations) for item in items])[:-1]
-    return [
-        BenchmarkScores(
-            task=data.task.name,
-            split=data.split,
-            average=average,
-            item_ids=[item.id for item in items],
-            gold=np.array([item.gold for item in items], dtype=np.int64),
-            log_likelihoods=np.split(line, cuts),
-            lengths=[np.array(item.lengths, dtype=np.int64) for item in items],
-            num_truncated=result.num_truncated,
+    """Scores of each average over the members, in one pass over the models.
+
+    Args:
+        members: K models of one vocabulary.
+        averages: A averages over them (see `ensembles.build_averages`).
+        tokenizer: theirs.
+        benchmark: what is scored.
+        add_bos: whether prompts start with BOS.
+        batch_tokens: tokens of one forward pass, padding included.
+        watch: called after every batch with the requests answered and all of them; may raise to stop.
+
+    Raises:
+        InputError: no such task, a record that is not the task's, or a task that lets the model write.
+    """
+    import lm_eval
+
+    from megadocs.evaluate.benchmarks.language_model import AveragedLM
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    tasks = benchmark.open()
+    _check_tasks(benchmark, tasks["tasks"])
+    model = AveragedLM(members, tokenizer, averages, add_bos=add_bos, batch_tokens=batch_tokens, watch=watch)
+    scores = []
+    for number, average in enumerate(averages):
+        model.average = number
+        found = lm_eval.evaluate(model, tasks, limit=benchmark.num_items, bootstrap_iters=_BOOTSTRAP)
+        scores.append(_scores_of(benchmark.name, average, tasks["tasks"], found, model))
+    return scores
+
+
+def _check_tasks(benchmark: Benchmark, tasks: Mapping[str, Any]) -> None:
+    """Refuse what cannot be scored before a model runs: tasks of another kind, and records that make no prompt."""
+    for name, task in tasks.items():
+        if task.OUTPUT_TYPE == "generate_until":
+            raise InputError(
+                f"{name} lets the model write; only tasks that score likelihoods can be scored",
+                where=f"evaluate.benchmarks: {benchmark.name}",
+                remedy="run lm_eval on an exported model folder for tasks of generation",
+            )
+        used = _used_columns(task)
+        for number, document in enumerate(task.eval_docs):
+            if number == benchmark.num_items:
+                break
+            _check_document(name, number, document, task, used)
+
+
+def _used_columns(task: Any) -> set[str]:
+    """The columns that the task's templates read."""
+    from jinja2 import Environment, TemplateSyntaxError, meta
+
+    names: set[str] = set()
+    for template in (task.config.doc_to_text, task.config.doc_to_target, task.config.doc_to_choice):
+        try:
+            names |= (
+                meta.find_undeclared_variables(Environment().parse(template)) if isinstance(template, str) else set()
+            )
+        except TemplateSyntaxError:
+            continue
+    return names
+
+
+def _check_document(name: str, number: int, document: Mapping[str, Any], task: Any, used: set[str]) -> None:
+    """Refuse a record that the task's prompt cannot be made of.
+
+    Raises:
+        InputError: names the record, counted from 0.
+    """
+
+    def refuse(what: str) -> InputError:
+        remedy = "give every record what the task's file reads, or leave it out"
+        return InputError(f"record {number} of {name}: {what}", where=f"evaluate.benchmarks: {name}", remedy=remedy)
+
+    if empty := sorted(column for column in used if column in document and document[column] is None):
+        raise refuse(f"{empty[0]!r} is null, which a prompt would show as the word None")
+    try:
+        target = task.doc_to_target(document)
+        choices = task.doc_to_choice(document) if task.OUTPUT_TYPE == "multiple_choice" else None
+        task.doc_to_text(document)
+    except Exception as error:  # templates and functions of others: whatever they raise is about the record
+        raise refuse(f"no prompt can be made of it: {type(error).__name__} {error}") from error
+    if choices is None or task.multiple_input:  # there the choices stand before what is scored
+        return
+    if not choices or not all(choices):
+        raise refuse("it has an empty choice")
+    if isinstance(target, int) and not 0 <= target < len(choices):
+        raise refuse(f"choice {target} of {len(choices)} is to be the right one")
+    if isinstance(target, str) and target not in choices and not target.isdecimal():
+        raise refuse(f"the right choice {target[:60]!r} is not among the choices")
+
+
+def _scores_of(
+    name: str, average: Average, tasks: Mapping[str, Any], found: Mapping[str, Any], model: Any
+) -> BenchmarkScores:
+    metrics: dict[str, float | None] = {}
+    errors: dict[str, float | None] = {}
+    for key, value in found["results"][name].items():
+        metric, separator, stage = key.partition(",")
+        if not separator or not isinstance(value, int | float | str):
+            continue
+        label = metric if stage == "none" else f"{metric},{stage}"
+        number = _number(value) if not model.has_nan else None
+        if metric.endswith("_stderr"):
+            errors[label.replace("_stderr", "", 1)] = number
+        else:
+            metrics[label] = number
+    if not metrics:
+        raise InputError(
+            f"the group {name} has no metric of its own", where="evaluate.benchmarks", remedy="name its tasks"
         )
-        for average, line in zip(averages, result.log_likelihoods, strict=True)
-    ]
+    items = [item for task in tasks for item in _items(task, found["samples"][task])]
+    own = tasks.get(name)
+    split = None if own is None else own.config.test_split or own.config.validation_split
+    choices = [len(item.log_likelihoods) for item in items]
+    is_choice = all(task.OUTPUT_TYPE == "multiple_choice" for task in tasks.values())
+    chance = sum(1 / count for count in choices) / len(choices) if is_choice and items else None
+    return BenchmarkScores(name, split, average, model.num_truncated, chance, metrics, errors, items)
 
 
-def mean_accuracy(results: Sequence[BenchmarkScores]) -> tuple[float, float | None]:
-    """Mean `acc` and its standard error, benchmarks weighing the same (the paper's downstream number is 1 minus it)."""
-    if not results:
-        raise InputError("no benchmark was scored", where="evaluate.benchmarks", remedy="name at least one")
-    errors = [result.standard_error for result in results]
-    known = [error for error in errors if error is not None]
-    error = math.sqrt(sum(e * e for e in known)) / len(results) if len(known) == len(results) else None
-    return math.fsum(result.accuracy for result in results) / len(results), error
+def _items(task: str, samples: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
+    for sample in sorted(samples, key=lambda sample: int(sample["doc_id"])):
+        values = [reply[0] if isinstance(reply, tuple | list) else reply for (reply, *_) in sample["resps"]]
+        metrics = {name: float(sample[name]) for name in sample["metrics"] if isinstance(sample[name], int | float)}
+        yield Item(task, int(sample["doc_id"]), str(sample["target"]), [float(value) for value in values], metrics)
+
+
+def _number(value: float | str) -> float | None:
+    """A metric that is a finite number; the harness writes "N/A" for a standard error that it does not know."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def write_items(path: str | Path, results: Sequence[BenchmarkScores]) -> None:
-    """Write every item of every result into one Parquet file, one line each, choices' log-likelihoods included."""
+    """Write every item of every result into one Parquet file, one line each, the log-likelihoods included."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     lines = [
         {
-            "task": result.task,
-            "split": result.split,
+            "task": item.task,
             "average": result.average.kind,
             "members": list(result.average.members),
-            "item_id": item_id,
-            "gold": int(gold),
-            "log_likelihoods": values.tolist(),
-            "lengths": lengths.tolist(),
+            "item": item.number,
+            "target": item.target,
+            "log_likelihoods": list(item.log_likelihoods),
+            "metrics": list(item.metrics.items()),
         }
         for result in results
-        for item_id, gold, values, lengths in zip(
-            result.item_ids, result.gold, result.log_likelihoods, result.lengths, strict=True
-        )
+        for item in result.items
     ]
     schema = pa.schema(
         [
             ("task", pa.string()),
-            ("split", pa.string()),
             ("average", pa.string()),
             ("members", pa.list_(pa.int32())),
-            ("item_id", pa.string()),
-            ("gold", pa.int32()),
+            ("item", pa.int32()),
+            ("target", pa.string()),
             ("log_likelihoods", pa.list_(pa.float64())),
-            ("lengths", pa.list_(pa.int32())),
+            ("metrics", pa.map_(pa.string(), pa.float64())),
         ]
     )
     buffer = io.BytesIO()

@@ -279,7 +279,7 @@ class _Pricer:
         """A benchmark, a further set, or an ensemble's validation and test sets: one forward pass for each member."""
         members = [self._runs[needed.fingerprint] for needed in step.inputs.values() if needed.kind == "train"]
         if step.kind == "benchmark":
-            num_tokens = step.config["num_items"] * _TOKENS_PER_BENCHMARK_ITEM
+            num_tokens = step.config["expected_items"] * _TOKENS_PER_BENCHMARK_ITEM
         else:  # a further set is not read for the plan: as large as validation and test together
             num_tokens = round(3 * self._sizes.held_out_tokens)
         flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in members)

@@ -49,7 +49,7 @@ def benchmark_scores(name: str, seed: int | None, owner: str, inputs: Mapping[st
     for artifact in _owned("benchmark", owner, inputs).values():
         results = [row for row in artifact.summary["results"] if row["average"]["kind"] == "logits"]
         row = max(results, key=lambda row: len(row["average"]["members"]))
-        if row["acc"] is None:  # a model whose likelihoods are not numbers has no score
+        if row.get("acc") is None:  # likelihoods that are not numbers, or a task without accuracies: in its record only
             continue
         scores.append(
             BenchmarkScore(
@@ -59,7 +59,8 @@ def benchmark_scores(name: str, seed: int | None, owner: str, inputs: Mapping[st
                 accuracy=row["acc"],
                 num_items=row["num_items"],
                 chance=artifact.summary["chance"],
-                accuracy_normalised=row["acc_norm"],
+                accuracy_normalised=row.get("acc_norm"),
+                num_truncated=row.get("num_truncated", 0),
                 record=record_path(artifact),
             )
         )

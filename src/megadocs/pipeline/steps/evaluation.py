@@ -13,19 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from megadocs.corpus import source_digest
 from megadocs.errors import RecipeError
-from megadocs.evaluate.benchmarks.data import BenchmarkData, load_benchmark
-from megadocs.evaluate.benchmarks.tasks import PROMPT_VERSION
+from megadocs.evaluate.benchmarks.tasks import Benchmark, find_benchmark
 from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import CorpusConfig, EvaluateConfig, EvaluationSetConfig, MembersConfig, Recipe
 
 #: Fields of `evaluate` that decide a run's own losses; sets and benchmarks are steps of their own.
 LOSS_FIELDS = ("batch_size", "stride")
-
-#: What a benchmark's step reads when the recipe does not say.
-_PACKAGE = "package"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +69,25 @@ class Scoring:
     recipe: Recipe
     corpus: Step
     tokenizer: Step
-    benchmarks: Sequence[tuple[str, BenchmarkData]]
+    benchmarks: Sequence[Benchmark]
     set_digests: Mapping[str, str]
 
     @classmethod
-    def open(cls, recipe: Recipe, corpus: Step, tokenizer: Step) -> Scoring:
-        """Find the data of every benchmark and set.
+    def open(cls, recipe: Recipe, corpus: Step, tokenizer: Step, *, allow_code: bool = False) -> Scoring:
+        """Find every benchmark and set.
 
         Raises:
-            InputError: the data of a benchmark or set is absent; says how to get it.
+            InputError: a benchmark or the data of a set is absent; says how to get it.
+            RecipeError: the recipe names task folders, which may run code, without the person's consent.
         """
         config = recipe.evaluate
-        sources = {task: config.benchmark_data.get(task, _PACKAGE) for task in config.benchmarks}
-        benchmarks = [(source, _items(task, source, config)) for task, source in sources.items()]
+        if config.task_folders and not allow_code:
+            raise RecipeError(
+                f"the task files in {config.task_folders[0]} may run code",
+                where="evaluate.task_folders",
+                remedy="read them, then pass --allow-code",
+            )
+        benchmarks = [find_benchmark(name, **benchmark_options(name, config)) for name in config.benchmarks]
         digests = {name: source_digest(corpus_config(entry, recipe)) for name, entry in config.sets.items()}
         return cls(recipe, corpus, tokenizer, benchmarks, digests)
 
@@ -101,13 +104,17 @@ class Scoring:
         choice = {} if len(members) == 1 else {"subsets": subsets}
         slots = members[0].slots
         benchmarks = {}
-        for source, data in self.benchmarks:
-            benchmarks[data.task.name] = Step.of(
+        for benchmark in self.benchmarks:
+            benchmarks[benchmark.name] = Step.of(
                 "benchmark",
-                f"{data.task.name} {label}",
-                {"task": data.task.name, "data": data.sha256, "prompts": PROMPT_VERSION, **choice},
+                f"{benchmark.name} {label}",
+                {**benchmark.identity(), **choice},
                 inputs,
-                facts={"source": source, "num_items": len(data.items), "subsets": subsets},
+                facts={
+                    "options": benchmark_options(benchmark.name, self.recipe.evaluate),
+                    "expected_items": benchmark.expected_items(),
+                    "subsets": subsets,
+                },
                 slots=slots,
             )
         sets = {}
@@ -167,10 +174,14 @@ def corpus_config(entry: EvaluationSetConfig, recipe: Recipe) -> CorpusConfig:
     return CorpusConfig(source=entry.source, text_field=entry.text_field, id_field=entry.id_field, **own)
 
 
-def _items(task: str, source: str, config: EvaluateConfig) -> BenchmarkData:
-    """The items of a benchmark, as many of them as the recipe wants."""
-    data = load_benchmark(task, source=source)
-    return data if config.benchmark_items is None else data.head(config.benchmark_items)
+def benchmark_options(name: str, config: EvaluateConfig) -> dict[str, Any]:
+    """How `find_benchmark` finds a benchmark of the recipe, as JSON values."""
+    return {
+        "source": config.benchmark_data.get(name, "package"),
+        "folders": list(config.task_folders),
+        "num_fewshot": config.num_fewshot,
+        "num_items": config.benchmark_items,
+    }
 
 
 def check_arm(config: MembersConfig, where: str, arms: Sequence[str], left_out: Mapping[str, str]) -> None:

@@ -109,7 +109,7 @@ def build_experiment(
         recipe: with arms and seeds.
         corpus: the corpus step.
         facts: counts of that corpus.
-        allow_code: load orderings of the form module:attribute.
+        allow_code: load orderings of the form module:attribute, and task folders.
         whole: where a search tries one arm on its own, the recipe with all arms and seeds: teachers are named in it.
 
     Raises:
@@ -119,7 +119,7 @@ def build_experiment(
     """
     arms, left_out = _arms_served(recipe, facts)
     tokenizer = tokenizer_step(recipe, corpus)
-    maker = _RunMaker(corpus, tokenizer, Scoring.open(recipe, corpus, tokenizer), allow_code)
+    maker = _RunMaker(corpus, tokenizer, Scoring.open(recipe, corpus, tokenizer, allow_code=allow_code), allow_code)
     if any(needs_samples(arm.recipe, allow_code=allow_code) for arm in arms):
         maker.train_teachers(whole or recipe, facts)
     runs = tuple(maker.run(arm, seed) for seed in recipe.seeds for arm in arms)

@@ -25,7 +25,7 @@ STEP_VERSIONS: Mapping[str, int] = {
     "sample": 1,
     "evaluate": 1,
     "extra_set": 1,
-    "benchmark": 1,
+    "benchmark": 2,
     "ensemble": 1,
     "report": 14,
 }
