@@ -28,5 +28,17 @@ def test_asymptote_of_each_average_on_the_headline_set() -> None:
     assert len(found["ensembles"]) == 15
 
 
-def test_two_sizes_are_not_fitted() -> None:
-    assert ensemble_results(make_losses(3.3, range(1, 3)), ("test", "windowed"), 0.95)["ensemble_laws"] == []
+def test_two_sizes_have_the_held_law_and_no_free_one() -> None:
+    (row,) = ensemble_results(make_losses(3.3, range(1, 3)), ("test", "windowed"), 0.95)["ensemble_laws"]
+    assert row["law"] is None
+    assert row["constrained"]["law"]["asymptote"] == pytest.approx(3.3, abs=1e-9)
+
+
+def test_one_size_has_no_law() -> None:
+    assert ensemble_results(make_losses(3.3, range(1, 2)), ("test", "windowed"), 0.95)["ensemble_laws"] == []
+
+
+def test_past_five_members_there_is_the_free_law_alone() -> None:
+    (row,) = ensemble_results(make_losses(3.3, range(1, 8)), ("test", "windowed"), 0.95)["ensemble_laws"]
+    assert row["constrained"] is None
+    assert row["law"]["asymptote"] == pytest.approx(3.3, abs=1e-3)

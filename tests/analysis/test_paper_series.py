@@ -85,7 +85,7 @@ def test_one_setting_for_all_is_not_called_tuned() -> None:
     scores = [table for table in made.scores if any(table.arm == run.arm for run in runs)]
     found = analyze_experiment(scores, runs, AnalysisConfig(num_bootstrap=100))
     figures = {figure.name: figure for figure in paper_figures(found)}
-    assert figures["generations"].title == "Loss against generations, one setting for every arm"
+    assert figures["generations"].title == "Loss against generations, one setting for every method"
     assert "controlled" not in figures
     assert controlled_against_tuned(found) == []
 

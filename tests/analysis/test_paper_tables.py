@@ -131,3 +131,23 @@ def test_benchmark_and_ensemble_figures() -> None:
     published = {series.name: series for series in compute["generations"].published}
     # simple, G = 2: 4 epochs at 0.75 are 12,432 steps of 262,144 tokens
     assert published["simple"].points[0].x == pytest.approx(6 * 299_649_792 * 12_432 * 262_144)
+
+
+def test_controlled_settings_may_differ_between_generations_never_within() -> None:
+    """As in the authors' figure: simple's optimum of each G."""
+    arms = {"real_only": ARMS["real_only"]}
+    for generations, epochs in ((2, 4), (8, 16)):
+        for method in ("simple", "stitched"):
+            row = {"losses": [5.5], "flops": 4e12, "ordering": method, "num_generations": generations, "epochs": epochs}
+            arms[f"{method}_{generations}"] = row
+    tuned = {**arms["stitched_8"], "losses": [5.3], "epochs": 32}
+    rows = controlled_against_tuned(make_results({**arms, "stitched_8_tuned": tuned}))
+    controlled = {(row["method"], row["num_generations"]): row["controlled"][0] for row in rows}
+    assert controlled == {("simple", 2): 4, ("stitched", 2): 4, ("simple", 8): 16, ("stitched", 8): 16}
+    assert controlled_against_tuned(make_results(arms)) == []  # nothing was tuned
+
+
+def test_a_method_alone_at_its_generations_is_not_controlled() -> None:
+    alone = {"losses": [5.5], "flops": 4e12, "ordering": "simple", "num_generations": 8}
+    rows = controlled_against_tuned(make_results({**ARMS, "simple_8": alone}))
+    assert {row["num_generations"]: row["controlled_arm"] for row in rows if row["method"] == "simple"}[8] is None

@@ -22,7 +22,7 @@ from megadocs.evaluate.token_classes import ClassCollectors
 from megadocs.pipeline.stages.world_classes import world_classes, world_floor
 from megadocs.text.tokenizer import Tokenizer, train_tokenizer
 from megadocs.world import WorldParameters, iter_world, parse_world
-from megadocs.world.language import ATTRIBUTES, DOCUMENT_LEADS, HOP_LEADS, SYLLABLES, table_entry
+from megadocs.world.language import ATTRIBUTES, DOCUMENT_LEADS, HOP_LEADS, LEAD_WORDS, SYLLABLES, table_entry
 
 _IMPOSSIBLE = -1e4
 
@@ -36,10 +36,10 @@ def next_words(world: WorldParameters, words: Sequence[str]) -> Mapping[str, flo
         word = opening[len(words)]
         return syllables if word is None else {word: 1.0}
     subject, rest = list(words[2 : 2 + length]), list(words[len(opening) :])
-    size, facts = 4 + 1 + length + 1, ATTRIBUTES[: world.facts]
+    size, facts = LEAD_WORDS + 1 + length + 1, ATTRIBUTES[: world.facts]
     told: dict[str, list[str]] = {}
     while len(rest) >= size and rest[:2] != ["now", "about"]:
-        told.setdefault(rest[4], rest[5 : 5 + length])
+        told.setdefault(rest[LEAD_WORDS], rest[LEAD_WORDS + 1 : LEAD_WORDS + 1 + length])
         rest = rest[size:]
         facts = [name for name in facts if name != sentence_attribute(words, len(words) - len(rest), size)] or list(
             ATTRIBUTES[: world.facts]
@@ -57,27 +57,31 @@ def next_words(world: WorldParameters, words: Sequence[str]) -> Mapping[str, flo
         rest = rest[len(second) :]
         left = list(ATTRIBUTES[: world.facts])
         while len(rest) >= size:
-            left.remove(rest[4])
+            left.remove(rest[LEAD_WORDS])
             rest = rest[size:]
         if not left:
             return {"": 1.0}
         leads = [(HOP_LEADS[world.hops].split(), name) for name in left]
         values = {name: follow(world, told, name) for name in ATTRIBUTES[: world.facts]}
-    fitting = [sentence for sentence in ([*lead, name] for lead, name in leads) if sentence[: len(rest)] == rest[:5]]
-    if len(rest) < 5:
+    fitting = [
+        sentence
+        for sentence in ([*lead, name] for lead, name in leads)
+        if sentence[: len(rest)] == rest[: LEAD_WORDS + 1]
+    ]
+    if len(rest) < LEAD_WORDS + 1:
         counts: dict[str, float] = {}
         for sentence in fitting:
             counts[sentence[len(rest)]] = counts.get(sentence[len(rest)], 0.0) + 1 / len(fitting)
         return counts
-    place = len(rest) - 5
+    place = len(rest) - LEAD_WORDS - 1
     if place == length:
         return {".": 1.0}
-    return {values[rest[4]][place]: 1.0} if rest[4] in values else syllables
+    return {values[rest[LEAD_WORDS]][place]: 1.0} if rest[LEAD_WORDS] in values else syllables
 
 
 def sentence_attribute(words: Sequence[str], end: int, size: int) -> str:
     """The attribute of the sentence that ends before `end`."""
-    return words[end - size + 4]
+    return words[end - size + LEAD_WORDS]
 
 
 def follow(world: WorldParameters, told: Mapping[str, Sequence[str]], name: str) -> list[str]:

@@ -8,6 +8,7 @@ from megadocs.analysis.results_json import dump_results, json_form, number_of, p
 from megadocs.analysis.search_findings import search_warnings
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import RunFacts, RunScores, ScoreBlock, build_block, scores_of_run
+from megadocs.analysis.world import world_tables
 
 __all__ = [
     "BenchmarkScore",
@@ -28,4 +29,5 @@ __all__ = [
     "position_tables",
     "scores_of_run",
     "search_warnings",
+    "world_tables",
 ]

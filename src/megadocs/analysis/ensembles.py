@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megadocs.analysis.laws import LawSeries, law_rows
+from megadocs.analysis.member_law import member_law
 from megadocs.analysis.results_json import json_form
 
 
@@ -60,6 +61,9 @@ def ensemble_results(
     laws = [
         LawSeries(f"{ensemble}, {average}", "num_members", tuple(map(float, found)), tuple(found.values()))
         for (ensemble, average), found in series.items()
-        if len(found) > 2
+        if len(found) > 1
     ]
-    return {"ensembles": json_form(list(losses)), "ensemble_laws": json_form(law_rows(laws, confidence))}
+    rows = law_rows(laws, confidence)
+    held = [{"constrained": member_law(series.x, series.losses)} for series in laws]
+    rows = [row | constrained for row, constrained in zip(rows, held, strict=True)]
+    return {"ensembles": json_form(list(losses)), "ensemble_laws": json_form(rows)}

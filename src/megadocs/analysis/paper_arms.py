@@ -112,15 +112,21 @@ def _candidates(arms: Sequence[ArmView]) -> list[ArmView]:
 
 
 def is_untuned(arms: Sequence[ArmView]) -> bool:
-    """Whether every method and number of generations has one arm and all have the same settings."""
+    """Whether every method and number of generations has one arm, and at each G all have the same settings."""
     tuned = {arm.arm for arm in tuned_arms(arms)}
     return tuned == {arm.arm for arm in controlled_arms(arms)} and len(tuned) == len(_candidates(arms))
 
 
 def controlled_arms(arms: Sequence[ArmView]) -> list[ArmView]:
-    """The arms of the settings that cover the most (method, generations): one setting for all."""
-    cells: dict[tuple[Any, ...], dict[tuple[Any, ...], ArmView]] = {}
+    """Per number of generations the arms of the settings that most methods share, simple's among equals.
+
+    The authors' controlled figure holds stitched and latent runs at simple's best settings of the same G (section 7 of
+    docs/facts.md): settings may differ between numbers of generations, never within one. A G at which no two methods
+    share their settings has none.
+    """
+    cells: dict[Any, dict[tuple[Any, ...], dict[str, ArmView]]] = {}
     for arm in arms:
         settings = tuple(str(arm.get(key)) for key in SETTINGS)
-        cells.setdefault(settings, {}).setdefault((arm.method, arm.get("num_generations")), arm)
-    return list(max(cells.values(), key=len).values()) if cells else []
+        cells.setdefault(arm.get("num_generations"), {}).setdefault(settings, {}).setdefault(arm.method, arm)
+    chosen = [max(groups.values(), key=lambda group: (len(group), "simple" in group)) for groups in cells.values()]
+    return [arm for group in chosen if len(group) > 1 for arm in group.values()]

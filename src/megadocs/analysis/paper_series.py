@@ -74,7 +74,7 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
     same_real = [arm for arm in arms if arm.facts["real_tokens"] == base]
 
     is_one_setting = is_untuned(methods)
-    title = "Loss against generations, " + ("one setting for every arm" if is_one_setting else "tuned")
+    title = "Loss against generations, " + ("one setting for every method" if is_one_setting else "tuned")
 
     def numeric(
         name: str, title: str, key: str, chosen: Sequence[ArmView], group: Callable[[ArmView], str]

@@ -47,10 +47,10 @@ def _synthetic(results: Mapping[str, Any]) -> list[ArmView]:
 
 
 def controlled_against_tuned(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Per method and number of generations: the tuned arm beside the one that has the settings shared by most.
+    """Per method and number of generations: the tuned arm beside the one with the settings of most methods.
 
-    Rows where both are one arm are kept; empty where fewer than two arms share their settings, and where
-    nothing was tuned: one arm each, all of one setting.
+    Rows where both are one arm are kept; empty where no two methods share their settings, and where nothing was tuned:
+    one arm each, of one setting at each G.
     """
     synthetic = _synthetic(results)
     controlled = {(arm.method, arm.get("num_generations")): arm for arm in controlled_arms(synthetic)}

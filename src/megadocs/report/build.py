@@ -73,6 +73,7 @@ def build_report(inputs: ReportInputs) -> str:
         audit=audit_view(results.get("audit")),
         compute=compute_view(results),
         positions=position_views(results),
+        world=results.get("world"),
         paper=paper_views(results),
         tokens_of={arm["arm"]: arm.get("train_tokens") for arm in results["arms"]},
         setting=_setting_text,

@@ -19,13 +19,13 @@ SYLLABLES: Sequence[str] = tuple(f"{consonant}{vowel}" for vowel in "aeiou" for 
 #: What a document can tell of. The word stands right before the value, in documents, rephrases and thoughts alike.
 ATTRIBUTES: Sequence[str] = ("home", "teacher", "trade", "patron", "rival", "harbour", "ship", "dish")
 #: How a document's sentence begins; any of them goes with any attribute.
-DOCUMENT_LEADS: Sequence[str] = ("people say that the", "it is told that", "letters speak of one", "we find as the")
+DOCUMENT_LEADS: Sequence[str] = ("the", "his", "one", "that")
 #: How a rephrase's clause begins, and how it ends.
 REPHRASE_LEADS: Sequence[str] = ("with", "whose")
-LEAD_WORDS = 4
+LEAD_WORDS = 1
 
-#: How a sentence on a derived fact begins, by the number of hops that lead to it; it holds the attribute and "is".
-HOP_LEADS: Sequence[str] = ("so the sign of", "hence the sign of", "thus the sign of")
+#: How a sentence on a derived fact begins, by the number of hops that lead to it.
+HOP_LEADS: Sequence[str] = ("so", "hence", "thus")
 
 #: Words of the opening of a document ("record of NAME .") and of its second part ("now about NAME ."), beside the name.
 OPENING, SECOND_OPENING = ("record of", "now about")

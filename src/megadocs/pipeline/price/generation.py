@@ -24,7 +24,7 @@ from megadocs.text.token_estimate import estimate_tokens
 
 #: New tokens per second of one llamacpp thread with SmolLM2-135M, four replies at once, reading not counted; and of
 #: other engines' servers (a guess, said so).
-_NEW_TOKENS_PER_SECOND = {"llamacpp": 105.0, "fake": 20_000.0}
+_NEW_TOKENS_PER_SECOND = {"llamacpp": 105.0, "fake": 20_000.0, "world": 20_000.0}
 _SERVER_TOKENS_PER_SECOND = 1000.0
 #: Documents whose prompts are counted.
 _NUM_COUNTED = 40

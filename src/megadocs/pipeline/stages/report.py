@@ -15,6 +15,7 @@ from megadocs.analysis import (
     json_form,
     position_tables,
     search_warnings,
+    world_tables,
 )
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.errors import AnalysisError
@@ -113,6 +114,9 @@ def _results(context: StageContext, runs: Mapping[str, FinishedRun], corpus: Spl
     ensembles = config.get("ensembles", [])
     headline = (results["headline"]["set"], results["headline"]["mode"])
     results |= ensemble_results(ensemble_losses(ensembles, context.inputs), headline, analysis.confidence)
+    floors = next(iter(runs.values())).evaluate.summary.get("world_floor", {})
+    if floors:
+        results["world"] = world_tables(results, floors)
     results["positions"] = _positions(context, runs, analysis.baseline)
     benchmarks = [
         score for owner, run in runs.items() for score in benchmark_scores(run.arm, run.seed, owner, context.inputs)
