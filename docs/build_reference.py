@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from megadocs.cli.app import build_app
 from megadocs.recipe import Recipe
-from megadocs.recipe.load import models_in
+from megadocs.recipe.validation import models_in
 
 HERE = Path(__file__).parent
 HEAD = "<!-- Written by docs/build_reference.py; do not edit. -->\n"

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from megadocs.recipe import Recipe, build_arms, load_recipe
-from megadocs.recipe.load import models_in
+from megadocs.recipe.validation import models_in
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
 

@@ -1,5 +1,6 @@
 """The typed recipe: schema, loading with overrides, arms, fingerprints. No behaviour, no torch."""
 
+from megadocs.recipe.arms import Arm, build_arms, select_runs
 from megadocs.recipe.data import (
     CorpusConfig,
     LoadedTokenizer,
@@ -21,7 +22,7 @@ from megadocs.recipe.generation import (
     TaskConfig,
     ThoughtConfig,
 )
-from megadocs.recipe.load import Arm, build_arms, load_recipe, select_runs
+from megadocs.recipe.load import load_recipe
 from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.published import PublishedConfig, PublishedDataset
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe

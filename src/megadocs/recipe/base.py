@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Largest seed: what numpy and torch take without a sign bit.
+MAX_SEED = 2**63 - 1
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 T = TypeVar("T")
 
@@ -31,7 +36,11 @@ NowOperational = Annotated[T, OperationalMark(was_counted=True)]
 
 
 class Section(BaseModel):
-    """A part of a recipe. Unknown keys are errors, values never change after loading, every field has a description."""
+    """A part of a recipe. Unknown keys are errors, values never change after loading, every field has a description.
+
+    Every number has an upper bound, far above any use of it: a recipe with one digit too many, or from someone who
+    means harm, is refused when it is read, not after hours or gigabytes (a test goes over all fields).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, strict=False)
 

@@ -6,14 +6,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from megadocs.recipe.base import Section
+from megadocs.recipe.base import MAX_SEED, Section
 
 
 class PiecesConfig(Section):
     """Cut long sources into documents at paragraph boundaries."""
 
-    min_characters: int = Field(600, ge=1, description="A piece is closed at the first paragraph end past this length.")
-    max_characters: int = Field(1200, ge=1, description="Longest piece; a longer paragraph is cut at a sentence end.")
+    min_characters: int = Field(
+        600, ge=1, le=10_000_000, description="A piece is closed at the first paragraph end past this length."
+    )
+    max_characters: int = Field(
+        1200, ge=1, le=10_000_000, description="Longest piece; a longer paragraph is cut at a sentence end."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -25,10 +29,14 @@ class PiecesConfig(Section):
 class SplitCounts(Section):
     """A split by exact counts; refuses when the source holds fewer documents."""
 
-    train: int = Field(ge=1, description="Documents of the 1x set (what real_only and the synthetic arms may see).")
-    validation: int = Field(ge=1, description="Documents for choosing settings.")
-    test: int = Field(ge=1, description="Documents for reporting.")
-    max_multiple: int = Field(4, ge=1, description="Largest real_multiple kept: train * max_multiple documents.")
+    train: int = Field(
+        ge=1, le=10**9, description="Documents of the 1x set (what real_only and the synthetic arms may see)."
+    )
+    validation: int = Field(ge=1, le=10**9, description="Documents for choosing settings.")
+    test: int = Field(ge=1, le=10**9, description="Documents for reporting.")
+    max_multiple: int = Field(
+        4, ge=1, le=10**6, description="Largest real_multiple kept: train * max_multiple documents."
+    )
 
 
 class CorpusConfig(Section):
@@ -49,8 +57,8 @@ class CorpusConfig(Section):
         description="auto: validation and test 20 % each, at least 8 documents each, the rest real data (half: 1x); or "
         "exact counts. Pieces of one source document never stand on two sides.",
     )
-    limit: int | None = Field(None, ge=1, description="Read at most this many documents; none: all.")
-    seed: int = Field(42, ge=0, description="Seed of the split and of which documents are drawn.")
+    limit: int | None = Field(None, ge=1, le=10**9, description="Read at most this many documents; none: all.")
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="Seed of the split and of which documents are drawn.")
 
 
 class TrainedTokenizer(Section):

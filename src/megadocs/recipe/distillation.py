@@ -24,10 +24,11 @@ class SampleConfig(Section):
     """Unconditional samples: rows of kind self_distilled, for the ordering of that name (facts, sections 3 and 8)."""
 
     teacher: TeacherConfig = Field(description="The arm and its seeds; trained first, on whatever that arm says.")
-    num_samples: int = Field(ge=1, description="Samples; they nest, so more can be drawn later.")
+    num_samples: int = Field(ge=1, le=10**9, description="Samples; they nest, so more can be drawn later.")
     max_new_tokens: int | None = Field(
         None,
         ge=1,
+        le=10**6,
         description="Length limit in the student's tokens; none: 1,024, or the teacher's context if shorter.",
     )
     temperature: float = Field(1.0, gt=0, le=5, description="Sampling temperature.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from megadocs.recipe.base import NowOperational, Section
+from megadocs.recipe.base import NowOperational, Section, Seed
 from megadocs.recipe.data import PiecesConfig
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
@@ -24,11 +24,14 @@ class EvaluationSetConfig(Section):
     text_field: str = Field("text", description="Field or column that holds the text.")
     id_field: str | None = Field(None, description="Field or column of a stable id; none: SHA-256 of the text.")
     pieces: PiecesConfig | None = Field(None, description="Cut records into shorter documents; none: whole records.")
-    limit: int | None = Field(None, ge=1, description="Read at most this many documents; none: all.")
+    limit: int | None = Field(None, ge=1, le=10**9, description="Read at most this many documents; none: all.")
     short_below_tokens: int | None = Field(
-        None, ge=2, description="Also score documents of fewer tokens, and the others, apart; none: only together."
+        None,
+        ge=2,
+        le=10**9,
+        description="Also score documents of fewer tokens, and the others, apart; none: only together.",
     )
-    past: list[int] = Field(
+    past: list[Annotated[int, Field(le=10**9)]] = Field(
         default_factory=list, description="Also the loss of the tokens from each of these positions on."
     )
 
@@ -43,9 +46,9 @@ class EvaluationSetConfig(Section):
 class EvaluateConfig(Section):
     """Which sets and benchmarks are scored, and how. Adding one leaves everything scored before valid."""
 
-    batch_size: NowOperational[int] = Field(32, ge=1, description="Windows per forward pass.")
+    batch_size: NowOperational[int] = Field(32, ge=1, le=10**6, description="Windows per forward pass.")
     stride: int | None = Field(
-        None, ge=1, description="Per-document scoring past the context: new tokens per slide; none: half."
+        None, ge=1, le=10**7, description="Per-document scoring past the context: new tokens per slide; none: half."
     )
     sets: dict[str, EvaluationSetConfig] = Field(
         default_factory=dict, description="Further named sets, each scored by every run and ensemble."
@@ -66,7 +69,10 @@ class EvaluateConfig(Section):
     )
     num_fewshot: int = Field(0, ge=0, le=100, description="Examples before each prompt; 0: zero-shot.")
     benchmark_items: int | None = Field(
-        None, ge=1, description="Score only the first so many items of each benchmark, for a quick look; none: all."
+        None,
+        ge=1,
+        le=10**9,
+        description="Score only the first so many items of each benchmark, for a quick look; none: all.",
     )
 
     @field_validator("sets", mode="before")
@@ -98,8 +104,11 @@ class MembersConfig(Section):
     """Several models of one arm: the same settings with different seeds, so another initialisation and data order."""
 
     arm: str = Field(description="Name of the arm.")
-    seeds: list[int] | None = Field(
-        None, min_length=1, description="Seeds of the members, trained for this where the recipe does not name them."
+    seeds: list[Seed] | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Seeds of the members, trained for this where the recipe does not name them.",
     )
     num_members: int | None = Field(
         None, ge=1, le=64, description="That many: the recipe's seeds first, then the smallest others. None: its seeds."

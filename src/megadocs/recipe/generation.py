@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from megadocs.kinds import task_kind, task_names
-from megadocs.recipe.base import Operational, Section
+from megadocs.recipe.base import MAX_SEED, Operational, Section
 from megadocs.recipe.distillation import SampleConfig
 
 
@@ -31,10 +31,10 @@ class EngineConfig(Section):
         1, ge=1, le=64, description="Engine processes side by side (llamacpp: one thread group each)."
     )
     num_threads: Operational[int | None] = Field(
-        1, ge=1, description="CPU threads of one llamacpp server; none: all cores."
+        1, ge=1, le=4096, description="CPU threads of one llamacpp server; none: all cores."
     )
     concurrency: Operational[int] = Field(4, ge=1, le=4096, description="Requests in flight per server.")
-    context_tokens: int = Field(2048, ge=64, description="Context of one request: prompt and reply together.")
+    context_tokens: int = Field(2048, ge=64, le=10**7, description="Context of one request: prompt and reply together.")
     command: Operational[list[str]] = Field(
         default_factory=list, description="vllm: interpreter or container command before `serve`."
     )
@@ -66,7 +66,7 @@ class RephraseConfig(Section):
     diverse_styles: list[str] = Field(
         default_factory=list, description="Styles taken in turn across the generations; empty: `style` for all."
     )
-    max_new_tokens: int = Field(1024, ge=1, description="Length limit of one rephrase in generator tokens.")
+    max_new_tokens: int = Field(1024, ge=1, le=10**6, description="Length limit of one rephrase in generator tokens.")
 
 
 class ThoughtConfig(Section):
@@ -76,7 +76,7 @@ class ThoughtConfig(Section):
         2, ge=1, le=1024, description="The paper's G for thoughts; each G has its own split points."
     )
     style: str = Field("latent_thought", description="Prompt style (file name in the registry, without .md).")
-    max_new_tokens: int = Field(512, ge=1, description="Length limit of one thought in generator tokens.")
+    max_new_tokens: int = Field(512, ge=1, le=10**6, description="Length limit of one thought in generator tokens.")
 
 
 class GatesConfig(Section):
@@ -105,13 +105,15 @@ class GatesConfig(Section):
 class LimitsConfig(Section):
     """Ceilings: reaching one stops in good order, with everything so far kept."""
 
-    max_requests: int | None = Field(None, ge=1, description="Requests sent in one invocation; none: no ceiling.")
-    max_tokens: int | None = Field(None, ge=1, description="Prompt and reply tokens of one invocation.")
-    max_cost: float | None = Field(None, gt=0, description="In the currency of price_per_million_*.")
-    price_per_million_prompt_tokens: float = Field(0.0, ge=0, description="For progress, plan and max_cost.")
-    price_per_million_new_tokens: float = Field(0.0, ge=0, description="For progress, plan and max_cost.")
+    max_requests: int | None = Field(
+        None, ge=1, le=10**12, description="Requests sent in one invocation; none: no ceiling."
+    )
+    max_tokens: int | None = Field(None, ge=1, le=10**15, description="Prompt and reply tokens of one invocation.")
+    max_cost: float | None = Field(None, gt=0, le=1e12, description="In the currency of price_per_million_*.")
+    price_per_million_prompt_tokens: float = Field(0.0, ge=0, le=1e9, description="For progress, plan and max_cost.")
+    price_per_million_new_tokens: float = Field(0.0, ge=0, le=1e9, description="For progress, plan and max_cost.")
     price_per_server_hour: float = Field(
-        0.0, ge=0, description="One hour of one engine server (a GPU, say); for progress, plan and max_cost."
+        0.0, ge=0, le=1e9, description="One hour of one engine server (a GPU, say); for progress, plan and max_cost."
     )
 
 
@@ -150,9 +152,11 @@ class GenerateConfig(Section):
         "truncate",
         description="A document over the engine's context: split at paragraphs, cut, or leave out; recorded.",
     )
-    seed: int = Field(0, ge=0, description="Enters every identity: another seed is another set of generations.")
+    seed: int = Field(
+        0, ge=0, le=MAX_SEED, description="Enters every identity: another seed is another set of generations."
+    )
     max_attempts: int = Field(4, ge=1, le=20, description="Attempts per generation (transport and quality retries).")
-    attempt_timeout_seconds: Operational[float] = Field(300, gt=0, description="Deadline of one request.")
+    attempt_timeout_seconds: Operational[float] = Field(300, gt=0, le=86_400, description="Deadline of one request.")
     gates: GatesConfig = Field(default_factory=GatesConfig, description="Policies for doubtful replies.")
     limits: Operational[LimitsConfig] = Field(default_factory=LimitsConfig, description="Ceilings of one invocation.")
     allow_remote: Operational[bool] = Field(

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from megadocs.recipe.base import Section
+from megadocs.recipe.base import MAX_SEED, Section
 
 Form = Literal["real", "stitched", "rephrase", "latent_thoughts", "self_distilled"]
 
@@ -33,11 +33,12 @@ class PublishedDataset(Section):
     rows_per_document: int | None = Field(
         None,
         ge=1,
+        le=4096,
         description="stitched: this many consecutive records are one megadoc; none: a record is a whole megadoc, its "
         "rows divided by separators.",
     )
     num_generations: int | None = Field(
-        None, ge=1, description="The G of its rephrases or thoughts; real, self_distilled: leave it out."
+        None, ge=1, le=1024, description="The G of its rephrases or thoughts; real, self_distilled: leave it out."
     )
 
     @property
@@ -83,7 +84,7 @@ class PublishedConfig(Section):
         description="Share of the real documents that is 1x, the same ones in every dataset; the others serve "
         "`mixture.real_multiple`.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the order in which documents are drawn.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the order in which documents are drawn.")
 
     @field_validator("document_fraction", mode="before")
     @classmethod

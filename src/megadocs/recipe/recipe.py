@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from megadocs.recipe.base import Section
+from megadocs.recipe.base import Section, Seed
 from megadocs.recipe.data import CorpusConfig, TokenizerConfig, TrainedTokenizer
 from megadocs.recipe.evaluation import EnsembleConfig, EvaluateConfig
 from megadocs.recipe.generation import GenerateConfig
@@ -44,7 +44,9 @@ class Recipe(Section):
     ensembles: dict[str, EnsembleConfig] = Field(
         default_factory=dict, description="name -> members; scored like a run on every set and benchmark."
     )
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="Seeds; they pair across arms.")
+    seeds: list[Seed] = Field(
+        default_factory=lambda: [0], min_length=1, max_length=1000, description="Seeds; they pair across arms."
+    )
 
     @field_validator("name")
     @classmethod

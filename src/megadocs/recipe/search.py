@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,15 +11,24 @@ from megadocs.recipe.base import Section
 #: Sections whose fields may be an axis, or an override of an arm.
 SEARCHABLE_SECTIONS = ("stream", "mixture", "model", "train")
 
+AxisValue = Annotated[float, Field(ge=-1e38, le=1e38)]
+
 
 class AxisConfig(Section):
     """One setting and its values, in ascending order on the grid."""
 
-    values: list[float] = Field(min_length=1, description="Values to choose from; one value pins the setting.")
-    lower: float | None = Field(
-        None, gt=0, description="At the lower edge the axis goes on by the ratio of its last two values, down to this."
+    values: list[AxisValue] = Field(
+        min_length=1, max_length=1000, description="Values to choose from; one value pins the setting."
     )
-    upper: float | None = Field(None, gt=0, description="The same at the upper edge, up to this; none: it ends there.")
+    lower: float | None = Field(
+        None,
+        gt=0,
+        le=1e12,
+        description="At the lower edge the axis goes on by the ratio of its last two values, down to this.",
+    )
+    upper: float | None = Field(
+        None, gt=0, le=1e38, description="The same at the upper edge, up to this; none: it ends there."
+    )
     arms: list[str] | None = Field(
         None, description="Arms that it applies to; none: all (synthetic_fraction: those with synthetic rows)."
     )
@@ -30,7 +39,10 @@ class StopHopeless(Section):
 
     after: float = Field(0.5, gt=0, lt=1, description="Share of a trial's steps after which it may be given up.")
     margin: float = Field(
-        1.0, gt=0, description="It is when its training loss then is so many nats above the best validation loss."
+        1.0,
+        gt=0,
+        le=1e6,
+        description="It is when its training loss then is so many nats above the best validation loss.",
     )
     trust: bool = Field(
         False,
@@ -46,7 +58,7 @@ class SearchConfig(Section):
         min_length=1, description="dotted key of stream, mixture, model or train -> its values."
     )
     arms: list[str] | None = Field(None, min_length=1, description="Arms to tune; none: all.")
-    start: Literal["paper"] | dict[str, float] = Field(
+    start: Literal["paper"] | dict[str, AxisValue] = Field(
         default_factory=dict,
         description="Where the walk begins: dotted key -> value, the arm's own value for the others; or `paper`: the "
         "method's published setting for the arm's ordering and G, the learning rate scaled to the student's width.",
@@ -55,9 +67,9 @@ class SearchConfig(Section):
         "walk",
         description="optuna: TPE chooses the first trials of each arm, then the walk certifies (extra `optuna`).",
     )
-    sampler_runs: int = Field(24, ge=1, description="Trials of each arm that sampler: optuna chooses.")
+    sampler_runs: int = Field(24, ge=1, le=10**6, description="Trials of each arm that sampler: optuna chooses.")
     round_size: int = Field(
-        2, ge=1, description="Trials of one arm at a time: more run side by side, but some then are in vain."
+        2, ge=1, le=4096, description="Trials of one arm at a time: more run side by side, but some then are in vain."
     )
     guess_fraction: float = Field(
         0.5,
@@ -72,14 +84,15 @@ class SearchConfig(Section):
     compute_matched_epochs: float | None = Field(
         None,
         gt=0,
+        le=1e6,
         description="Every run trains on this many times the 1x real tokens, whatever its arm: real_epochs follows "
         "from it, the synthetic fraction and the real multiple.",
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="One-sided level of `worse` and `better`.")
     max_runs: int | None = Field(
-        None, ge=1, description="Stop in good order at this many trials over all arms, reused ones included."
+        None, ge=1, le=10**6, description="Stop in good order at this many trials over all arms, reused ones included."
     )
-    max_hours: float | None = Field(None, gt=0, description="Begin no further trial after this time.")
+    max_hours: float | None = Field(None, gt=0, le=1e6, description="Begin no further trial after this time.")
 
     @field_validator("axes", "start")
     @classmethod

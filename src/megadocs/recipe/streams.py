@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from megadocs.recipe.base import Section
+from megadocs.recipe.base import MAX_SEED, Section
 
 
 class ExtraStream(Section):
     """A further synthetic stream of an arm, with its share of the synthetic part."""
 
     ordering: str = Field(description="As `stream.ordering`.")
-    weight: Decimal = Field(gt=0, description="Weight relative to the other synthetic streams (the main one has 1).")
-    num_generations: int | None = Field(None, ge=1, description="As `stream.num_generations`.")
-    num_thoughts: int | None = Field(None, ge=1, description="As `stream.num_thoughts`.")
+    weight: Decimal = Field(
+        gt=0, le=10**6, description="Weight relative to the other synthetic streams (the main one has 1)."
+    )
+    num_generations: int | None = Field(None, ge=1, le=1024, description="As `stream.num_generations`.")
+    num_thoughts: int | None = Field(None, ge=1, le=1024, description="As `stream.num_thoughts`.")
     real_document: Literal["last", "first", "none", "random"] = Field("last", description="As `stream.real_document`.")
 
 
@@ -31,10 +33,14 @@ class StreamConfig(Section):
     num_generations: int | None = Field(
         None,
         ge=1,
+        le=1024,
         description="Use the first this many rephrases, or the stretched rows of this G; none: as generated.",
     )
     num_thoughts: int | None = Field(
-        None, ge=1, description="merged: G of the stretched rows; none: num_generations if there are several G."
+        None,
+        ge=1,
+        le=1024,
+        description="merged: G of the stretched rows; none: num_generations if there are several G.",
     )
     real_document: Literal["last", "first", "none", "random"] = Field(
         "last", description="Where a megadoc's real document stands; none: the synthetic stream holds no real document."
@@ -72,17 +78,17 @@ class MixtureConfig(Section):
         le=1,
         description="Share of windows from the synthetic stream, an exact decimal; 0 is real only.",
     )
-    real_multiple: int = Field(1, ge=1, description="Real documents: this many times the 1x set.")
+    real_multiple: int = Field(1, ge=1, le=10**6, description="Real documents: this many times the 1x set.")
     separate_real_stream: bool = Field(True, description="False: train on the synthetic stream alone (fraction 1).")
-    block_windows: int | None = Field(None, ge=1, description="Windows per mixture block; none: 32 batches.")
+    block_windows: int | None = Field(None, ge=1, le=10**9, description="Windows per mixture block; none: 32 batches.")
     rounding: Literal["exact", "levanter"] = Field(
         "exact", description="levanter truncates within each block, as the authors' runs."
     )
-    max_windows: dict[str, int] = Field(
+    max_windows: dict[str, Annotated[int, Field(ge=0, le=10**12)]] = Field(
         default_factory=dict, description="Cap per stream on the permuted window list (real: 49728 is the paper's)."
     )
     data_seed: int | None = Field(
-        None, ge=0, description="Seed of row, window and block orders; none: from the run's seed."
+        None, ge=0, le=MAX_SEED, description="Seed of row, window and block orders; none: from the run's seed."
     )
 
     @field_validator("synthetic_fraction", mode="before")

@@ -1,0 +1,67 @@
+"""The arms of a recipe: the recipe with each arm's overrides; and the part of a recipe that one arm or seed is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megadocs.errors import RecipeError
+from megadocs.kinds import ordering_names, ordering_spec
+from megadocs.recipe.overrides import set_dotted
+from megadocs.recipe.recipe import Recipe
+from megadocs.recipe.validation import validated
+
+_FRACTION = "mixture.synthetic_fraction"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm of an experiment: its name and the recipe with its overrides applied (and no arms of its own)."""
+
+    name: str
+    recipe: Recipe
+
+
+def build_arms(recipe: Recipe) -> list[Arm]:
+    """The recipe's arms in their order, each validated with its overrides; a recipe without arms is one arm `run`."""
+    base = recipe.model_dump(mode="python")
+    base["arms"] = {}
+    arms = []
+    for name, overrides in (recipe.arms or {"run": {}}).items():
+        data = merged({}, base)
+        for key, value in overrides.items():
+            set_dotted(data, key, value)
+        ordering = data["stream"]["ordering"]
+        is_open = not data["mixture"]["synthetic_fraction"] and _FRACTION not in overrides
+        if ordering in ordering_names() and is_open and data["mixture"]["separate_real_stream"]:
+            fraction = ordering_spec(ordering).synthetic_fraction
+            if fraction is not None:
+                set_dotted(data, _FRACTION, fraction)
+        arms.append(Arm(name, validated(data, f"arms.{name}")))
+    return arms
+
+
+def select_runs(recipe: Recipe, *, arm: str | None = None, seed: int | None = None) -> Recipe:
+    """The recipe with one of its arms, one of its seeds, or both; None keeps all (RecipeError: there is no such)."""
+    arms = recipe.arms or {"run": {}}
+    if arm is not None and arm not in arms:
+        raise RecipeError(f"no arm {arm!r}", where="--arm", remedy=f"choose one of {', '.join(arms)}")
+    if seed is not None and seed not in recipe.seeds:
+        known = ", ".join(str(known) for known in recipe.seeds)
+        raise RecipeError(f"no seed {seed}", where="--seed", remedy=f"choose one of {known}, or set seeds=[{seed}]")
+    changes: dict[str, Any] = {} if arm is None or not recipe.arms else {"arms": {arm: arms[arm]}}
+    changes |= {} if seed is None else {"seeds": [seed]}
+    return recipe.model_copy(update=changes)
+
+
+def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`top` over `base`, mapping by mapping; lists and values replace. Neither argument is changed."""
+    out = {key: merged({}, value) if isinstance(value, Mapping) else value for key, value in base.items()}
+    for key, value in top.items():
+        below = out.get(key)
+        if isinstance(value, Mapping):
+            out[key] = merged(below if isinstance(below, Mapping) else {}, value)
+        else:
+            out[key] = value
+    return out

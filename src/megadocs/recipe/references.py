@@ -1,0 +1,147 @@
+"""What one part of a recipe says about another, checked when it is loaded: before anything is paid for.
+
+    check_references(recipe)        # RecipeError: names the key, what it refers to, and what there is
+
+Every arm is validated with its overrides; names of arms (baseline, ensembles, teacher, search) and of published
+datasets are names that there are; values of the search's axes and of its start are values that their field takes; what
+must fit together (the stride of scoring, the caps of streams, the clock of a run) does so in every arm. References to
+what lies outside the recipe (files, styles, benchmarks) are the pipeline's: `pipeline.steps`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+
+from megadocs.errors import RecipeError
+from megadocs.recipe.arms import Arm, build_arms
+from megadocs.recipe.base import Section
+from megadocs.recipe.recipe import Recipe
+
+REAL_STREAM = "real"
+
+
+def check_references(recipe: Recipe) -> None:
+    """Refuse a recipe of which one part refers to what another does not have.
+
+    Raises:
+        RecipeError: an arm does not validate, a name is of nothing, a value is none that its field takes.
+    """
+    arms = build_arms(recipe)
+    names = [arm.name for arm in arms]
+    for where, wanted in _arm_names(recipe):
+        if wanted not in names:
+            raise _no_such("arm", wanted, where, names)
+    for arm in arms:
+        _check_datasets(arm)
+        _check_stride(arm)
+        _check_streams(arm)
+    _check_search(recipe)
+
+
+def _arm_names(recipe: Recipe) -> Iterable[tuple[str, str]]:
+    """(dotted key, name of an arm) wherever the recipe names one. The baseline's default need not be there."""
+    if "baseline" in recipe.analysis.model_fields_set:
+        yield "analysis.baseline", recipe.analysis.baseline
+    for name, ensemble in recipe.ensembles.items():
+        yield f"ensembles.{name}.arm", ensemble.arm
+    if recipe.generate.sample is not None:
+        yield "generate.sample.teacher.arm", recipe.generate.sample.teacher.arm
+    if recipe.search is not None:
+        for arm in recipe.search.arms or ():
+            yield "search.arms", arm
+        for key, axis in recipe.search.axes.items():
+            for arm in axis.arms or ():
+                yield f"search.axes.{key}.arms", arm
+
+
+def _no_such(what: str, name: str, where: str, known: Sequence[str]) -> RecipeError:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    remedy = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+    return RecipeError(f"there is no {what} {name!r}", where=where, remedy=remedy)
+
+
+def _check_datasets(arm: Arm) -> None:
+    published = arm.recipe.published
+    for name in arm.recipe.stream.datasets:
+        if published is None or name not in published.datasets:
+            known = list(published.datasets) if published is not None else []
+            raise _no_such("published dataset", name, f"arm {arm.name}: stream.datasets", known)
+
+
+def _check_stride(arm: Arm) -> None:
+    stride, context = arm.recipe.evaluate.stride, arm.recipe.train.context_length
+    if stride is not None and stride >= context:
+        raise RecipeError(
+            f"a stride of {stride} in a context of {context} tokens (arm {arm.name}) leaves no token to predict from",
+            where="evaluate.stride",
+            remedy=f"use 1 to {context - 1}, or leave it out (half the context)",
+        )
+
+
+def _check_streams(arm: Arm) -> None:
+    """The streams of an arm, as `streams.build` makes them: caps name them, one of them is the run's clock."""
+    stream, mixture = arm.recipe.stream, arm.recipe.mixture
+    has_real = mixture.separate_real_stream and mixture.synthetic_fraction < 1
+    names = [REAL_STREAM] if has_real else []
+    if mixture.synthetic_fraction > 0 or not mixture.separate_real_stream:
+        if stream.ordering is None:
+            raise RecipeError(
+                f"the mixture of arm {arm.name} takes windows of a synthetic stream, and no ordering is named",
+                where="stream.ordering",
+                remedy="name an ordering, or set mixture.synthetic_fraction=0",
+            )
+        for ordering in (stream.ordering, *(part.ordering for part in stream.extra)):
+            others = (f"{ordering}-{number}" for number in itertools.count(2))
+            names.append(next(name for name in itertools.chain([ordering], others) if name not in names))
+    for name in mixture.max_windows:
+        if name not in names:
+            raise _no_such("stream", name, f"arm {arm.name}: mixture.max_windows", names)
+    if not has_real and arm.recipe.train.synthetic_epochs is None:
+        raise RecipeError(
+            f"arm {arm.name} has no real stream of its own, so its length comes from synthetic_epochs",
+            where="train.synthetic_epochs",
+            remedy="set it: passes over the synthetic stream",
+        )
+
+
+def _check_search(recipe: Recipe) -> None:
+    """Every value of every axis, and of the start, is one that its field takes in every arm it applies to."""
+    if recipe.search is None:
+        return
+    for key, axis in recipe.search.axes.items():
+        for value in axis.values:
+            check_value(recipe, key, value, where=f"search.axes.{key}.values")
+    if isinstance(recipe.search.start, dict):
+        for key, value in recipe.search.start.items():
+            check_value(recipe, key, value, where=f"search.start.{key}")
+            if key not in recipe.search.axes:
+                raise _no_such("axis", key, "search.start", list(recipe.search.axes))
+
+
+def check_value(recipe: Recipe, dotted: str, value: float, *, where: str) -> None:
+    """Refuse a number that the field of this dotted key does not take.
+
+    Raises:
+        RecipeError: no such field, not a number's, or the value is out of its range.
+    """
+    *path, field = dotted.split(".")
+    section: Any = recipe
+    for key in path:
+        section = getattr(section, key, None) if isinstance(section, Section) else None
+    if not isinstance(section, Section) or field not in type(section).model_fields:
+        known = list(type(section).model_fields) if isinstance(section, Section) else []
+        raise _no_such("field", field, where, known)
+    present = getattr(section, field)
+    if isinstance(present, bool) or not isinstance(present, int | float | Decimal | None):
+        raise RecipeError("only numbers are searched", where=where, remedy="make it an arm instead")
+    try:
+        type(section).model_validate(section.model_dump() | {field: value})
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"{value:g} is no value of {dotted}: {reason}", where=where, remedy="take it out") from None

@@ -1,0 +1,118 @@
+"""References within a recipe, and the range of every number: refused when it is loaded, with the key's name."""
+
+import typing
+from pathlib import Path
+
+import annotated_types
+import pytest
+
+from megadocs.errors import RecipeError
+from megadocs.recipe import Recipe, load_recipe
+from megadocs.recipe.validation import models_in
+
+RECIPE = """
+name: small
+corpus: {source: texts/, split: {train: 5, validation: 3, test: 3}}
+arms:
+  real_only: {}
+  simple: {stream.ordering: simple, mixture.synthetic_fraction: 0.9}
+  alone: {stream.ordering: simple, mixture.separate_real_stream: false, train.synthetic_epochs: 2}
+search: {axes: {train.learning_rate: {values: [1e-3, 1e-2]}}}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "word"),
+    [
+        ("analysis.baseline=reel_only", "analysis.baseline", "real_only"),
+        ("ensembles={pair: {arm: simpel, num_members: 2}}", "ensembles.pair.arm", "simple"),
+        ("generate.sample={teacher: {arm: nobody}, num_samples: 3}", "generate.sample.teacher.arm", "alone"),
+        ("search.arms=[simple, nobody]", "search.arms", "real_only"),
+        ("search.axes.train.learning_rate.arms=[nobody]", "search.axes.train.learning_rate.arms", "real_only"),
+        ("search.axes={train.learning_rate: {values: [-1, 1e-3]}}", "search.axes.train.learning_rate.values", "out"),
+        ("search.axes={train.batch_size: {values: [1, 2.5, 4]}}", "search.axes.train.batch_size.values", "out"),
+        ("search.axes={mixture.synthetic_fraction: {values: [0.5, 1.5]}}", "synthetic_fraction.values", "out"),
+        ("search.axes={train.learning_rat: {values: [1]}}", "search.axes.train.learning_rat", "learning_rate"),
+        ("search.axes={train.dtype: {values: [1]}}", "search.axes.train.dtype", "arm"),
+        ("search.axes={train.compile: {values: [1]}}", "search.axes.train.compile", "arm"),
+        ("search.start={train.learning_rate: 0}", "search.start.train.learning_rate", "out"),
+        ("search.start={train.batch_size: 4}", "search.start", "train.learning_rate"),
+        ("evaluate.stride=256", "evaluate.stride", "255"),
+        ("arms.simple.stream.datasets=[gone]", "stream.datasets", "none"),
+        ("arms.simple.mixture.max_windows={simpel: 4}", "mixture.max_windows", "simple"),
+        ("arms.alone.mixture.max_windows={real: 4}", "mixture.max_windows", "simple"),
+        ("arms.alone={stream.ordering: simple, mixture.separate_real_stream: false}", "synthetic_epochs", "passes"),
+        ("arms.bare={mixture.synthetic_fraction: 0.5}", "stream.ordering", "ordering"),
+        ("arms.simple.train.learning_rate=-3", "train.learning_rate", "train.learning_rate"),
+        ("arms.simple.evaluate.stride=3", "arms", "arms"),
+        ("arms.simple.train.num_processes=3", "num_processes", "num_processes"),
+        ("analysis.num_bootstrap=1e9", "analysis.num_bootstrap", "num_bootstrap"),
+        ("train.real_epochs=1e300", "train.real_epochs", "real_epochs"),
+    ],
+)
+def test_a_recipe_that_refers_to_nothing_is_refused_when_it_is_loaded(recipe, override, where, word):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe, [override])
+    assert where in caught.value.where
+    assert word in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "analysis.baseline=simple",
+        "evaluate.stride=255",
+        "search.axes={train.learning_rate: {values: [1e-3, 1e-2, 1e30]}}",
+        "search.axes={train.batch_size: {values: [1, 2.0, 4]}, mixture.synthetic_fraction: {values: [0.5, 0.9]}}",
+        "search.axes={train.micro_batch_size: {values: [1, 2]}}",
+        "arms.simple.mixture.max_windows={simple: 3, real: 4}",
+        "arms.simple.stream.extra=[{ordering: simple, weight: 1}]",
+        "arms={only: {}}",
+    ],
+)
+def test_what_is_there_is_taken(recipe, override):
+    assert load_recipe(recipe, [override])
+
+
+def _numbers(annotation, metadata=()):
+    """(type, metadata) of every number that an annotation can hold."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        inner, *more = typing.get_args(annotation)
+        flat = [item for one in more for item in (one.metadata if hasattr(one, "metadata") else [one])]
+        yield from _numbers(inner, [*metadata, *flat])
+    elif typing.get_origin(annotation) is typing.Literal:
+        return
+    elif typing.get_args(annotation):
+        keeps = typing.get_origin(annotation) not in (list, dict, tuple)
+        for part in typing.get_args(annotation):
+            yield from _numbers(part, metadata if keeps else ())
+    elif annotation in (int, float) or getattr(annotation, "__name__", "") == "Decimal":
+        yield annotation, metadata
+
+
+def test_every_number_of_a_recipe_has_an_upper_bound():
+    free_form = {("EngineConfig", "options")}  # an engine's own; it checks them
+    unbounded, seen = [], set()
+
+    def walk(model):
+        if model in seen:
+            return
+        seen.add(model)
+        for name, field in model.model_fields.items():
+            for below in models_in(field.annotation):
+                walk(below)
+            for _, metadata in () if models_in(field.annotation) else _numbers(field.annotation, field.metadata):
+                has_bound = any(isinstance(item, annotated_types.Le | annotated_types.Lt) for item in metadata)
+                if not has_bound and (model.__name__, name) not in free_form:
+                    unbounded.append(f"{model.__name__}.{name}")
+
+    walk(Recipe)
+    assert unbounded == []
+    assert len(seen) > 15
