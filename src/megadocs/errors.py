@@ -56,6 +56,10 @@ class RecipeError(UsageError):
     """A recipe or an override is wrong; `where` is the dotted key."""
 
 
+class ConsentError(RecipeError):
+    """A recipe asks for a power that only the person may give (`recipe/consent.py`); nothing was started."""
+
+
 class InputError(UsageError):
     """A user's data (corpus, tokenizer, model) is missing, unreadable or too small; `where` is the file."""
 

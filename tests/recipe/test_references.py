@@ -8,6 +8,7 @@ import pytest
 
 from megadocs.errors import RecipeError
 from megadocs.recipe import Recipe, load_recipe
+from megadocs.recipe.generation import TaskConfig
 from megadocs.recipe.validation import models_in
 
 RECIPE = """
@@ -114,5 +115,6 @@ def test_every_number_of_a_recipe_has_an_upper_bound():
                     unbounded.append(f"{model.__name__}.{name}")
 
     walk(Recipe)
+    walk(TaskConfig)
     assert unbounded == []
     assert len(seen) > 15

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from megadocs.cli.arguments import (
+    AllowCode,
     AsJson,
     ExecutorOption,
     Jobs,
@@ -47,19 +48,21 @@ def register(app: typer.Typer) -> None:
         price_per_hour: Annotated[
             float | None, typer.Option(min=0.0, help="Money for an hour of that GPU.", show_default=False)
         ] = None,
+        allow_code: AllowCode = False,
         as_json: AsJson = False,
     ) -> None:
         """Show what RECIPE will do: steps, requests, tokens, expected time; done or to do.
 
         megadocs plan recipes/quickstart.yaml --workspace runs/quickstart
         megadocs plan recipes/quickstart.yaml --probe
-        megadocs plan recipes/paper.yaml --gpu h100 --price-per-hour 2.50
+        megadocs plan recipes/paper/baseline.yaml --gpu h100 --price-per-hour 2.50
         """
         if probe:
             from megadocs.pipeline.price.probe import run_probe
             from megadocs.recipe import load_recipe
 
-            run_probe(load_recipe(recipe, overrides or ()), workspace or default_workspace(recipe), jobs)
+            loaded = load_recipe(recipe, overrides or ())
+            run_probe(loaded, workspace or default_workspace(recipe), jobs, allow_code=allow_code)
         on_gpu = None
         if gpu is not None:
             from megadocs.pipeline.price.gpu_hours import gpu_price
@@ -68,7 +71,7 @@ def register(app: typer.Typer) -> None:
         from megadocs.pipeline.execute.executor import planned_slots
 
         slots = planned_slots(executor, jobs, ray_address)
-        print_plan(recipe, overrides, workspace, slots=slots, gpu=on_gpu, as_json=as_json)
+        print_plan(recipe, overrides, workspace, slots=slots, gpu=on_gpu, allow_code=allow_code, as_json=as_json)
 
 
 def print_plan(
@@ -78,6 +81,7 @@ def print_plan(
     *,
     slots: PlannedSlots,
     gpu: GpuPrice | None = None,
+    allow_code: bool = False,
     as_json: bool = False,
 ) -> None:
     """Build the plan and print it as a tree, or as JSON."""
@@ -85,7 +89,8 @@ def print_plan(
     from megadocs.recipe import load_recipe
 
     recipe = load_recipe(recipe_path, overrides or ())
-    plan = build_plan(recipe, workspace or default_workspace(recipe_path), slots.number)
+    root = workspace or default_workspace(recipe_path)
+    plan = build_plan(recipe, root, slots.number, allow_code=allow_code)
     if as_json:
         print_json(plan.to_json() | ({"gpu": gpu.to_json(plan.flops)} if gpu is not None else {}))
         return
@@ -107,7 +112,7 @@ def print_plan(
         from megadocs.pipeline.tune.price import price_search
 
         typer.echo("`megadocs search` of this recipe:")
-        price = price_search(recipe, workspace or default_workspace(recipe_path), num_slots=slots.number)
+        price = price_search(recipe, root, num_slots=slots.number, allow_code=allow_code)
         for line in price_lines(price, gpu, where=slots.where):
             typer.echo(line)
 

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
             from megadocs.pipeline.execute.executor import planned_slots
 
             slots = planned_slots(executor, jobs, ray_address)
-            print_plan(recipe, overrides, workspace, slots=slots, as_json=as_json)
+            print_plan(recipe, overrides, workspace, slots=slots, allow_code=allow_code, as_json=as_json)
             return
         from megadocs.cli.outcome import run_and_print
 

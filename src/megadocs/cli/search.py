@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
         runner = None if dry_run else build_executor(executor, root, num_slots=jobs, ray_address=ray_address)
         try:
             slots = planned_slots(executor, jobs, ray_address, runner)
-            price = _say_price(loaded, root, slots, max_runs)
+            price = _say_price(loaded, root, slots, max_runs, allow_code=allow_code)
         except MegadocsError:
             if runner is not None:
                 runner.close()
@@ -101,11 +101,13 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(IncompleteError.exit_code)
 
 
-def _say_price(recipe: Recipe, root: Path, slots: PlannedSlots, max_runs: int | None) -> SearchPrice:
+def _say_price(
+    recipe: Recipe, root: Path, slots: PlannedSlots, max_runs: int | None, *, allow_code: bool
+) -> SearchPrice:
     """The price before anything starts, on standard error."""
     from megadocs.pipeline.tune.price import price_search
 
-    price = price_search(recipe, root, num_slots=slots.number, max_runs=max_runs)
+    price = price_search(recipe, root, num_slots=slots.number, max_runs=max_runs, allow_code=allow_code)
     for line in price_lines(price, where=slots.where):
         say(line)
     return price

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import typer
 
 from megadocs.cli.arguments import (
@@ -15,20 +18,37 @@ from megadocs.cli.arguments import (
     WorkspaceDir,
 )
 
-_HELP = {
-    "corpus": "Read, cut and split the real documents of RECIPE.",
-    "rows": "Tokenise everything that the arms of RECIPE use, once.",
-}
-
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    for stage, text in _HELP.items():
-        _add(app, stage, f"{text}\n\nmegadocs {stage} recipes/quickstart.yaml --workspace runs/quickstart")
 
+    @app.command()
+    def corpus(
+        recipe: RecipePath,
+        overrides: Overrides = None,
+        workspace: WorkspaceDir = None,
+        jobs: Jobs = None,
+        executor: ExecutorOption = "local",
+        ray_address: RayAddress = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Read, cut and split the real documents of RECIPE.
 
-def _add(app: typer.Typer, stage: str, text: str) -> None:
-    def command(
+        megadocs corpus recipes/quickstart.yaml --workspace runs/quickstart
+        """
+        _run(
+            recipe,
+            overrides,
+            workspace,
+            stage="corpus",
+            jobs=jobs,
+            executor=executor,
+            ray_address=ray_address,
+            as_json=as_json,
+        )
+
+    @app.command()
+    def rows(
         recipe: RecipePath,
         overrides: Overrides = None,
         workspace: WorkspaceDir = None,
@@ -38,13 +58,15 @@ def _add(app: typer.Typer, stage: str, text: str) -> None:
         allow_code: AllowCode = False,
         as_json: AsJson = False,
     ) -> None:
-        from megadocs.cli.outcome import run_and_print
+        """Tokenise everything that the arms of RECIPE use, once.
 
-        run_and_print(
+        megadocs rows recipes/quickstart.yaml --workspace runs/quickstart
+        """
+        _run(
             recipe,
             overrides,
             workspace,
-            stage=stage,
+            stage="rows",
             jobs=jobs,
             executor=executor,
             ray_address=ray_address,
@@ -52,4 +74,8 @@ def _add(app: typer.Typer, stage: str, text: str) -> None:
             as_json=as_json,
         )
 
-    app.command(stage, help=text)(command)
+
+def _run(recipe: Path, overrides: list[str] | None, workspace: Path | None, **options: Any) -> None:
+    from megadocs.cli.outcome import run_and_print
+
+    run_and_print(recipe, overrides, workspace, **options)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from megadocs.generate.ledger import LedgerIndex
 from megadocs.generate.records import EarlierReply, GenerationRecord, Status, flag_names
 from megadocs.generate.siblings import SiblingTexts
 from megadocs.recipe import GatesConfig, GenerateConfig, canonical_json
+from megadocs.recipe.consent import engine_address
 
 if TYPE_CHECKING:
     from megadocs.generate.requests import GenerationRequest
@@ -161,7 +161,7 @@ class Judge:
 
 def _circumstances(config: GenerateConfig) -> int | None:
     engine = config.engine
-    address = engine.base_url or os.environ.get("OPENAI_BASE_URL") if engine.kind == "openai" else None
+    address = engine_address(engine)
     if engine.kind == "openai" and address is None:
         return None
     sent = {"kind": engine.kind, "address": address, "api": engine.api, "options": dict(engine.options)}

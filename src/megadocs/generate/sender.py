@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from megadocs.errors import EngineError, UsageError
+from megadocs.errors import ConsentError, EngineError
 from megadocs.generate.concurrency import AdaptiveLimit
 from megadocs.generate.engines import Engine, EngineInfo
 from megadocs.generate.engines.protocol import ENGINE_DOWN, FATAL, PERMANENT, Completion, EngineFailure, Reply
@@ -17,6 +17,7 @@ from megadocs.generate.plan import token_counter
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.retry import MAX_SENDS, MAX_SENDS_ALONE, CircuitBreaker, backoff_seconds, interruptible_sleep
 from megadocs.recipe import GenerateConfig, LimitsConfig
+from megadocs.recipe.consent import why_no_key
 
 #: After this long with nothing but failures (the engine's own down time not counted) a request fails.
 RECORD_DEADLINE_SECONDS = 1800.0
@@ -161,18 +162,18 @@ def total_cost(limits: LimitsConfig, prompt_tokens: int, new_tokens: int, server
 
 
 def require_consent(info: EngineInfo, config: GenerateConfig, num_documents: int) -> None:
-    """Refuse to send documents to another machine unless the recipe (or `--yes`) allows it."""
+    """Refuse to send documents to another machine unless the person allows it (`recipe.consent`)."""
     if info.is_remote and not config.allow_remote:
-        raise UsageError(
+        raise ConsentError(
             f"{num_documents} documents would be sent to {info.address}, which is not on this machine",
             where="generate.engine.base_url",
-            remedy="set generate.allow_remote=true (or pass --yes) if they may leave it",
+            remedy="if they may leave it: generate.allow_remote=true on the command line (a recipe file cannot say so)",
         )
 
 
 def _fatal_error(failure: EngineFailure, info: EngineInfo) -> EngineError:
     remedies = {
-        "unauthorised": "check OPENAI_API_KEY",
+        "unauthorised": (why_no_key(info.address) if info.address else None) or "check OPENAI_API_KEY",
         "payment": "add credit with the provider, then run again: nothing was recorded as failed",
         "model_changed": "start the model the recipe names, or name the new one: its generations are another set",
     }

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar, cast
 
-from megadocs.errors import RecipeError
+from megadocs.errors import ConsentError, RecipeError
 from megadocs.kinds.ordering import Ordering, OrderingSpec, Role
 from megadocs.kinds.row import REAL, RowKind
 from megadocs.kinds.task import TaskKind
@@ -126,12 +126,12 @@ def find_ordering(name: str, *, allow_code: bool = False) -> OrderingSpec:
     """The ordering of that name, built in or a user's own.
 
     Raises:
-        RecipeError: unknown name, code not allowed, or nothing callable there.
+        RecipeError: unknown name, or nothing callable there. ConsentError: code is not allowed.
     """
     if ":" not in name:
         return _look_up(_known().orderings, name, "ordering", "stream.ordering", ", or module:attribute")
     if not allow_code:
-        raise RecipeError(
+        raise ConsentError(
             f"the ordering {name!r} runs code of its own",
             where="stream.ordering",
             remedy="read that code, then pass --allow-code",

@@ -33,9 +33,11 @@ from megadocs.generate.status import read_accounting
 from megadocs.kinds import SAMPLE, task_names
 from megadocs.pipeline.reopening import set_aside
 from megadocs.pipeline.steps.distillation import sample_config, sample_engine
-from megadocs.pipeline.steps.sources import open_experiment
+from megadocs.pipeline.steps.rows import without_custom_orderings
+from megadocs.pipeline.steps.sources import open_experiment, sources_step
 from megadocs.pipeline.steps.step import find_artifact
 from megadocs.recipe import GenerateConfig, Recipe
+from megadocs.recipe.consent import check_consent
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import make_directory, write_json_atomic
 
@@ -76,7 +78,7 @@ def _sample_plans(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
     """The task `sample` with the most samples that an arm wants; nothing where no arm trains on samples."""
     if recipe.generate.sample is None:
         return []
-    experiment, _ = open_experiment(recipe, workspace)
+    experiment, _ = open_experiment(without_custom_orderings(recipe), workspace)
     if experiment is None:
         section = recipe.generate.sample.model_copy(
             update={"max_new_tokens": recipe.generate.sample.max_new_tokens or 1}
@@ -96,7 +98,7 @@ def _sample_plans(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
 
 def open_corpus(recipe: Recipe, workspace: Workspace) -> SplitCorpus:
     """The published corpus, or the same made afresh in memory."""
-    _, step = open_experiment(recipe, workspace)
+    step = sources_step(recipe, workspace)
     artifact = find_artifact(step, workspace)
     if artifact is not None:
         return read_corpus(artifact.path)
@@ -182,6 +184,7 @@ def retry_generations(
     Returns:
         Books of each task of which anything was asked for.
     """
+    check_consent(recipe, {"generate"})
     documents = open_corpus(recipe, workspace).train_multiple(1)
     books: dict[str, Accounting] = {}
     for status in list(iter_status(recipe, workspace)):

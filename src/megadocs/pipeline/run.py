@@ -24,10 +24,12 @@ from megadocs.pipeline.execute.scheduler import Listener, Outcome, run_steps
 from megadocs.pipeline.reopening import reopen_generations
 from megadocs.pipeline.steps.experiment import Experiment, build_experiment
 from megadocs.pipeline.steps.report import report_step
-from megadocs.pipeline.steps.rows import generate_step
+from megadocs.pipeline.steps.rows import generate_step, without_custom_orderings
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe
+from megadocs.recipe.consent import EVERYTHING, check_consent
+from megadocs.recipe.wishes import Act
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import make_directory, write_bytes_atomic
 
@@ -42,6 +44,13 @@ STAGES: dict[str, tuple[str, ...]] = {
     "train": ("corpus", "tokenizer", "generate", "rows", "train"),
     "evaluate": (*_TRAINED, *_SCORES),
     "report": (*_TRAINED, *_SCORES, "report"),
+}
+
+#: What a stage does that needs consent, where it is not everything.
+_ACTS: dict[str, frozenset[Act]] = {
+    "corpus": frozenset(),
+    "generate": frozenset({"generate"}),
+    "rows": frozenset({"generate"}),
 }
 
 #: Makes a listener for a number of steps.
@@ -106,16 +115,22 @@ def run_experiment(
         show: makes a listener for a number of steps (see `cli.console.show_progress`).
         allow_code: load orderings of the form module:attribute that the recipe names.
         executor: where steps run, closed at the end; None: processes of this machine.
+
+    Raises:
+        ConsentError: the recipe's file asks for a power that the person did not give; nothing was started.
     """
     workspace = Workspace(root)
     executor = executor or LocalExecutor(root, num_slots)
     try:
+        check_consent(recipe, _ACTS.get(stage, EVERYTHING))
         corpus = sources_step(recipe, workspace)
         outcomes = [_run([corpus], workspace, executor, show)]
         artifact = find_artifact(corpus, workspace)
         if artifact is None:
             return ExperimentOutcome(None, tuple(outcomes), None)
-        experiment = build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code)
+        needs_orderings = stage not in ("corpus", "generate")
+        built = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
+        experiment = build_experiment(built, corpus, corpus_facts(artifact), allow_code=allow_code)
         if not experiment.runs:
             reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())
             raise InputError(

@@ -54,7 +54,7 @@ class TaskConfig(Section):
         default_factory=list, description="Styles taken in turn across the generations; empty: `style` for all."
     )
     max_new_tokens: int | None = Field(
-        None, ge=1, description="Length limit of one generation in generator tokens; none: the kind's own."
+        None, ge=1, le=10**6, description="Length limit of one generation in generator tokens; none: the kind's own."
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.recipe.arms import merged
-from megadocs.recipe.overrides import set_dotted
+from megadocs.recipe.consent import apply_consent
+from megadocs.recipe.overrides import set_dotted, split_path
 from megadocs.recipe.plain_yaml import parse_yaml, read_yaml_file
 from megadocs.recipe.recipe import Recipe
 from megadocs.recipe.references import check_references
@@ -16,7 +17,7 @@ from megadocs.recipe.validation import validated
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe file, apply `extends` (one level) and overrides, and validate.
+    """Read a recipe file, apply `extends` (one level), overrides and the person's consent, and validate.
 
     Args:
         path: YAML file.
@@ -37,14 +38,16 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             for section in ("arms", "ensembles"):
                 parent.pop(section, None)
         data = merged(parent, data)
+    personal: list[list[str]] = []
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
             raise RecipeError(f"not an override: {override!r}", remedy="write key.sub=value")
+        personal.append(split_path(data, key.strip()))
         set_dotted(data, key.strip(), parse_yaml(text, where=key.strip()))
     recipe = validated(data, str(path))
     check_references(recipe)
-    return recipe
+    return apply_consent(recipe, personal)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from megadocs.recipe.base import Section, Seed
 from megadocs.recipe.data import CorpusConfig, TokenizerConfig, TrainedTokenizer
@@ -16,6 +16,7 @@ from megadocs.recipe.published import PublishedConfig
 from megadocs.recipe.search import SEARCHABLE_SECTIONS, SearchConfig
 from megadocs.recipe.streams import MixtureConfig, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
+from megadocs.recipe.wishes import Wish
 
 #: What an arm, recipe or ensemble may be called (it appears in tables and file names).
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,80}")
@@ -44,9 +45,21 @@ class Recipe(Section):
     ensembles: dict[str, EnsembleConfig] = Field(
         default_factory=dict, description="name -> members; scored like a run on every set and benchmark."
     )
+    _wishes: tuple[Wish, ...] = PrivateAttr(default=())
     seeds: list[Seed] = Field(
         default_factory=lambda: [0], min_length=1, max_length=1000, description="Seeds; they pair across arms."
     )
+
+    @property
+    def wishes(self) -> tuple[Wish, ...]:
+        """Powers that the recipe's file asks for and the person has not given (`consent.check_consent`)."""
+        return self._wishes
+
+    def with_wishes(self, wishes: tuple[Wish, ...]) -> Self:
+        """The same recipe with these noted in it; copies keep them, files do not hold them."""
+        copy = self.model_copy()
+        copy._wishes = wishes
+        return copy
 
     @field_validator("name")
     @classmethod

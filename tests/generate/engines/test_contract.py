@@ -190,7 +190,7 @@ def test_vllm_arguments() -> None:
     config = config.model_copy(update={"options": {"gpu_memory_utilization": 0.9, "enforce_eager": True, "off": False}})
     assert serve_arguments(config, 8000) == [
         *["serve", "org/m", "--host", "127.0.0.1", "--port", "8000", "--max-model-len", "4096", "--max-num-seqs", "64"],
-        *["--enable-prompt-tokens-details", "--revision", "r", "--enforce-eager", "--gpu-memory-utilization", "0.9"],
+        *["--enable-prompt-tokens-details", "--revision=r", "--enforce-eager", "--gpu-memory-utilization=0.9"],
     ]
 
 

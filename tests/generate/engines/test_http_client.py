@@ -11,8 +11,9 @@ import pytest
 from megadocs.errors import RecipeError
 from megadocs.generate.engines import http_client
 from megadocs.generate.engines.failures import failure_of_answer
-from megadocs.generate.engines.http_client import HttpClient, checked_url, is_loopback
+from megadocs.generate.engines.http_client import HttpClient, checked_url
 from megadocs.generate.engines.protocol import EngineFailure
+from megadocs.recipe.consent import is_loopback
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.generate.engines.protocol import Engine, EngineInfo
 from megadocs.recipe import EngineConfig
+from megadocs.recipe.consent import engine_address
 from megadocs.world import RENDERING_VERSION
 
 __all__ = ["Engine", "EngineInfo", "build_engine", "engine_identity", "engine_info", "sampling_options"]
@@ -51,7 +51,7 @@ def build_engine(config: EngineConfig) -> Engine:
 
 def engine_info(config: EngineConfig) -> EngineInfo:
     """What is known of an engine without starting anything (for plans): at most the hash of its model file."""
-    address = config.base_url or os.environ.get("OPENAI_BASE_URL") if config.kind == "openai" else None
+    address = engine_address(config)
     return EngineInfo(
         identity=engine_identity(config),
         context_tokens=config.context_tokens,

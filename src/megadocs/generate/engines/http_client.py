@@ -9,7 +9,6 @@ address on this machine is never asked through a proxy: text that stays here mus
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import urllib.parse
 import urllib.request
@@ -23,6 +22,7 @@ from yarl import URL
 from megadocs.errors import RecipeError
 from megadocs.generate.engines.failures import failure_of_answer, failure_of_error, one_line
 from megadocs.generate.engines.protocol import EngineFailure
+from megadocs.recipe.consent import is_loopback
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 _MAX_HEADER_BYTES = 64 * 1024
@@ -178,18 +178,6 @@ def checked_key(key: str) -> str:
         where="OPENAI_API_KEY",
         remedy="set it to the key alone, on one line",
     )
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine: localhost, 127.0.0.0/8, ::1, or the wildcard that servers print."""
-    host = (urllib.parse.urlsplit(url).hostname or "").rstrip(".")
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
-    return address.is_loopback or address.is_unspecified
 
 
 def _proxy_for(url: str) -> str | None:

@@ -1,7 +1,8 @@
 """Any OpenAI-compatible server: vLLM, SGLang, llama.cpp, a gateway, a provider.
 
-The address is `generate.engine.base_url` or OPENAI_BASE_URL (with its `/v1`), the key OPENAI_API_KEY. Both endpoints
-are spoken: `chat` sends messages, `completions` sends their contents as one prompt (base models).
+The address is `generate.engine.base_url` or OPENAI_BASE_URL (with its `/v1`), the key the one that the person gave for
+that address (`recipe.consent.key_for`: OPENAI_API_KEY goes to OPENAI_BASE_URL and nowhere else). Both endpoints are
+spoken: `chat` sends messages, `completions` sends their contents as one prompt (base models).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 
 from megadocs.errors import EngineError, RecipeError
 from megadocs.generate.engines.failures import without_quotes
-from megadocs.generate.engines.http_client import HttpClient, is_loopback
+from megadocs.generate.engines.http_client import HttpClient
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.generate.engines.replies import read_reply
 from megadocs.recipe import EngineConfig
+from megadocs.recipe.consent import is_loopback, key_for
 
 _HEALTH_TIMEOUT_SECONDS = 5.0
 _START_TIMEOUT_SECONDS = 10.0
@@ -50,7 +52,7 @@ class OpenAIEngine:
         )
         self._body_extra = dict(body_extra or {})
         own_server = base_url is not None
-        self._client = HttpClient(address, api_key=None if own_server else os.environ.get("OPENAI_API_KEY"))
+        self._client = HttpClient(address, api_key=None if own_server else key_for(address))
         self._served_model: str | None = None
         self._limit_field = "max_tokens"
         self._lists_models = False

@@ -25,6 +25,7 @@ from megadocs.generate.engines.child_server import ChildServer
 from megadocs.generate.engines.http_client import HttpClient
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.recipe import EngineConfig
+from megadocs.recipe.consent import check_options
 
 _START_TIMEOUT_SECONDS = 1800.0
 _POLL_SECONDS = 0.5
@@ -117,13 +118,15 @@ def serve_arguments(config: EngineConfig, port: int) -> list[str]:
     arguments += ["--max-model-len", str(config.context_tokens), "--max-num-seqs", str(config.concurrency)]
     arguments.append("--enable-prompt-tokens-details")  # says how much of a prompt its prefix cache had
     if config.revision is not None:
-        arguments += ["--revision", config.revision]
+        arguments.append(f"--revision={config.revision}")
+    check_options(config)
     for name, value in sorted(config.options.items()):
         flag = "--" + name.replace("_", "-")
         if value is True:
             arguments.append(flag)
         elif value is not False:
-            arguments += [flag, json.dumps(value) if isinstance(value, dict | list) else str(value)]
+            text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+            arguments.append(f"{flag}={text}")  # one word: a value is never read as another option
     return arguments
 
 

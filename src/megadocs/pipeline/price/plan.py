@@ -60,6 +60,7 @@ def build_plan(
     sizes: CorpusSizes | None = None,
     only: Collection[str] | None = None,
     whole: Recipe | None = None,
+    allow_code: bool = False,
 ) -> Plan:
     """Price a recipe in a workspace; `MegadocsError` for what would fail at the start anyway.
 
@@ -71,12 +72,13 @@ def build_plan(
         only: price steps of these kinds, as if the others were there; None: all.
         whole: where a search prices settings as arms, the recipe with all arms and seeds (see `build_experiment`).
             A setting whose runs have no optimiser step then is a line with `num_steps` 0, else an error.
+        allow_code: load orderings of the form module:attribute that the recipe names.
     """
     workspace = Workspace(root)
     slots = num_slots or len(os.sched_getaffinity(0))
     sizes = sizes or plan_sizes(recipe, root, num_slots)
     probe = _probe(root, slots)
-    experiment = planned_experiment(recipe, sizes, whole)
+    experiment = planned_experiment(recipe, sizes, whole, allow_code=allow_code)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
     lines = [pricer.line(step) for step in experiment.steps if only is None or step.kind in only]
     if whole is None:
@@ -87,12 +89,14 @@ def build_plan(
     return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), rates)
 
 
-def planned_experiment(recipe: Recipe, sizes: CorpusSizes, whole: Recipe | None = None) -> Experiment:
+def planned_experiment(
+    recipe: Recipe, sizes: CorpusSizes, whole: Recipe | None = None, *, allow_code: bool = False
+) -> Experiment:
     """The steps that a plan prices; without a corpus, those that need no other data either."""
     if sizes.documents is None:  # made for another machine, where the other sets and the benchmarks lie too
         scored = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": []})
         recipe = recipe.model_copy(update={"evaluate": scored})
-    return build_experiment(recipe, sizes.step, sizes.facts, whole=whole)
+    return build_experiment(recipe, sizes.step, sizes.facts, whole=whole, allow_code=allow_code)
 
 
 def plan_sizes(recipe: Recipe, root: Path, num_slots: int | None = None) -> CorpusSizes:

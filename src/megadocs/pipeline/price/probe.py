@@ -38,6 +38,7 @@ from megadocs.pipeline.price.wall_time import WorkerTimes
 from megadocs.pipeline.steps.experiment import build_experiment
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe
+from megadocs.recipe.consent import check_consent
 from megadocs.recipe.data import LoadedTokenizer
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import write_json_atomic
@@ -51,12 +52,13 @@ _MAX_TEXTS = 256
 _COMMAND_MODULES = ("megadocs.cli", "megadocs.cli.outcome", "megadocs.pipeline.run")
 
 
-def run_probe(recipe: Recipe, root: Path, num_slots: int | None = None) -> Probe:
+def run_probe(recipe: Recipe, root: Path, num_slots: int | None = None, *, allow_code: bool = False) -> Probe:
     """Measure what the recipe's runs to do need, and keep it in the workspace beside earlier shapes.
 
     Raises:
         MegadocsError: the corpus or the tokenizer cannot be read, the engine does not start, a trial run fails.
     """
+    check_consent(recipe, {"generate"})
     slots = num_slots or len(os.sched_getaffinity(0))
     workspace = Workspace(root)
     begun = time.perf_counter()
@@ -65,7 +67,7 @@ def run_probe(recipe: Recipe, root: Path, num_slots: int | None = None) -> Probe
     documents = sizes.documents
     if documents is None:
         raise MegadocsError("the corpus is not on this machine", where="corpus.source", remedy="probe where it is")
-    experiment = build_experiment(recipe, sizes.step, sizes.facts)
+    experiment = build_experiment(recipe, sizes.step, sizes.facts, allow_code=allow_code)
     wanted: dict[str, tuple[Recipe, Step]] = {}
     for run in experiment.runs:
         if find_artifact(run.evaluate, workspace) is None:

@@ -29,6 +29,7 @@ from megadocs.pipeline.steps.sources import open_experiment
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.pipeline.steps.step import job_of as step_job
 from megadocs.recipe import Recipe
+from megadocs.recipe.consent import check_consent
 from megadocs.store.artifact import Artifact, Build, Workspace
 from megadocs.store.files import read_json
 
@@ -77,6 +78,7 @@ def train_as_rank(
     Raises:
         UsageError: the recipe is more than one run. InputError: its rows are not there. Stopped: asked to stop.
     """
+    check_consent(recipe, {"train"})
     workspace = Workspace(root)
     experiment, _ = open_experiment(recipe, workspace, allow_code=allow_code)
     runs = experiment.runs if experiment is not None else ()

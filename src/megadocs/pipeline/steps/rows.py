@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.generate import engine_info
 from megadocs.generate.plan import build_templates
-from megadocs.kinds import REAL, SAMPLE, find_ordering, ordering_names, row_kind
+from megadocs.kinds import REAL, SAMPLE, find_ordering, ordering_names, ordering_spec, row_kind
 from megadocs.pipeline.steps.distillation import sample_section, sample_step
 from megadocs.pipeline.steps.published import is_published, published_generations, published_rows_step
 from megadocs.pipeline.steps.step import Step
@@ -112,6 +112,34 @@ def arm_rows(
             role = f"rows {kind} {num_generations}"
             steps[role] = synthetic_rows_step(kind, num_generations, recipe, corpus, tokenizer)
     return steps
+
+
+def without_custom_orderings(recipe: Recipe) -> Recipe:
+    """The recipe for steps that need no ordering (corpus, generation): a user's own ones stand for all that is written.
+
+    Their code says which rows they read, and is not loaded for this; the built-in ordering that reads most of what the
+    recipe generates takes their place, so that it is generated. The other steps are not the recipe's own.
+    """
+    tasks_read = {
+        name: {row_kind(kind).task for kind in ordering_spec(name).kinds} - {None} for name in ordering_names()
+    }
+    serving = [name for name, tasks in tasks_read.items() if tasks <= set(recipe.generate.tasks)]
+    stand_in = max(serving, key=lambda name: len(tasks_read[name]))
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, str) and ":" in value:
+            return stand_in
+        return value
+
+    def changed(stream: Mapping[str, Any], ordering: str, extra: str) -> dict[str, Any]:
+        parts = [{**dict(part), "ordering": replaced(dict(part)["ordering"])} for part in stream.get(extra, ())]
+        found = {ordering: replaced(stream[ordering])} if ordering in stream else {}
+        return {**stream, **found, **({extra: parts} if extra in stream else {})}
+
+    own = recipe.stream.model_dump(mode="python")
+    stream = StreamConfig.model_validate(changed(own, "ordering", "extra"))
+    arms = {name: changed(arm, "stream.ordering", "stream.extra") for name, arm in recipe.arms.items()}
+    return recipe.model_copy(update={"stream": stream, "arms": arms})
 
 
 def wanted_generations(part: ExtraStream, kind: str, kinds: Sequence[str]) -> int | None:

@@ -35,6 +35,7 @@ from megadocs.pipeline.tune.results import ArmSearch, Ending, SearchOutcome, Uti
 from megadocs.pipeline.tune.space import ArmSpace, build_sampler, build_spaces
 from megadocs.pipeline.tune.trials import TrialRunner
 from megadocs.recipe import Recipe
+from megadocs.recipe.consent import check_consent
 from megadocs.search import STOPPED, Trial, Walks
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import write_bytes_atomic
@@ -89,6 +90,7 @@ def run_search(
 
     Raises:
         MegadocsError: a step that all trials need (corpus, generation, rows) failed.
+        ConsentError: see `run_experiment`.
     """
     spaces = build_spaces(recipe)
     executor = executor or LocalExecutor(root, num_slots)
@@ -96,6 +98,7 @@ def run_search(
     max_runs = recipe.search.max_runs if max_runs is None else max_runs
     max_hours = recipe.search.max_hours if max_hours is None else max_hours
     try:
+        check_consent(recipe)
         with Interrupt() as interrupt:
             driver = _Driver(recipe, root, executor, interrupt, watcher or NoWatcher(), max_runs, max_hours)
             return driver.run(spaces, allow_code=allow_code)

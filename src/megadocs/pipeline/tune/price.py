@@ -87,7 +87,12 @@ class SearchPrice:
 
 
 def price_search(
-    recipe: Recipe, root: Path, *, num_slots: int | None = None, max_runs: int | None = None
+    recipe: Recipe,
+    root: Path,
+    *,
+    num_slots: int | None = None,
+    max_runs: int | None = None,
+    allow_code: bool = False,
 ) -> SearchPrice:
     """Price the recipe's search in a workspace; starts nothing, writes nothing.
 
@@ -101,7 +106,7 @@ def price_search(
     sizes = plan_sizes(recipe, root, num_slots)
     if config.compute_matched_epochs is not None:
         spaces = [space.with_real_tokens(_real_tokens(spaces, sizes)) for space in spaces]
-    pricer = _PointPricer(recipe, root, num_slots, sizes)
+    pricer = _PointPricer(recipe, root, num_slots, sizes, allow_code)
     near, plan = pricer.price([(s, p) for s in spaces for p in cheapest_points(s.grid, s.start)], new=False)
     every, _ = pricer.price([(s, p) for s in spaces for p in _points_by_cost(s)], new=True)
     shared = sum(line.seconds for line in plan.lines if _is_shared(line, near))
@@ -138,6 +143,7 @@ class _PointPricer:
     root: Path
     num_slots: int | None
     sizes: CorpusSizes
+    allow_code: bool
 
     def price(self, points: list[tuple[ArmSpace, Point]], *, new: bool) -> tuple[dict[str, Cost], Plan]:
         """The cost of one run at each possible point, by label; `new`: with a seed that no run has had, alone."""
@@ -145,13 +151,15 @@ class _PointPricer:
         arms = {
             space.label(point): space.overrides_at(point)
             for space, point in points
-            if _is_possible(recipe, space, point)
+            if _is_possible(recipe, space, point, allow_code=self.allow_code)
         }
         seed = max(recipe.seeds) + 1_000_003 if new else recipe.seeds[0]
         priced = recipe.model_copy(update={"arms": arms, "seeds": [seed], "ensembles": {}})
         only = ("train", "evaluate") if new else None
-        plan = build_plan(priced, self.root, self.num_slots, sizes=self.sizes, only=only, whole=recipe)
-        return _costs(planned_experiment(priced, self.sizes, recipe), plan), plan
+        plan = build_plan(
+            priced, self.root, self.num_slots, sizes=self.sizes, only=only, whole=recipe, allow_code=self.allow_code
+        )
+        return _costs(planned_experiment(priced, self.sizes, recipe, allow_code=self.allow_code), plan), plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +247,12 @@ def _distance(one: Point, other: Point) -> int:
     return sum(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-def _is_possible(recipe: Recipe, space: ArmSpace, point: Point) -> bool:
+def _is_possible(recipe: Recipe, space: ArmSpace, point: Point, *, allow_code: bool) -> bool:
     """Whether a run can have this setting, on a corpus that is large enough."""
     trial = Trial(point, recipe.seeds[0])
     digests = dict.fromkeys(recipe.published.datasets if recipe.published else (), "any")
     corpus, facts = corpus_step(recipe, "any", digests), CorpusFacts(num_train_1x=1, max_multiple=sys.maxsize)
-    return bool(trial_steps(recipe, [(space, trial)], corpus, facts, allow_code=True).runs)
+    return bool(trial_steps(recipe, [(space, trial)], corpus, facts, allow_code=allow_code).runs)
 
 
 def _is_shared(line: PlanLine, priced: Container[str]) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from megadocs.errors import RecipeError, UsageError
+from megadocs.errors import ConsentError, RecipeError, UsageError
 from megadocs.pipeline.steps.experiment import CorpusFacts, Run, build_experiment
 from megadocs.pipeline.steps.step import Step
 from megadocs.pipeline.tune.matched_compute import MatchedCompute
@@ -151,6 +151,8 @@ def trial_steps(
         alone = recipe.model_copy(update=own)
         try:
             experiment = build_experiment(alone, corpus, facts, allow_code=allow_code, whole=recipe)
+        except ConsentError:
+            raise
         except UsageError as error:
             impossible[space.arm.name, trial] = str(error.what)
             continue
