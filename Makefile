@@ -21,11 +21,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install -q -c constraints.txt -e '.[demo,dev]'
 	touch $@
 
-# What the tests compare with or run on, beside what the demo needs: Ray, Optuna, lm-evaluation-harness.
+# What the tests compare with or run on, beside what the demo needs: Ray, lm-evaluation-harness.
 setup-peers: $(VENV)/.peers
 
 $(VENV)/.peers: $(STAMP)
-	$(PIP) install -q -c constraints.txt -e '.[demo,dev,cluster,optuna,eval]'
+	$(PIP) install -q -c constraints.txt -e '.[demo,dev,cluster,eval]'
 	touch $@
 
 # A real vLLM server for `make test-vllm`, on the CPU: 4 GB on disk, in an environment of its own, since it pins its torch

@@ -77,10 +77,10 @@ def smallest_gap(losses: np.ndarray, scope: str) -> float:
     return float(min(np.abs(np.diff(losses, axis=n)).min() for n in range(losses.ndim)))
 
 
-def search(losses, noise_sd, draw, *, seeds, round_size, max_runs, start, num_slots=1, guess_fraction=0.5):
+def search(losses, noise_sd, draw, *, seeds, round_size, max_runs, start, num_slots=1):
     """One search on so many slots, by a clock that is played: as the driver does, without steps and files.
 
-    Returns the certificate, the trials that count, how many were begun in vain, and the share of the slots' time used.
+    Returns the certificate, the trials that count, how many were wasted, and the share of the slots' time used.
     A run takes a base time, and twice as long for each step up the first axis (as epochs do), give or take a tenth.
     """
     grid = Grid(
@@ -88,7 +88,7 @@ def search(losses, noise_sd, draw, *, seeds, round_size, max_runs, start, num_sl
     )
     key = int(draw.integers(2**31))
     seed_effects = {seed: draw.normal(0, 3 * noise_sd) for seed in seeds}
-    walks = Walks([LocalWalk(grid, start, seeds, round_size=round_size)], round_size=round_size, max_runs=max_runs)
+    walks = Walks([LocalWalk(grid, start, seeds, round_size=round_size)], max_runs=max_runs)
     known: dict[Trial, float] = {}
     running: list[tuple[float, int, Trial]] = []
     begun: dict[Trial, float] = {}
@@ -103,8 +103,8 @@ def search(losses, noise_sd, draw, *, seeds, round_size, max_runs, start, num_sl
             num_unasked = sum(trial not in asked for trial in begun)
             if needed:
                 trial = needed.pop(0)
-            elif guess_fraction and num_unasked < max(1, int(guess_fraction * walks.num_trials)):
-                trial = walks.guess(0, known, {trial for _, _, trial in running})
+            elif walks.may_begin_ahead(num_unasked):
+                trial = walks.ahead(0, known, {trial for _, _, trial in running})
             else:
                 trial = None
             if trial is None:
@@ -117,19 +117,19 @@ def search(losses, noise_sd, draw, *, seeds, round_size, max_runs, start, num_sl
         known[trial] = losses[trial.point] + seed_effects[trial.seed] + noise
     held += sum(now - begun[trial] for _, _, trial in running)
     counted = walks.walks[0].losses
-    num_in_vain = sum(trial not in counted for trial in begun)
-    return certify(grid, seeds, counted), counted, num_in_vain, held / (num_slots * now)
+    num_wasted = sum(trial not in counted for trial in begun)
+    return certify(grid, seeds, counted), counted, num_wasted, held / (num_slots * now)
 
 
 def measure(args, share: float, scope: str) -> dict:
-    in_vain, busy = [], []
+    wasted, busy = [], []
     runs, settings, exact, within_one, certified, separated, false_interior, rim = [], [], 0, 0, 0, 0, 0, 0
     for number in range(args.surfaces):
         draw = np.random.default_rng([args.seed, number])
         losses = draw_surface(draw, SHAPE, is_interior=number % 2 == 0)
         best = local_optima(losses)[0]
         start = tuple(size // 2 for size in SHAPE)
-        certificate, known, num_in_vain, share_busy = search(
+        certificate, known, num_wasted, share_busy = search(
             losses,
             share * smallest_gap(losses, scope),
             draw,
@@ -139,7 +139,7 @@ def measure(args, share: float, scope: str) -> dict:
             start=start,
             num_slots=args.slots,
         )
-        in_vain.append(num_in_vain)
+        wasted.append(num_wasted)
         busy.append(share_busy)
         found = certificate.point
         distance = sum(abs(a - b) for a, b in zip(found, best, strict=True))
@@ -162,8 +162,8 @@ def measure(args, share: float, scope: str) -> dict:
         "runs_max": int(max(runs)),
         "runs_mean_fraction": float(np.mean(runs)) / grid_runs,
         "runs_max_fraction": max(runs) / grid_runs,
-        "in_vain_mean": float(np.mean(in_vain)),
-        "in_vain_max": int(max(in_vain)),
+        "wasted_mean": float(np.mean(wasted)),
+        "wasted_max": int(max(wasted)),
         "slots_busy": float(np.mean(busy)),
         "settings_mean": float(np.mean(settings)),
         "settings_max": int(max(settings)),

@@ -20,12 +20,16 @@ BATCH = 64
 
 def tokenise(parquet: str, tokenizer: str, work: str) -> dict[str, Any]:
     """Parquet of text -> rows of tokens in a segment, with provenance, checks and SHA-256."""
-    from megadocs.rows import build_rows, iter_text_rows
+    import pyarrow.parquet as pq
+
+    from megadocs.rows import SourceRow, build_rows
     from megadocs.text.tokenizer import load_tokenizer
 
     loaded = load_tokenizer(tokenizer)
+    batches = pq.ParquetFile(parquet).iter_batches(columns=["id", "text"])
+    rows = (SourceRow(str(r["id"]), "real", 0, r["text"]) for batch in batches for r in batch.to_pylist())
     with Timer() as timer:
-        manifest = build_rows(iter_text_rows(parquet), loaded, Path(work))
+        manifest = build_rows(rows, loaded, Path(work))
     shutil.rmtree(work)
     return timer.rates(manifest.num_tokens)
 

@@ -96,9 +96,5 @@ class TrainingError(MegadocsError):
     """A training run cannot go on (non-finite loss, foreign checkpoint, not enough memory)."""
 
 
-class HopelessError(TrainingError):
-    """A trial of a search was stopped, because its training loss leaves it no hope (`search.stop_hopeless`)."""
-
-
 class AnalysisError(MegadocsError):
     """The records do not allow the number asked for."""

@@ -1,4 +1,4 @@
-"""What a search shows while it runs and when it ends: it fits 80 columns, and says what was given up and what stops."""
+"""What a search shows while it runs and when it ends: it fits 80 columns, and says what stops."""
 
 import io
 import signal
@@ -9,7 +9,6 @@ from rich.console import Console
 
 from megadocs.cli.search import claim, result_lines
 from megadocs.cli.search_live import LiveDisplay, running_rows, standing_lines
-from megadocs.cli.status import search_lines
 from megadocs.pipeline.tune.results import RunningTrial
 
 SETTING = {
@@ -25,7 +24,7 @@ def running(**changes):
         "arm": "latent_thoughts",
         "setting": SETTING,
         "seed": 0,
-        "is_guess": True,
+        "is_ahead": True,
         "phase": "train",
         "step": 120,
         "num_steps": 3840,
@@ -50,7 +49,7 @@ def drawn(outcome, width):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_fits_the_terminal_with_all_axes(width):
-    other = running(arm="real_only", setting={"train.real_epochs": 8.0}, phase="evaluate", is_guess=False, seed=2)
+    other = running(arm="real_only", setting={"train.real_epochs": 8.0}, phase="evaluate", is_ahead=False, seed=2)
     lines = drawn(outcome_of(running(), other), width)
     assert all(len(line) <= width for line in lines)
     first, second, thoughts, real_only, standing = lines
@@ -63,7 +62,7 @@ def test_the_table_fits_the_terminal_with_all_axes(width):
         "12.8",
         "0.75",
         "0",
-        "guess",
+        "ahead",
         "120/3840",
         "4.265",
         "3",
@@ -89,7 +88,7 @@ def test_ctrl_c_is_answered_at_once():
 
 def test_plain_lines_name_what_a_trial_does():
     rows = [", ".join(cells) for cells in running_rows([vars_of(running()), vars_of(running(phase="waiting"))])]
-    assert "seed 0 (a guess), step 120/3840, loss 4.265, 3 min 20 s left" in rows[0]
+    assert "seed 0 (ahead), step 120/3840, loss 4.265, 3 min 20 s left" in rows[0]
     assert "waiting" in rows[1]
 
 
@@ -102,7 +101,7 @@ def neighbour(verdict, **changes):
     return line | {"loss": None, "margin": None, "margin_error": None, "num_pairs": 0} | changes
 
 
-def finished(*verdicts, num_stopped=0):
+def finished(*verdicts):
     """A search of one arm as search.json holds it."""
     seen = {"loss": 15.1234, "margin": 0.1234, "margin_error": 0.0321, "num_pairs": 3, "is_extended": True}
     certificate = {
@@ -112,12 +111,12 @@ def finished(*verdicts, num_stopped=0):
         "num_seeds": 3,
         "is_separated": True,
         "edges": (),
-        "neighbours": [neighbour(verdict, **({} if verdict == "stopped" else seen)) for verdict in verdicts],
+        "neighbours": [neighbour(verdict, **seen) for verdict in verdicts],
         "noise_sd": 0.01,
         "noise_freedom": 4,
     }
-    cost = {"num_trials": 20, "num_new": 20, "num_settings": 12, "num_grid_settings": 720, "num_stopped": num_stopped}
-    cost |= {"num_in_vain": 0, "num_tokens": 1_000_000, "flops": 1e12, "training_seconds": 50.0}
+    cost = {"num_trials": 20, "num_new": 20, "num_settings": 12, "num_grid_settings": 720}
+    cost |= {"num_wasted": 0, "num_tokens": 1_000_000, "flops": 1e12, "training_seconds": 50.0}
     arm = {
         "arm": "stitched",
         "certificate": certificate,
@@ -137,16 +136,6 @@ def test_neighbours_fit_eighty_columns():
     assert len(table) == 3
     assert all(len(line) <= 80 for line in table)
     assert table[2].endswith("not separated (3)")
-
-
-def test_what_was_given_up_is_marked_in_claim_result_and_status():
-    search = finished("worse", "stopped", num_stopped=2)
-    said = claim(search["arms"][0]["certificate"])
-    assert said.endswith("every neighbour is worse (1 given up as hopeless and taken for worse)")
-    assert any("720, 2 given up as hopeless;" in line for line in result_lines(search))
-    assert any("20 runs, 2 given up as hopeless" in line for line in search_lines(search))
-    without = finished("worse", "worse")
-    assert not any("given up" in line for line in (*result_lines(without), *search_lines(without)))
 
 
 def test_one_seed_is_not_called_a_tie():

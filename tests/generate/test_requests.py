@@ -9,7 +9,7 @@ import pytest
 
 from megadocs.documents import Document
 from megadocs.errors import InputError, RecipeError
-from megadocs.generate import plan_requests, summarise_plan
+from megadocs.generate import plan_requests
 from megadocs.recipe import GenerateConfig
 
 Documents = Callable[..., list[Document]]
@@ -128,12 +128,6 @@ def test_wrong_requests_are_refused(config: Config, documents: Documents) -> Non
         plan_requests(config(engine={"kind": "openai"}), "thought", documents(1))
     with pytest.raises(RecipeError, match="no room"):
         plan_requests(config(engine={"context_tokens": 100}), "rephrase", documents(1))
-
-
-def test_summary(config: Config, documents: Documents) -> None:
-    summary = summarise_plan(config(), "rephrase", documents(10))
-    assert (summary.num_documents, summary.num_requests, summary.max_new_tokens) == (10, 20, 20 * 64)
-    assert 20 * 60 < summary.prompt_tokens < 20 * 120
 
 
 GOLDEN_REPHRASE = ["2059758778c5dc4edfbf21acb7211aa2", "d8a03ca718708f838fb6e81c306c9852"]

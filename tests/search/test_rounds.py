@@ -1,11 +1,11 @@
-"""Walks in rounds: the same trials count whatever the order of results; budgets in a fixed order; guesses."""
+"""Walks in rounds: the same trials count whatever the order of results; budgets in a fixed order; trials ahead."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from megadocs.search import Grid, LocalWalk, Trial, Walks, build_axis, certify
+from megadocs.search import Grid, LocalWalk, Trial, Walks, build_axis, certify, next_trials
 
 GRID = Grid((build_axis("a", [1, 2, 4, 8]), build_axis("b", [1, 2, 4])))
 SEEDS = (0, 1, 2)
@@ -17,11 +17,10 @@ def loss_of(trial):
 
 
 def make(num_walks=1, max_runs=None):
-    samplers = [LocalWalk(GRID, (0, 0), SEEDS) for _ in range(num_walks)]
-    return Walks(samplers, round_size=2, max_runs=max_runs)
+    return Walks([LocalWalk(GRID, (0, 0), SEEDS) for _ in range(num_walks)], max_runs=max_runs)
 
 
-def simulate(walks, order, *, num_slots, guesses):
+def simulate(walks, order, *, num_slots, ahead):
     """Run all walks on so many slots; `order` draws which of the running trials ends next. Returns what was run."""
     known, running = [{} for _ in walks.walks], []
     for _ in range(10_000):
@@ -33,10 +32,10 @@ def simulate(walks, order, *, num_slots, guesses):
             if len(running) < num_slots and trial not in known[number] and trial not in under_way[number]:
                 running.append((number, trial))
                 under_way[number].add(trial)
-        for number in range(len(known)) if guesses else ():
-            guess = walks.guess(number, known[number], under_way[number])
-            if guess is not None and len(running) < num_slots:
-                running.append((number, guess))
+        for number in range(len(known)) if ahead else ():
+            following = walks.ahead(number, known[number], under_way[number])
+            if following is not None and len(running) < num_slots:
+                running.append((number, following))
         assert running, "nothing runs and nothing is finished"
         number, trial = running.pop(order.integers(len(running)))
         known[number][trial] = loss_of(trial)
@@ -44,20 +43,20 @@ def simulate(walks, order, *, num_slots, guesses):
 
 
 @pytest.mark.parametrize("max_runs", [None, 1, 7, 20])
-def test_what_counts_does_not_depend_on_order_slots_or_guesses(max_runs):
+def test_what_counts_does_not_depend_on_order_slots_or_what_began_ahead(max_runs):
     seen = set()
-    for number, (num_slots, guesses) in enumerate(itertools.product([1, 2, 5], [False, True])):
+    for number, (num_slots, ahead) in enumerate(itertools.product([1, 2, 5], [False, True])):
         walks = make(num_walks=2, max_runs=max_runs)
-        simulate(walks, np.random.default_rng(number), num_slots=num_slots, guesses=guesses)
+        simulate(walks, np.random.default_rng(number), num_slots=num_slots, ahead=ahead)
         seen.add(tuple(tuple(walk.losses.items()) for walk in walks.walks))
     assert len(seen) == 1
 
 
 def test_a_walk_in_rounds_is_the_walk_of_next_trials():
     walks = make()
-    simulate(walks, np.random.default_rng(0), num_slots=1, guesses=False)
+    simulate(walks, np.random.default_rng(0), num_slots=1, ahead=False)
     losses = {}
-    while trials := LocalWalk(GRID, (0, 0), SEEDS).propose(losses):
+    while trials := next_trials(GRID, (0, 0), SEEDS, losses):
         losses |= {trial: loss_of(trial) for trial in trials}
     assert walks.walks[0].losses == losses
     assert certify(GRID, SEEDS, losses).kind == "interior"
@@ -66,7 +65,7 @@ def test_a_walk_in_rounds_is_the_walk_of_next_trials():
 @pytest.mark.parametrize("max_runs", [1, 2, 5, 9])
 def test_a_budget_is_spent_to_the_last_run_and_shared_by_rounds(max_runs):
     walks = make(num_walks=2, max_runs=max_runs)
-    simulate(walks, np.random.default_rng(1), num_slots=3, guesses=False)
+    simulate(walks, np.random.default_rng(1), num_slots=3, ahead=False)
     sizes = [len(walk.losses) for walk in walks.walks]
     assert sum(sizes) == max_runs
     assert any(walk.is_cut for walk in walks.walks)
@@ -82,14 +81,26 @@ def test_a_walk_that_is_ahead_waits_when_the_budget_may_not_reach():
     assert [trial for number, trial in needed if number == 1] == [Trial((0, 0), 0)]
 
 
-def test_a_guess_is_a_neighbour_that_the_walk_then_asks_for():
+def test_what_begins_ahead_is_what_the_walk_asks_for_next():
     walks = make()
     start = Trial((0, 0), 0)
-    guess = walks.guess(0, {}, {start})
-    assert guess in [Trial(point, 0) for point in GRID.neighbours((0, 0))]
+    following = walks.ahead(0, {}, {start})
+    assert following in [Trial(point, 0) for point in GRID.neighbours((0, 0))]
     walks.take_in([{start: loss_of(start)}])
-    assert guess in [trial for _, trial in walks.needed()]
-    assert walks.guess(0, {start: loss_of(start)}, {guess}) not in (guess, start)
+    assert following in [trial for _, trial in walks.needed()]
+    assert walks.ahead(0, {start: loss_of(start)}, {following}) not in (following, start)
+
+
+def test_free_slots_take_the_rest_of_the_neighbours():
+    walks = Walks([LocalWalk(GRID, (1, 1), SEEDS)])
+    centre = Trial((1, 1), 0)
+    walks.take_in([{centre: 1.0}])
+    needed = {trial for _, trial in walks.needed()}
+    begun = set(needed)
+    while (trial := walks.ahead(0, {centre: 1.0}, begun)) is not None:
+        begun.add(trial)
+    assert len(needed) == 2
+    assert begun == {Trial(point, 0) for point in GRID.neighbours((1, 1))}
 
 
 def test_a_walk_whose_first_trials_all_fail_is_given_up():

@@ -7,7 +7,7 @@ import pytest
 
 from megadocs.errors import InputError, MissingGenerationsError, RecipeError
 from megadocs.recipe import MixtureConfig, StreamConfig
-from megadocs.streams import Wanted, build_streams, required_kinds, rows_digest, select_rows, stream_fingerprint
+from megadocs.streams import Wanted, build_streams, required_kinds, select_rows
 from streams.helpers import make_table, names, rephrased
 
 BOTH = Wanted(("rephrase", "real"))
@@ -147,18 +147,3 @@ def test_a_user_s_ordering_loads_only_when_code_is_allowed(monkeypatch: pytest.M
         (stream,) = custom(f"my_orderings:{name}", reorder_rows="each_epoch")
         with pytest.raises(RecipeError, match="other rows in epoch 1 than in epoch 0"):
             stream.order(1)
-
-
-def test_fingerprints_follow_content_and_configuration_not_the_store() -> None:
-    table, _ = make_table(rephrased("abc", 2))
-    grown, _ = make_table([*rephrased("abcd", 4)][::-1])
-    rows = select_rows(table, Wanted(("rephrase", "real"), 2), ["a", "b", "c"]).rows
-    grown_rows = select_rows(grown, Wanted(("rephrase", "real"), 2), ["a", "b", "c"]).rows
-    assert rows_digest(table, rows) == rows_digest(grown, grown_rows)
-    assert rows_digest(table, rows) != rows_digest(table, rows[1:])
-    table.extra["content_key"] = np.arange(len(table), dtype=np.uint64)
-    assert rows_digest(table, rows) != rows_digest(grown, grown_rows)
-    first = stream_fingerprint(table, rows, config={"ordering": "simple"}, tokenizer_fingerprint="t")
-    assert first == stream_fingerprint(table, rows[::-1], config={"ordering": "simple"}, tokenizer_fingerprint="t")
-    assert first != stream_fingerprint(table, rows, config={"ordering": "stitched"}, tokenizer_fingerprint="t")
-    assert first != stream_fingerprint(table, rows, config={"ordering": "simple"}, tokenizer_fingerprint="u")

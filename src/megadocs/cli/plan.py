@@ -37,9 +37,6 @@ def register(app: typer.Typer) -> None:
         jobs: Jobs = None,
         executor: ExecutorOption = "local",
         ray_address: RayAddress = None,
-        probe: Annotated[
-            bool, typer.Option("--probe", help="Measure this machine for some 20 seconds first; kept in the workspace.")
-        ] = False,
         gpu: Annotated[
             str | None,
             typer.Option(help="Hours of training and scoring on this GPU (h100, a100, ...).", show_default=False),
@@ -54,15 +51,9 @@ def register(app: typer.Typer) -> None:
         """Show what RECIPE will do: steps, requests, tokens, expected time; done or to do.
 
         megadocs plan recipes/quickstart.yaml --workspace runs/quickstart
-        megadocs plan recipes/quickstart.yaml --probe
-        megadocs plan recipes/paper/baseline.yaml --gpu h100 --price-per-hour 2.50
-        """
-        if probe:
-            from megadocs.pipeline.price.probe import run_probe
-            from megadocs.recipe import load_recipe
 
-            loaded = load_recipe(recipe, overrides or ())
-            run_probe(loaded, workspace or default_workspace(recipe), jobs, allow_code=allow_code)
+        megadocs plan recipes/paper/generations.yaml --gpu h100 --price-per-hour 2.50
+        """
         on_gpu = None
         if gpu is not None:
             from megadocs.pipeline.price.gpu_hours import gpu_price
@@ -140,10 +131,12 @@ def print_lines(plan: Plan, where: str = "") -> None:
             typer.echo(f"│  └─ {line.name.removeprefix(kind).strip() or kind}: {', '.join(facts)}")
     for name, reason in plan.left_out.items():
         typer.echo(f"arm {name} is left out: {reason}")
+    from megadocs.pipeline.price.rates import rates_file
+
     source = {
-        "probe": "by a probe of this machine",
         "workspace": "by the finished runs of this workspace",
-        "default": "by the rates of another machine; --probe measures this one",
+        "user": f"by earlier runs on this machine ({rates_file()})",
+        "default": "by a table of another machine's rates, until a first run has finished here",
     }
     typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots{where}, {source[plan.rates]}")
     if plan.seconds == 0:

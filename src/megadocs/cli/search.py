@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
             int | None, typer.Option(min=1, help="Trials over all arms, reused ones included.", show_default=False)
         ] = None,
         max_hours: Annotated[
-            float | None, typer.Option(min=0.0, help="Begin no trial later than this.", show_default=False)
+            float | None, typer.Option(min=0.0, help="Start no new trials after so many hours.", show_default=False)
         ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the price and stop.")] = False,
         allow_code: AllowCode = False,
@@ -130,16 +130,14 @@ def price_lines(price: SearchPrice, gpu: GpuPrice | None = None, *, where: str =
         yield f"search {arm}: a grid of {num_declared} settings{extended}; at least {fewest} runs"
     for arm, tokens in price.matched_tokens.items():
         yield f"matched compute: every run of {arm} trains on about {count(tokens)} tokens"
-    yield f"at best  {_cost_text(price.best, gpu)}"
-    yield f"expected {_cost_text(price.expected, gpu)}"
-    yield f"at worst {_cost_text(price.worst, gpu)} (on {price.num_slots} slots{where})"
+    yield f"at least {_cost_text(price.least, gpu)}"
+    yield f"at most  {_cost_text(price.most, gpu)} (on {price.num_slots} slots{where})"
 
 
 def _cost_text(cost: Cost, gpu: GpuPrice | None) -> str:
-    in_vain = f" and {cost.num_in_vain} begun on a guess in vain" if cost.num_in_vain else ""
     on_gpu = f"; {gpu.text(cost.flops)}" if gpu is not None else ""
     return (
-        f"{cost.num_runs} new runs{in_vain}, about {count(cost.num_tokens)} tokens, {cost.flops:.2g} FLOPs, "
+        f"{cost.num_runs} new runs, about {count(cost.num_tokens)} tokens, {cost.flops:.2g} FLOPs, "
         f"{duration(cost.seconds)}{on_gpu}"
     )
 
@@ -151,10 +149,10 @@ def result_lines(result: dict[str, Any]) -> Iterator[str]:
         yield ""
     for name, reason in result["left_out"].items():
         yield f"arm {name} was left out: {reason}"
-    use, num_in_vain = result["utilisation"], sum(arm["cost"]["num_in_vain"] for arm in result["arms"])
+    use, num_wasted = result["utilisation"], sum(arm["cost"]["num_wasted"] for arm in result["arms"])
     yield (
         f"{use['busy_fraction']:.0%} of {use['num_slots']} slots busy for {duration(result['seconds'])}; "
-        f"{num_in_vain} runs begun on a guess and not asked for"
+        f"{num_wasted} runs begun ahead and not asked for"
     )
 
 
@@ -179,16 +177,12 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
     if certificate["noise_sd"] is not None:
         freedom = certificate["noise_freedom"]
         yield f"  noise between runs: sd {certificate['noise_sd']:.4f} ({freedom} degrees of freedom)"
-    given_up = f", {cost['num_stopped']} given up as hopeless" if cost["num_stopped"] else ""
     yield (
         f"  {cost['num_trials']} runs ({cost['num_new']} new) at {cost['num_settings']} settings of a grid of "
-        f"{cost['num_grid_settings']}{given_up}; {count(cost['num_tokens'])} tokens, {cost['flops']:.2g} FLOPs, "
+        f"{cost['num_grid_settings']}; {count(cost['num_tokens'])} tokens, {cost['flops']:.2g} FLOPs, "
         f"{duration(cost['training_seconds'])} of training"
     )
     for trial in arm["trials"]:
-        if trial["stopped"]:
-            at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
-            yield f"  given up {at}: {printable(trial['stopped'])}"
         if trial["error"]:
             at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
             yield f"  FAILED {at}, seed {trial['seed']}: {printable(trial['error'])}"
@@ -209,9 +203,7 @@ def claim(certificate: dict[str, Any]) -> str:
         proof = "too few seeds to know the noise, so no neighbour is separated from it"
     else:
         proof = "some neighbours are not separated from it"
-    num_stopped = sum(line["verdict"] == "stopped" for line in certificate["neighbours"])
-    given_up = f" ({num_stopped} given up as hopeless and taken for worse)" if num_stopped else ""
-    return f"{place}; {proof}{given_up}"
+    return f"{place}; {proof}"
 
 
 def _neighbour_text(line: dict[str, Any]) -> str:

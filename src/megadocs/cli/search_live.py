@@ -18,8 +18,8 @@ from megadocs.cli.console import duration, printable, progress_text, say
 
 if TYPE_CHECKING:
     from megadocs.pipeline.execute.scheduler import StepState
-    from megadocs.pipeline.tune.driver import Watcher
     from megadocs.pipeline.tune.results import ArmSearch, SearchOutcome, TrialResult
+    from megadocs.pipeline.tune.standing import Watcher
 
 _LINE_SECONDS = 10.0
 
@@ -125,7 +125,7 @@ def _running_table(outcome: SearchOutcome) -> Any:
     for trial in outcome.running:
         row = asdict(trial)
         values = [f"{trial.setting[name]:g}" if name in trial.setting else "" for name in axes]
-        seed = f"{trial.seed}{' guess' if trial.is_guess else ''}"
+        seed = f"{trial.seed}{' ahead' if trial.is_ahead else ''}"
         loss = f"{trial.loss:.3f}" if trial.loss is not None else ""
         left = duration(trial.seconds_left) if trial.seconds_left is not None else ""
         table.add_row(*(Text(cell) for cell in (trial.arm, *values, seed, phase_text(row), loss, left)))
@@ -153,8 +153,8 @@ def running_rows(running: list[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
         step = f"{'step ' if trial['phase'] == 'train' and trial['num_steps'] else ''}{phase_text(trial)}"
         loss = f"loss {trial['loss']:.3f}" if trial["loss"] is not None else ""
         left = f"{duration(trial['seconds_left'])} left" if trial["seconds_left"] is not None else ""
-        guess = " (a guess)" if trial["is_guess"] else ""
-        yield trial["arm"], setting_text(trial["setting"]), f"seed {trial['seed']}{guess}", step, loss, left
+        ahead = " (ahead)" if trial["is_ahead"] else ""
+        yield trial["arm"], setting_text(trial["setting"]), f"seed {trial['seed']}{ahead}", step, loss, left
 
 
 def standing_lines(outcome: SearchOutcome) -> Iterator[str]:
@@ -213,8 +213,6 @@ class _News:
 
 def _result_text(result: TrialResult) -> str:
     where = f"{setting_text(result.setting)}, seed {result.seed}"
-    if result.stopped is not None:
-        return f"given up, {where}: {printable(result.stopped)}"
     if result.loss is None:
         return f"FAILED, {where}: {printable(str(result.error))}"
     return f"{result.loss:.4f} in {duration(result.seconds)}, {where}"

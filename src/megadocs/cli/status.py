@@ -56,7 +56,6 @@ def search_lines(search: dict[str, Any]) -> Iterator[str]:
         best = (
             f", best {certificate['loss']:.4f} at {setting_text(certificate['setting'])}" if certificate["loss"] else ""
         )
-        given_up = f", {cost['num_stopped']} given up as hopeless" if cost["num_stopped"] else ""
-        yield f"  {arm['arm']}: {cost['num_trials']} runs{given_up}{best}; {claim(certificate)}"
+        yield f"  {arm['arm']}: {cost['num_trials']} runs{best}; {claim(certificate)}"
     for cells in running_rows(search["running"]) if search["is_alive"] else ():
         yield "  running: " + ", ".join(cell for cell in cells if cell)

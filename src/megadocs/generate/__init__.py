@@ -13,7 +13,7 @@ from megadocs.generate.accounting import Accounting, GenerationProgress
 from megadocs.generate.engines import EngineInfo, build_engine, engine_identity, engine_info
 from megadocs.generate.export import export_generations
 from megadocs.generate.ledger import Ledger, LedgerIndex, load_index
-from megadocs.generate.plan import PlanSummary, iter_requests, plan_requests, summarise_plan
+from megadocs.generate.plan import iter_requests, plan_requests
 from megadocs.generate.records import GenerationRecord
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.runner import run_generation
@@ -26,7 +26,6 @@ __all__ = [
     "GenerationRequest",
     "Ledger",
     "LedgerIndex",
-    "PlanSummary",
     "build_engine",
     "engine_identity",
     "engine_info",
@@ -35,5 +34,4 @@ __all__ = [
     "load_index",
     "plan_requests",
     "run_generation",
-    "summarise_plan",
 ]

@@ -1,7 +1,6 @@
 """From documents to requests: which generations a task asks for, in the order they should be sent.
 
     requests = plan_requests(config, "rephrase", documents)
-    summary = summarise_plan(config, "rephrase", documents)     # counts and tokens, nothing sent, no server started
 
 All generations of a document stand together, so that servers find their common prompt prefix in the cache. Documents
 too long for the engine's context are found here, by its tokenizer, and split, cut or skipped as the recipe says.
@@ -12,7 +11,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -39,26 +37,6 @@ class SplitTokenizer(Protocol):
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Character span of every token."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanSummary:
-    """What a task asks for: counts, and tokens as far as the tokenizer can tell them.
-
-    Attributes:
-        num_documents, num_requests: how much is asked for.
-        num_skipped, num_truncated, num_split: documents over the context, by policy.
-        prompt_tokens: estimate over all requests; exact per document where the tokenizer is known.
-        max_new_tokens: upper bound over all requests.
-    """
-
-    num_documents: int
-    num_requests: int
-    num_skipped: int
-    num_truncated: int
-    num_split: int
-    prompt_tokens: int
-    max_new_tokens: int
 
 
 def plan_requests(
@@ -138,39 +116,6 @@ def asked_task(config: GenerateConfig, task: str) -> AskedTask:
     if asked is None:
         raise RecipeError(f"the recipe asks for no {task}", where=f"generate.{task}", remedy=f"add generate.{task}")
     return asked
-
-
-def summarise_plan(
-    config: GenerateConfig, task: str, documents: Sequence[Document], info: EngineInfo | None = None
-) -> PlanSummary:
-    """Counts and tokens of a task; counts prompt tokens from at most 200 documents and scales up."""
-    counts: dict[str, int] = {"requests": 0, "skipped": 0, "truncated": 0, "split": 0, "new": 0}
-    tokenizer = split_tokenizer(config, required=task_kind(task).cut is not None)
-    sampled_tokens = sampled_characters = characters = 0
-    for request in iter_requests(config, task, documents, info):
-        counts["requests"] += 1
-        first = request.generation == 0 and request.part == 0
-        counts["skipped"] += bool(request.skip) and first
-        counts["truncated"] += request.truncated_source and first
-        counts["split"] += request.num_parts > 1 and first
-        if request.skip:
-            continue
-        counts["new"] += request.max_new_tokens
-        length = sum(len(message["content"]) for message in request.messages())
-        characters += length
-        if first and tokenizer is not None and sampled_characters < 400_000:
-            sampled_tokens += sum(len(tokenizer.offsets(message["content"])) for message in request.messages())
-            sampled_characters += length
-    ratio = sampled_tokens / sampled_characters if sampled_characters else 0.25
-    return PlanSummary(
-        num_documents=len(documents),
-        num_requests=counts["requests"],
-        num_skipped=counts["skipped"],
-        num_truncated=counts["truncated"],
-        num_split=counts["split"],
-        prompt_tokens=round(characters * ratio),
-        max_new_tokens=counts["new"],
-    )
 
 
 def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer | None:

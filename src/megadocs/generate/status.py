@@ -54,15 +54,3 @@ def read_accounting(
         seconds=0.0,
         stopped=None,
     )
-
-
-def describe_ledger(ledger_dir: Path) -> dict[str, object]:
-    """What is in the folder whatever recipe it came from: records, replaced ones, segments, bytes, damaged ranges."""
-    index = load_index(ledger_dir)
-    return {
-        "num_records": len(index),
-        "num_superseded": index.num_superseded,
-        "num_segments": len(index.paths),
-        "num_bytes": sum(path.stat().st_size for path in index.paths),
-        "damaged": [{"file": item.path, "offset": item.offset, "bytes": item.length} for item in index.damaged],
-    }

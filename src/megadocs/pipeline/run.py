@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import InputError, MegadocsError
+from pydantic import ValidationError
+
+from megadocs.errors import DamagedError, InputError, MegadocsError
 from megadocs.generate import Accounting
 from megadocs.pipeline.execute.executor import Executor
 from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.execute.scheduler import Listener, Outcome, run_steps
+from megadocs.pipeline.price.rates import keep_rates
 from megadocs.pipeline.reopening import reopen_generations
 from megadocs.pipeline.steps.experiment import Experiment, build_experiment
 from megadocs.pipeline.steps.report import report_step
@@ -31,7 +34,7 @@ from megadocs.recipe import Recipe
 from megadocs.recipe.consent import EVERYTHING, check_consent
 from megadocs.recipe.wishes import Act
 from megadocs.store.artifact import Artifact, Workspace
-from megadocs.store.files import make_directory, write_bytes_atomic
+from megadocs.store.files import make_directory, read_json, write_bytes_atomic
 
 _TRAINED = ("corpus", "tokenizer", "generate", "rows", "train")
 _SCORES = ("evaluate", "ensemble", "extra_set", "benchmark")
@@ -142,6 +145,9 @@ def run_experiment(
             steps += _tasks_without_arm(recipe, corpus, steps)
         notes = reopen_generations(steps, workspace, check_ledger=stage == "generate")
         outcomes.append(_run(steps, workspace, executor, show))
+        if isinstance(executor, LocalExecutor):  # a cluster's nodes say nothing of this machine
+            done = [state.step for state in outcomes[-1].states if state.status == "done"]
+            keep_rates(artifact for step in done if (artifact := find_artifact(step, workspace)) is not None)
         report = None
         if stage == "report" and outcomes[-1].interrupted_by is None:
             step = report_step(recipe, experiment, workspace, outcomes[-1].reasons)
@@ -161,6 +167,27 @@ def _keep_recipe(recipe: Recipe, root: Path) -> None:
     for path, data in ((RECIPE_FILE, resolved), (f"{RECIPE_FOLDER}/{recipe.name}.json", as_set)):
         text = json.dumps(data, indent=1, ensure_ascii=False)  # the arms' order stays
         write_bytes_atomic(root / path, text.encode("utf-8"))
+
+
+def last_recipe(root: Path) -> Recipe | None:
+    """The recipe that ran last in a workspace, as it was set: fields that are gone since do not matter. None: none ran.
+
+    Raises:
+        DamagedError: not a recipe of this version.
+    """
+    if not (root / RECIPE_FILE).is_file():
+        return None
+    as_set = root / RECIPE_FOLDER / f"{read_json(root / RECIPE_FILE)['name']}.json"
+    return read_recipe(as_set if as_set.is_file() else root / RECIPE_FILE)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe that a run left in its workspace; `DamagedError` when it is not one of this version."""
+    try:
+        return Recipe.model_validate(read_json(path))
+    except ValidationError as error:
+        remedy = "delete it and run its recipe again: finished steps are reused"
+        raise DamagedError("not a recipe of this version", where=str(path), remedy=remedy) from error
 
 
 def steps_of_stage(experiment: Experiment, stage: str) -> list[Step]:

@@ -11,9 +11,8 @@ from typing import Any
 from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.price.lines import Plan
 from megadocs.pipeline.price.plan import build_plan
-from megadocs.pipeline.run import RECIPE_FILE
+from megadocs.pipeline.run import last_recipe
 from megadocs.pipeline.steps.search_records import SEARCH_FILE
-from megadocs.recipe import Recipe
 from megadocs.store.artifact import Workspace
 from megadocs.store.files import read_json
 from megadocs.store.lock import is_locked
@@ -64,11 +63,11 @@ def read_status(root: Path) -> WorkspaceStatus:
         counts[artifact.step] = counts.get(artifact.step, 0) + 1
     plan: Plan | None = None
     error: str | None = "no recipe ran here yet"
-    if (root / RECIPE_FILE).is_file():
-        try:
-            plan, error = build_plan(Recipe.model_validate(read_json(root / RECIPE_FILE)), root), None
-        except MegadocsError as problem:
-            error = str(problem)
+    try:
+        if (recipe := last_recipe(root)) is not None:
+            plan, error = build_plan(recipe, root), None
+    except MegadocsError as problem:
+        error = str(problem)
     return WorkspaceStatus(counts, tuple(_unfinished(root)), plan, error, _search(root))
 
 

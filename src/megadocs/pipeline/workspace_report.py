@@ -15,9 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from megadocs.errors import DamagedError, InputError, MegadocsError
+from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.execute.executor import Executor
 from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.execute.scheduler import run_steps
@@ -28,6 +26,7 @@ from megadocs.pipeline.run import (
     Show,
     copy_to_top,
     no_progress,
+    read_recipe,
 )
 from megadocs.pipeline.steps.evaluation import Ensemble, Scored
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment
@@ -148,19 +147,11 @@ def _experiments(workspace: Workspace, *, allow_code: bool) -> Iterator[tuple[Re
     first = read_json(last)["name"] if last.is_file() else None
     paths = (workspace.root / RECIPE_FOLDER).glob("*.json")
     for path in sorted(paths, key=lambda path: (path.stem != first, path.stem)):
-        recipe = _read_recipe(path)
+        recipe = read_recipe(path)
         corpus = _corpus(recipe, workspace)
         artifact = find_artifact(corpus, workspace) if corpus is not None else None
         if corpus is not None and artifact is not None:
             yield recipe, build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code)
-
-
-def _read_recipe(path: Path) -> Recipe:
-    try:
-        return Recipe.model_validate(read_json(path))
-    except ValidationError as error:
-        remedy = "delete it and run its recipe again: finished steps are reused"
-        raise DamagedError("not a recipe of this version", where=str(path), remedy=remedy) from error
 
 
 def _corpus(recipe: Recipe, workspace: Workspace) -> Step | None:

@@ -97,10 +97,8 @@ PLAIN = {
     "EvaluationSetConfig": "text_field id_field pieces limit short_below_tokens past",
     "EnsembleConfig": "arm seeds num_members subsets",
     "AnalysisConfig": "confidence num_bootstrap seed baseline",
-    "SearchConfig": "axes arms start sampler sampler_runs round_size guess_fraction stop_hopeless "
-    "compute_matched_epochs confidence max_runs max_hours",
+    "SearchConfig": "axes arms start round_size compute_matched_epochs confidence max_runs max_hours",
     "AxisConfig": "values lower upper arms",
-    "StopHopeless": "after margin trust",
     "PlanConfig": "mean_document_tokens mean_rephrase_tokens mean_thought_tokens new_tokens_per_second "
     "train_flops_per_second",
 }

@@ -34,23 +34,6 @@ class AxisConfig(Section):
     )
 
 
-class StopHopeless(Section):
-    """When a trial is given up. In the end a run's validation loss is not below its training loss, or hardly."""
-
-    after: float = Field(0.5, gt=0, lt=1, description="Share of a trial's steps after which it may be given up.")
-    margin: float = Field(
-        1.0,
-        gt=0,
-        le=1e6,
-        description="It is when its training loss then is so many nats above the best validation loss.",
-    )
-    trust: bool = Field(
-        False,
-        description="A neighbour that was given up counts as worse in the certificate, and is marked; false: it is run "
-        "to its end first.",
-    )
-
-
 class SearchConfig(Section):
     """Tuning by a walk on a grid. The recipe's first seed walks, the others repeat what the certificate rests on."""
 
@@ -63,23 +46,8 @@ class SearchConfig(Section):
         description="Where the walk begins: dotted key -> value, the arm's own value for the others; or `paper`: the "
         "method's published setting for the arm's ordering and G, the learning rate scaled to the student's width.",
     )
-    sampler: Literal["walk", "optuna"] = Field(
-        "walk",
-        description="optuna: TPE chooses the first trials of each arm, then the walk certifies (extra `optuna`).",
-    )
-    sampler_runs: int = Field(24, ge=1, le=10**6, description="Trials of each arm that sampler: optuna chooses.")
     round_size: int = Field(
-        2, ge=1, le=4096, description="Trials of one arm at a time: more run side by side, but some then are in vain."
-    )
-    guess_fraction: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="So that no core waits, trials that the walk will probably ask for begin early; at most so many "
-        "for each of the walk's may be in vain. 0: none.",
-    )
-    stop_hopeless: StopHopeless | None = Field(
-        None, description="Give hopeless trials up half-way; none: all run to their end. With it nothing is guessed."
+        2, ge=1, le=4096, description="Trials of one arm at a time: more run side by side, but some of them are wasted."
     )
     compute_matched_epochs: float | None = Field(
         None,
@@ -90,9 +58,9 @@ class SearchConfig(Section):
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="One-sided level of `worse` and `better`.")
     max_runs: int | None = Field(
-        None, ge=1, le=10**6, description="Stop in good order at this many trials over all arms, reused ones included."
+        None, ge=1, le=10**6, description="Stop gracefully at this many trials over all arms, reused ones included."
     )
-    max_hours: float | None = Field(None, gt=0, le=1e6, description="Begin no further trial after this time.")
+    max_hours: float | None = Field(None, gt=0, le=1e6, description="Start no new trials after this many hours.")
 
     @field_validator("axes", "start")
     @classmethod

@@ -15,7 +15,6 @@ from megadocs.rows.reread import Reread
 from megadocs.rows.row_store import RowStore, open_rows
 from megadocs.rows.segment import SegmentEntry
 from megadocs.rows.source import SourceRow
-from megadocs.rows.text_files import iter_text_rows
 
 __all__ = [
     "MissingCount",
@@ -31,7 +30,6 @@ __all__ = [
     "build_stretched_rows",
     "export_stream",
     "iter_store_problems",
-    "iter_text_rows",
     "open_rows",
     "push_export",
     "read_real_documents",

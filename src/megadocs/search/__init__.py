@@ -7,14 +7,12 @@ from megadocs.search.certificate import (
     cheapest_points,
     count_bounds,
 )
-from megadocs.search.forecast import play_searches
 from megadocs.search.grid import Axis, Grid, Point, build_axis
-from megadocs.search.noise import STOPPED, Losses, Trial
-from megadocs.search.rounds import LocalWalk, Sampler, Walk, Walks
+from megadocs.search.noise import Losses, Trial
+from megadocs.search.rounds import LocalWalk, Walk, Walks
 from megadocs.search.walk import next_trials
 
 __all__ = [
-    "STOPPED",
     "Axis",
     "Certificate",
     "Grid",
@@ -22,7 +20,6 @@ __all__ = [
     "Losses",
     "NeighbourLine",
     "Point",
-    "Sampler",
     "Trial",
     "Walk",
     "Walks",
@@ -31,5 +28,4 @@ __all__ = [
     "cheapest_points",
     "count_bounds",
     "next_trials",
-    "play_searches",
 ]

@@ -18,7 +18,6 @@ import numpy as np
 from megadocs.search.grid import Grid, Point, Step
 from megadocs.search.noise import (
     MIN_FREEDOM,
-    STOPPED,
     Comparison,
     Losses,
     Trial,
@@ -71,7 +70,7 @@ class Certificate:
         edges: `axis: value` ends without a neighbour.
         neighbours: axis by axis, lower first.
         noise_sd, noise_freedom: run-to-run noise among the centre and its neighbours.
-        num_trials, num_failed, num_stopped: of the whole search; stopped as hopeless.
+        num_trials, num_failed: of the whole search.
     """
 
     kind: Kind
@@ -86,16 +85,13 @@ class Certificate:
     noise_freedom: int
     num_trials: int
     num_failed: int
-    num_stopped: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
 
 
-def certify(
-    grid: Grid, seeds: Sequence[int], losses: Losses, *, confidence: float = 0.95, trust_stopped: bool = False
-) -> Certificate:
+def certify(grid: Grid, seeds: Sequence[int], losses: Losses, *, confidence: float = 0.95) -> Certificate:
     """The certificate of the best setting among the trials that there are.
 
     Args:
@@ -103,15 +99,11 @@ def certify(
         seeds: the first one is the walk's.
         losses: every trial that has ended; failed ones hold None.
         confidence: level of "worse".
-        trust_stopped: a neighbour that was stopped as hopeless counts as tried and worse.
     """
     table = losses_by_point(losses)
-    num_stopped = sum(loss == STOPPED for loss in losses.values())
-    num_failed = len(losses) - num_stopped - sum(len(by_seed) for by_seed in table.values())
+    num_failed = len(losses) - sum(len(by_seed) for by_seed in table.values())
     if not table:
-        return Certificate(
-            "incomplete", None, {}, None, 0, False, (), (), None, 0, len(losses), num_failed, num_stopped
-        )
+        return Certificate("incomplete", None, {}, None, 0, False, (), (), None, 0, len(losses), num_failed)
     centre = best_point(adjusted_means(table, estimate_noise(table)))
     steps = grid.steps(centre)
     noise = estimate_noise(table, [centre, *(step.point for step in steps if step.point is not None)])
@@ -123,26 +115,24 @@ def certify(
             continue
         by_seed = table.get(step.point)
         if by_seed is None:
-            compared = Comparison(_verdict_without_loss(step.point, seeds[0], losses), None, None, 0)
+            compared = Comparison("failed" if Trial(step.point, seeds[0]) in losses else "not tried", None, None, 0)
         else:
             compared = compare(by_seed, table[centre], noise, confidence=confidence)
         verdicts.append(compared.verdict)
         lines.append(_line(grid, step, compared, by_seed))
-    worse: tuple[Verdict, ...] = ("worse", "stopped") if trust_stopped else ("worse",)
     return Certificate(
-        kind=_kind(verdicts, has_edge=len(verdicts) < len(steps), trust_stopped=trust_stopped),
+        kind=_kind(verdicts, has_edge=len(verdicts) < len(steps)),
         point=centre,
         setting=grid.setting(centre),
         loss=float(np.mean(list(table[centre].values()))),
         num_seeds=len(table[centre]),
-        is_separated=all(verdict in worse for verdict in verdicts),
+        is_separated=all(verdict == "worse" for verdict in verdicts),
         edges=tuple(_edge(grid, centre, step) for step in steps if step.point is None),
         neighbours=tuple(lines),
         noise_sd=noise.sd,
         noise_freedom=noise.num_freedom,
         num_trials=len(losses),
         num_failed=num_failed,
-        num_stopped=num_stopped,
     )
 
 
@@ -183,16 +173,7 @@ def _edge(grid: Grid, centre: Point, step: Step) -> str:
     return f"{axis.name} = {axis.values[centre[step.axis]]:g}, the {side} value"
 
 
-def _verdict_without_loss(point: Point, seed: int, losses: Losses) -> Verdict:
-    """Of a neighbour of which no run has ended with a loss."""
-    if Trial(point, seed) not in losses:
-        return "not tried"
-    was_stopped = losses[Trial(point, seed)] == STOPPED and Trial(point, seed, to_end=True) not in losses
-    return "stopped" if was_stopped else "failed"
-
-
-def _kind(verdicts: Sequence[Verdict], *, has_edge: bool, trust_stopped: bool) -> Kind:
-    unsettled = {"not tried", "failed", "better"} | (set() if trust_stopped else {"stopped"})
-    if any(verdict in unsettled for verdict in verdicts):
+def _kind(verdicts: Sequence[Verdict], *, has_edge: bool) -> Kind:
+    if any(verdict in ("not tried", "failed", "better") for verdict in verdicts):
         return "incomplete"
     return "edge" if has_edge else "interior"

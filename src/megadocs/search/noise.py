@@ -1,4 +1,4 @@
-"""What seeds say about losses: seed effects, run-to-run noise, and whether two settings can be told apart.
+"""What seeds say about losses: seed effects, run-to-run noise, and whether two settings are separated.
 
 A loss is taken as (setting) + (seed) + noise. Seeds pair across settings: the same seed gives the same initialisation
 and order of real windows, so that its share cancels in differences. The noise is what is left; it can be estimated only
@@ -21,22 +21,18 @@ from megadocs.search.grid import Point
 #: to agree would make every margin look large. Measured on a 0.3M model: sd 0.0012 from one, 0.195 from six.
 MIN_FREEDOM = 3
 
-#: The loss of a trial that was stopped as hopeless: worse than any that ended.
-STOPPED = math.inf
-
-Verdict = Literal["worse", "better", "not separated", "stopped", "failed", "not tried"]
+Verdict = Literal["worse", "better", "not separated", "failed", "not tried"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training run: a setting and a seed. `to_end`: again, and this time it may not be stopped as hopeless."""
+    """One training run: a setting and a seed."""
 
     point: Point
     seed: int
-    to_end: bool = False
 
 
-#: The validation loss of each trial that has ended (nats per token); None: it failed; STOPPED: it was stopped.
+#: The validation loss of each trial that has ended (nats per token); None: it failed.
 Losses = Mapping[Trial, float | None]
 
 

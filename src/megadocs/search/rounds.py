@@ -1,68 +1,43 @@
-"""Walks in rounds: what is certainly needed now, under one budget, and what may be begun on a guess. Pure, no files.
+"""Walks in rounds: what is certainly needed now, under one budget, and what may begin ahead of it. Pure, no files.
 
-    walks = Walks([LocalWalk(grid, start, seeds)], round_size=2, max_runs=80)
+    walks = Walks([LocalWalk(grid, start, seeds)], max_runs=80)
     walks.take_in([known])               # known: trial -> loss of whatever has ended, in any order
     walks.needed()                       # (walk, trial) of all open rounds, the earliest first
-    walks.guess(0, known, running)       # what the walk will ask for if the trials that run end as expected
+    walks.ahead(0, known, running)       # what the walk asks for next if the open round changes nothing
 
 A walk takes in a round once all of its trials have ended, and knows nothing of other trials until it asks for them.
 So its path, its certificate and the trials that count do not depend on the order in which trials end, on the number
-of cores, or on what was guessed. A budget of runs is shared in a fixed order too: by rounds, the walks taking turns.
+of cores, or on what was begun ahead. A budget of runs is shared in a fixed order too: by rounds, walks taking turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from megadocs.search.grid import Grid, Point
 from megadocs.search.noise import Losses, Trial
-from megadocs.search.walk import expected_losses, next_trials
-
-#: A guess looks so many rounds ahead; further ones come true too seldom.
-_MAX_DEPTH = 3
+from megadocs.search.walk import next_trials
 
 #: A walk none of whose first trials succeeds is given up: something is wrong with all of them.
 _MAX_FIRST_FAILURES = 5
 
 
-class Sampler(Protocol):
-    """Chooses the trials of one walk."""
-
-    def propose(self, losses: Losses) -> list[Trial]:
-        """The next round; empty when nothing more is to be learnt. Asked once for each round, in order."""
-
-    def guess(self, losses: Losses) -> list[Trial]:
-        """What `propose` would say to these losses; empty when it cannot tell."""
-
-
 @dataclass(frozen=True, slots=True)
 class LocalWalk:
-    """The walk of `next_trials` as a sampler."""
+    """The walk of `next_trials` over one grid."""
 
     grid: Grid
     start: Point
     seeds: Sequence[int]
     confidence: float = 0.95
     round_size: int = 2
-    trust_stopped: bool = False
 
     def propose(self, losses: Losses) -> list[Trial]:
-        """See `next_trials`."""
-        return next_trials(
-            self.grid,
-            self.start,
-            self.seeds,
-            losses,
-            confidence=self.confidence,
-            round_size=self.round_size,
-            trust_stopped=self.trust_stopped,
-        )
-
-    def guess(self, losses: Losses) -> list[Trial]:
-        """The same: the decision is pure."""
-        return self.propose(losses)
+        """The trials of the present stage, the next round first; empty when nothing more is to be learnt."""
+        proposed = next_trials(self.grid, self.start, self.seeds, losses, confidence=self.confidence, round_size=None)
+        # The start comes alone. Its neighbours are certain to follow unless it fails, so they may begin beside it.
+        return proposed if losses else [*proposed, *(Trial(p, self.seeds[0]) for p in self.grid.neighbours(self.start))]
 
 
 @dataclass(slots=True)
@@ -70,15 +45,17 @@ class Walk:
     """One walk as far as it has come.
 
     Attributes:
-        sampler: chooses its trials.
+        chooser: proposes its trials.
         rounds: what it has asked for; the last one may be open.
+        ahead: what it asks for after the last round if that changes nothing.
         losses: of the rounds that it has taken in.
         is_finished: it asks for nothing more.
         is_cut: the budget ends within or before its last round.
     """
 
-    sampler: Sampler
+    chooser: LocalWalk
     rounds: list[list[Trial]] = field(default_factory=list)
+    ahead: list[Trial] = field(default_factory=list)
     losses: dict[Trial, float | None] = field(default_factory=dict)
     is_finished: bool = False
     is_cut: bool = False
@@ -93,14 +70,13 @@ class Walks:
     """Several walks under one budget.
 
     Args:
-        samplers: of each walk.
-        round_size: no sampler proposes more at once.
+        choosers: of each walk.
         max_runs: trials over all walks; None: as many as they ask for.
     """
 
-    def __init__(self, samplers: Sequence[Sampler], *, round_size: int, max_runs: int | None = None) -> None:
-        self.walks = [Walk(sampler) for sampler in samplers]
-        self._round_size = round_size
+    def __init__(self, choosers: Sequence[LocalWalk], *, max_runs: int | None = None) -> None:
+        self.walks = [Walk(chooser) for chooser in choosers]
+        self._round_size = max(chooser.round_size for chooser in choosers)
         self._max_runs = max_runs
         for walk in self.walks:
             self._ask(walk)
@@ -147,33 +123,33 @@ class Walks:
         found.sort(key=lambda entry: entry[:3])
         return [(number, trial) for _, _, number, trial in found]
 
-    def guess(self, number: int, known: Losses, running: Collection[Trial]) -> Trial | None:
-        """A trial that is neither known nor running, which the walk asks for next if the missing ones end as expected.
+    def may_begin_ahead(self, num_unasked: int) -> bool:
+        """Whether one more trial may begin before its walk asks for it, beside so many that have.
 
-        Args:
-            number: of the walk.
-            known: everything that has ended.
-            running: everything that is under way.
+        At most half of the walks' own, because what the next round overtakes is wasted: 4.2 of some 20 runs on 40
+        played searches, at most 8; without the bound 10 (benchmarks/bench_search.py). Nothing begins past a budget.
+        """
+        total = self.num_trials + num_unasked
+        return num_unasked < max(1, self.num_trials // 2) and (self._max_runs is None or total < self._max_runs)
+
+    def ahead(self, number: int, known: Losses, running: Collection[Trial]) -> Trial | None:
+        """The next trial past a walk's open round that is neither known nor running: for a slot that would idle.
+
+        It is wasted when the round makes another setting the best one.
         """
         walk = self.walks[number]
-        losses, trials = dict(walk.losses), walk.open_round if not walk.is_cut else []
-        for _ in range(_MAX_DEPTH):
-            fresh = [trial for trial in trials if trial not in known and trial not in running]
-            if fresh or not trials:
-                return fresh[0] if fresh else None
-            ended = {trial: known[trial] for trial in trials if trial in known}
-            missing = [trial for trial in trials if trial not in known]
-            expected = expected_losses(missing, losses | ended)
-            losses |= ended | {trial: expected.get(trial, 0.0) for trial in missing}
-            trials = walk.sampler.guess(losses)
-        return None
+        waiting = walk.ahead if not (walk.is_cut or walk.is_finished) else []
+        return next((trial for trial in waiting if trial not in known and trial not in running), None)
 
     def _ask(self, walk: Walk) -> None:
         losses = walk.losses.values()
         has_hope = len(losses) < _MAX_FIRST_FAILURES or any(loss is not None for loss in losses)
-        proposed = walk.sampler.propose(walk.losses) if has_hope else []
+        proposed = walk.chooser.propose(walk.losses) if has_hope else []
+        # The start makes a round of its own: everything else is measured from it.
+        size = walk.chooser.round_size if walk.losses else 1
+        walk.ahead = proposed[size:]
         if proposed:
-            walk.rounds.append(proposed)
+            walk.rounds.append(proposed[:size])
         else:
             walk.is_finished = True
 

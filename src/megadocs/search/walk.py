@@ -5,7 +5,7 @@
     certificate = certify(grid, seeds, losses)
 
 The centre is the best setting known. Its untried neighbours are tried, the most promising first and a few at a time; a
-better one becomes the centre. When none is left, the centre and the neighbours that are not yet told apart from it are
+better one becomes the centre. When none is left, the centre and the neighbours that are not yet separated from it are
 repeated with further seeds, until each neighbour is worse beyond the noise or the seeds are used up. A new best setting
 is itself repeated before it replaces one that was, so that a lucky run does not lead astray.
 """
@@ -19,7 +19,6 @@ import numpy as np
 
 from megadocs.search.grid import Grid, Point
 from megadocs.search.noise import (
-    STOPPED,
     Losses,
     Noise,
     Trial,
@@ -40,8 +39,7 @@ def next_trials(
     losses: Losses,
     *,
     confidence: float = 0.95,
-    round_size: int = 2,
-    trust_stopped: bool = False,
+    round_size: int | None = 2,
 ) -> list[Trial]:
     """What to run next, all at once; empty when nothing more is to be learnt.
 
@@ -51,8 +49,8 @@ def next_trials(
         seeds: the first one walks, the others repeat the certificate's settings.
         losses: every trial that has ended; failed ones hold None.
         confidence: level of "worse".
-        round_size: at most so many trials.
-        trust_stopped: take a neighbour that was stopped as hopeless for worse; else it is run to its end.
+        round_size: at most so many trials; None: all of this stage, the next ones first. What stands past a round is
+            what the walk asks for if the round changes nothing, so free slots take it.
     """
     table = losses_by_point(losses)
     if not table:
@@ -68,36 +66,12 @@ def next_trials(
         promise = _predicted(untried, centre, means)
         ordered = sorted(untried, key=lambda point: (promise[point], point))
         return [Trial(point, seeds[0]) for point in ordered[:round_size]]
-    stopped = [] if trust_stopped else _stopped_neighbours(grid, centre, seeds[0], losses)
-    if stopped:
-        return stopped[:round_size]
     return _repeats(grid, centre, table, seeds, losses, confidence)[:round_size]
 
 
 def best_point(means: Mapping[Point, float]) -> Point:
     """The setting with the lowest mean; the first of equals."""
     return min(means, key=lambda point: (means[point], point))
-
-
-def expected_losses(trials: Sequence[Trial], losses: Losses) -> dict[Trial, float]:
-    """Losses that trials may be expected to have, from a parabola along each axis; nothing while none has finished."""
-    table = losses_by_point(losses)
-    if not table or not trials:
-        return {}
-    noise = estimate_noise(table)
-    means = adjusted_means(table, noise)
-    centre = best_point(means)
-    level = _predicted([trial.point for trial in trials], centre, means)
-    return {
-        trial: means.get(trial.point, means[centre] + level[trial.point]) + noise.seed_effects.get(trial.seed, 0.0)
-        for trial in trials
-    }
-
-
-def _stopped_neighbours(grid: Grid, centre: Point, seed: int, losses: Losses) -> list[Trial]:
-    """Neighbours that were stopped as hopeless and not run to their end since."""
-    again = [Trial(point, seed, to_end=True) for point in grid.neighbours(centre)]
-    return [trial for trial in again if losses.get(Trial(trial.point, seed)) == STOPPED and trial not in losses]
 
 
 def _first_trials(grid: Grid, start: Point, seed: int, losses: Losses) -> list[Trial]:
@@ -140,7 +114,7 @@ def _repeats(
     losses: Losses,
     confidence: float,
 ) -> list[Trial]:
-    """One further seed for the neighbours that are not told apart from the centre: on each axis once, because noise may
+    """One further seed for the neighbours that are not separated from the centre: on each axis once, because noise may
     differ between them, then the closest first. At last every seed for the centre, whose loss the search reports."""
     star = {step.point: step.axis for step in grid.steps(centre) if step.point is not None and step.point in table}
     noise = estimate_noise(table, [centre, *star])

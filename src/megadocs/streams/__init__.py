@@ -5,7 +5,6 @@ docs/ordering.md specifies it to the bit.
 """
 
 from megadocs.streams.build import REAL_STREAM, build_mixture, build_streams, data_seed, required_kinds, synthetic_parts
-from megadocs.streams.fingerprint import rows_digest, stream_fingerprint
 from megadocs.streams.inspection import (
     StreamFacts,
     WindowPiece,
@@ -36,9 +35,7 @@ __all__ = [
     "render_plain",
     "render_rich",
     "required_kinds",
-    "rows_digest",
     "sample_window",
     "select_rows",
-    "stream_fingerprint",
     "synthetic_parts",
 ]

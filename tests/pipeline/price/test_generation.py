@@ -6,7 +6,6 @@ from megadocs.generate import run_generation
 from megadocs.pipeline.price.corpus_sizes import measure_corpus
 from megadocs.pipeline.price.generation import count_prompts, generation_seconds
 from megadocs.pipeline.price.plan import build_plan
-from megadocs.pipeline.price.rates import TaskRates
 from megadocs.recipe import load_recipe
 from megadocs.store.artifact import Workspace
 
@@ -48,11 +47,11 @@ def test_documents_that_are_not_here_are_priced_alike(recipe, num_thoughts, tmp_
     assert (assumed.cached_tokens == 0) == (num_thoughts == 1)
 
 
-def test_reading_takes_time_without_a_probe(recipe):
-    def seconds(num_read, probed=None, measured=None):
-        return generation_seconds(recipe, recipe.generate, num_read, 1000.0, probed, measured)
+def test_reading_takes_time_where_nothing_was_measured(recipe):
+    def seconds(num_read, measured=None):
+        return generation_seconds(recipe, recipe.generate, num_read, 1000.0, measured)
 
     assert seconds(3000.0) > seconds(0.0) > 0
-    assert seconds(3000.0, TaskRates(100.0, 2.0)) == 2.0 + 10.0 + 3000 / 15 / 100  # 15 are read while one is written
-    assert seconds(3000.0, None, 50.0) == 20.0
-    assert generation_seconds(recipe, recipe.generate, 0.0, 0.0, TaskRates(100.0, 2.0), None) == 0.0
+    assert seconds(3000.0) == pytest.approx((1000 + 3000 / 15) / 20_000)  # 15 are read while one is written
+    assert seconds(3000.0, 50.0) == 20.0
+    assert generation_seconds(recipe, recipe.generate, 0.0, 0.0, 50.0) == 0.0

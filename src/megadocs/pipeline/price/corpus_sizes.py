@@ -10,7 +10,7 @@ a second wherever it runs, and says that the sizes are assumed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from megadocs.corpus import SplitCorpus, read_corpus
@@ -64,11 +64,6 @@ class CorpusSizes:
     def has_multiple(self, multiple: int) -> bool:
         """Whether there are so many times the 1x documents."""
         return multiple <= self.facts.max_multiple
-
-    def with_tokenizer(self, known: float, new: float) -> CorpusSizes:
-        """The same documents under a measured tokenizer: characters per token of the 1x documents and of others."""
-        held_out = self.held_out_tokens * self.characters_per_token[1] / new
-        return replace(self, held_out_tokens=held_out, characters_per_token=(known, new))
 
     def to_json(self) -> dict[str, Any]:
         """The counts, for the plan."""

@@ -18,7 +18,7 @@ from megadocs.documents import Document
 from megadocs.generate.engines.fake_replies import count_prompt_tokens
 from megadocs.generate.plan import asked_task, plan_requests, split_tokenizer
 from megadocs.kinds import SAMPLE, task_kind
-from megadocs.pipeline.price.rates import TaskRates, reading_speed
+from megadocs.pipeline.price.rates import reading_speed
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.text.token_estimate import estimate_tokens
 
@@ -90,12 +90,7 @@ def reply_tokens(recipe: Recipe, task: str) -> float:
 
 
 def generation_seconds(
-    recipe: Recipe,
-    config: GenerateConfig,
-    num_read: float,
-    num_new: float,
-    probed: TaskRates | None,
-    measured: float | None,
+    recipe: Recipe, config: GenerateConfig, num_read: float, num_new: float, measured: float | None
 ) -> float:
     """Time of a task's requests.
 
@@ -104,16 +99,13 @@ def generation_seconds(
         config: the generate section of the step.
         num_read: prompt tokens that are not in the cache.
         num_new: tokens that are written.
-        probed: by a probe of this task on this machine.
-        measured: new tokens per second of this task, by finished steps of the workspace.
+        measured: new tokens per second of this task, by finished steps.
     """
     if not num_new:
         return 0.0
-    num_tokens = num_new + num_read / reading_speed(config.engine)
-    if probed is not None:
-        return probed.start_seconds + num_tokens / probed.tokens_per_second
     if measured is not None:
         return num_new / measured
+    num_tokens = num_new + num_read / reading_speed(config.engine)
     one = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
     return num_tokens / ((recipe.plan.new_tokens_per_second or one) * config.engine.num_servers)
 

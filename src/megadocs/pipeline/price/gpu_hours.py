@@ -1,6 +1,6 @@
 """Hours and money on a named GPU, from FLOPs: `megadocs plan --gpu h100 --price-per-hour 2.50`.
 
-Training and scoring only; what generation takes depends on the engine (`plan --probe` measures it where it runs). The
+Training and scoring only; what generation takes depends on the engine. The
 hours are FLOPs / (peak x MFU): an assumption, said with every number. 0.4 is what well-fed dense models of 150M
 parameters and more reach; a student of a few million leaves most of a GPU idle and reaches far less.
 """

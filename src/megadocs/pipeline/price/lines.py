@@ -52,7 +52,7 @@ class Plan:
         seconds: expected wall time of what is left, the report and the workers' start included.
         left_out: arm -> why the corpus cannot serve it.
         corpus: document counts, and whether they are the recipe's word (`is_assumed`).
-        rates: where the times come from: probe, workspace or default.
+        rates: where the times come from: finished steps of this workspace, of earlier runs of the user, or a table.
     """
 
     lines: tuple[PlanLine, ...]
@@ -60,7 +60,7 @@ class Plan:
     seconds: float
     left_out: Mapping[str, str]
     corpus: Mapping[str, Any]
-    rates: Literal["probe", "workspace", "default"] = "default"
+    rates: Literal["workspace", "user", "default"] = "default"
 
     @property
     def flops(self) -> float:

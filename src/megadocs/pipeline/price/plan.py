@@ -3,9 +3,9 @@
     plan = build_plan(recipe, Path("runs/quickstart"))     # reads the corpus, starts nothing, writes nothing
     for line in plan.lines: print(line.name, line.status, line.num_tokens, line.seconds)
 
-Counts are exact where their inputs are published and estimates (`is_estimate`) where they are not. Times come from a
-probe of this machine (`probe.py`), else from the rates of finished steps of this workspace, else from rates measured on
-a two-core virtual machine (lab/LOG.md).
+Counts are exact where their inputs are published and estimates (`is_estimate`) where they are not. Times come from
+finished work (`rates.py`): of this workspace, else of earlier runs on this machine, else from rates measured on a
+two-core virtual machine (lab/LOG.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 from collections.abc import Collection, Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.generate import load_index, plan_requests
@@ -25,13 +25,13 @@ from megadocs.model import resolve_config
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
 from megadocs.pipeline.price.generation import count_prompts, generation_seconds, reply_tokens
 from megadocs.pipeline.price.lines import Plan, PlanLine
-from megadocs.pipeline.price.rates import Probe, ShapeRates, StageTimes, load_probe, shape_key
+from megadocs.pipeline.price.rates import StageTimes, load_rates
 from megadocs.pipeline.price.wall_time import wall_seconds
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import GenerateConfig, Recipe
-from megadocs.store.artifact import Artifact, Workspace
+from megadocs.store.artifact import Workspace
 from megadocs.store.lock import is_locked
 from megadocs.streams import REAL_STREAM
 from megadocs.streams.shares import exact_steps
@@ -76,17 +76,15 @@ def build_plan(
     """
     workspace = Workspace(root)
     slots = num_slots or len(os.sched_getaffinity(0))
-    sizes = sizes or plan_sizes(recipe, root, num_slots)
-    probe = _probe(root, slots)
+    sizes = sizes or plan_sizes(recipe, root)
     experiment = planned_experiment(recipe, sizes, whole, allow_code=allow_code)
-    pricer = _Pricer(recipe, workspace, sizes, experiment, slots, probe)
+    pricer = _Pricer(recipe, workspace, sizes, experiment, slots)
     lines = [pricer.line(step) for step in experiment.steps if only is None or step.kind in only]
     if whole is None:
         _refuse_empty_runs(lines)
     report = pricer.report(experiment, is_open=any(line.status != "done" for line in lines))
     seconds = _wall_seconds(experiment, lines, slots, pricer.stages) + report.seconds
-    rates = pricer.source_of_rates
-    return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), rates)
+    return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), pricer.rates.source)
 
 
 def planned_experiment(
@@ -99,18 +97,9 @@ def planned_experiment(
     return build_experiment(recipe, sizes.step, sizes.facts, whole=whole, allow_code=allow_code)
 
 
-def plan_sizes(recipe: Recipe, root: Path, num_slots: int | None = None) -> CorpusSizes:
-    """The corpus, counted, in tokens of the student's tokenizer where a probe has measured it."""
-    sizes = measure_corpus(recipe, Workspace(root))
-    probe = _probe(root, num_slots or len(os.sched_getaffinity(0)))
-    if probe is None or sizes.documents is None or probe.characters_per_token is None:
-        return sizes
-    return sizes.with_tokenizer(*probe.characters_per_token)
-
-
-def _probe(root: Path, num_slots: int) -> Probe | None:
-    """Of this machine with so many slots; of all its cores where the slots are a cluster's, whose nodes are like it."""
-    return load_probe(root, num_slots) or load_probe(root, min(num_slots, len(os.sched_getaffinity(0))))
+def plan_sizes(recipe: Recipe, root: Path) -> CorpusSizes:
+    """The corpus, counted."""
+    return measure_corpus(recipe, Workspace(root))
 
 
 class _Pricer:
@@ -123,7 +112,6 @@ class _Pricer:
         sizes: CorpusSizes,
         experiment: Experiment,
         num_slots: int,
-        probe: Probe | None,
     ) -> None:
         self._recipe = recipe
         self._workspace = workspace
@@ -131,21 +119,9 @@ class _Pricer:
         runs = (*experiment.runs, *experiment.members)
         self._runs = {step.fingerprint: run for run in runs for step in (run.train, run.evaluate)}
         self._num_slots = num_slots
-        self._rates = _measured_rates(workspace.artifacts())
-        self._probe = probe
         self._planned: dict[str, int] = {}
-        self.stages = probe.stages if probe is not None else StageTimes()
-
-    @property
-    def source_of_rates(self) -> Literal["probe", "workspace", "default"]:
-        """What the times of training rest on."""
-        if self._probe is not None and self._probe.shapes:
-            return "probe"
-        return "workspace" if "train" in self._rates else "default"
-
-    def _shape(self, run: Run) -> ShapeRates | None:
-        """What a probe found of the run's shape."""
-        return self._probe.shapes.get(shape_key(run.arm.recipe)) if self._probe is not None else None
+        self.rates = load_rates(workspace, recipe.generate.engine)
+        self.stages = StageTimes()
 
     def line(self, step: Step) -> PlanLine:
         """The step's line."""
@@ -194,9 +170,7 @@ class _Pricer:
         if task_kind(task).nests:  # what a line above writes is there for this one
             above = self._planned.get(task, 0)
             pending, self._planned[task] = max(0, pending - above), max(pending, above)
-        probed = self._probe.generation.get(task) if self._probe is not None else None
-        mean = probed.mean_reply_tokens if probed is not None else None
-        num_tokens = round(pending * (mean or reply_tokens(self._recipe, task)))
+        num_tokens = round(pending * reply_tokens(self._recipe, task))
         facts, documents = self._sizes.facts, self._sizes.documents
         prompts = count_prompts(
             config,
@@ -207,8 +181,7 @@ class _Pricer:
         prompt_tokens = round(pending * prompts.tokens / num_generations)
         cached_tokens = round(pending * prompts.cached_tokens / num_generations)
         num_read = prompt_tokens - cached_tokens
-        measured = self._rates.get(f"generate {task}")
-        seconds = generation_seconds(self._recipe, config, num_read, num_tokens, probed, measured)
+        seconds = generation_seconds(self._recipe, config, num_read, num_tokens, self.rates.generate.get(task))
         cost = total_cost(config.limits, prompt_tokens, num_tokens, seconds / 3600 * config.engine.num_servers)
         tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_cached_tokens": cached_tokens}
         return {**tokens, "num_tokens": num_tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
@@ -250,11 +223,7 @@ class _Pricer:
         )  # an estimate: a run that may just have one step is priced with one
         num_steps = max(1, int(exact)) if exact >= _FEWEST_STEPS else 0
         num_tokens = num_steps * batch_size * context_length
-        shape = self._shape(run)
-        if shape is not None:
-            seconds = shape.run_seconds + num_steps * shape.step_seconds
-        else:
-            seconds = _RUN_SECONDS + num_tokens * flops_per_token(config) / (self._train_rate() * slots)
+        seconds = _RUN_SECONDS + num_tokens * flops_per_token(config) / (self._train_rate() * slots)
         price: dict[str, Any] = {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds}
         return price | {"flops": num_tokens * flops_per_token(config), "is_estimate": True}
 
@@ -272,11 +241,7 @@ class _Pricer:
     def _evaluation(self, run: Run, slots: int) -> dict[str, Any]:
         num_tokens = round(3 * self._sizes.held_out_tokens)  # windowed, and sliding alone
         flops = num_tokens * flops_per_token(run.arm.recipe) / 3  # forward only
-        shape = self._shape(run)
-        if shape is not None:
-            seconds = shape.score_seconds + self._sizes.held_out_tokens * shape.score_seconds_per_token
-        else:
-            seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)
+        seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)
         return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
 
     def _scoring(self, step: Step, slots: int) -> dict[str, Any]:
@@ -287,11 +252,7 @@ class _Pricer:
         else:  # a further set is not read for the plan: as large as validation and test together
             num_tokens = round(3 * self._sizes.held_out_tokens)
         flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in members)
-        shapes = [shape for run in members if (shape := self._shape(run)) is not None]
-        if len(shapes) == len(members):  # a measured token stands for three: windowed, and sliding alone
-            seconds = sum(shape.score_seconds + num_tokens / 3 * shape.score_seconds_per_token for shape in shapes)
-        else:
-            seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)
+        seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)
         return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
 
     def _sampling(self, step: Step, slots: int) -> dict[str, Any]:
@@ -303,7 +264,7 @@ class _Pricer:
 
     def _train_rate(self) -> float:
         """Model FLOP/s of one slot."""
-        return self._rates.get("train", self._recipe.plan.train_flops_per_second or _TRAIN_FLOPS_PER_CORE)
+        return self.rates.train or self._recipe.plan.train_flops_per_second or _TRAIN_FLOPS_PER_CORE
 
 
 def flops_per_token(recipe: Recipe) -> float:
@@ -311,17 +272,6 @@ def flops_per_token(recipe: Recipe) -> float:
     context_length = recipe.train.context_length
     shape = resolve_config(recipe.model, vocab_size=expected_vocab_size(recipe), context_length=context_length)
     return shape.flops_per_token(context_length)
-
-
-def _measured_rates(artifacts: Iterable[Artifact]) -> dict[str, float]:
-    """Rates of this workspace's finished steps: FLOP/s per slot of `train`, new tokens/s of `generate <task>`."""
-    sums: dict[str, list[float]] = {}
-    for artifact in artifacts:
-        rate = artifact.summary.get("rate_for_plan")
-        if rate:
-            task = artifact.record["config"].get("task")
-            sums.setdefault(f"{artifact.step} {task}" if task else artifact.step, []).append(rate)
-    return {step: sum(rates) / len(rates) for step, rates in sums.items()}
 
 
 def _refuse_empty_runs(lines: Iterable[PlanLine]) -> None:

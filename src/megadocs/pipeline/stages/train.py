@@ -13,7 +13,6 @@ from megadocs.errors import InputError
 from megadocs.evaluate.evaluation_set import build_evaluation_set
 from megadocs.pipeline.stages.arm_data import TrainingData, accounting, exposure_text, real_documents
 from megadocs.pipeline.stages.stage import StageContext, Stopped
-from megadocs.pipeline.stages.stop_rule import StopRule
 from megadocs.pipeline.stages.torchrun import is_rank, train_on_ranks
 from megadocs.recipe import ModelConfig, TrainConfig
 
@@ -61,10 +60,7 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
     from megadocs.train import TrainingProgress, run_training
     from megadocs.train.signals import TrainingInterrupted
 
-    rule = StopRule(None if is_rank() else context.settings.get("stop_rule"), context.build.path)
-
     def report(progress: TrainingProgress) -> None:
-        rule.check(progress.step, progress.num_steps, progress.loss)
         context.report(
             {
                 "done": progress.step,

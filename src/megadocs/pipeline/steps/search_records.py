@@ -17,7 +17,16 @@ from megadocs.errors import DamagedError
 SEARCH_FILE = "search.json"
 SEARCH_FOLDER = "searches"
 
-_COST = ("num_trials", "num_settings", "num_grid_settings", "num_stopped", "num_in_vain", "num_tokens", "flops")
+_COST = (
+    "num_trials",
+    "num_settings",
+    "num_grid_settings",
+    "num_stopped",
+    "num_in_vain",
+    "num_wasted",
+    "num_tokens",
+    "flops",
+)
 _TRIAL = ("setting", "seed", "loss", "test_loss", "num_tokens", "flops", "fingerprint", "error", "stopped")
 
 

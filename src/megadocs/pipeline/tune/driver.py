@@ -1,4 +1,4 @@
-"""Carry out a search: trials until every arm has its certificate or a budget ends.
+"""Run a search: trials until every arm has its certificate or a budget ends.
 
     outcome = run_search(recipe, Path("runs/tuning"), watcher=watcher)
     outcome.arms[0].certificate.kind
@@ -9,16 +9,13 @@ and what is published costs a look-up. So a killed search goes on where it stopp
 artifact has its lock), and the trials that count do not depend on what was interrupted.
 
 There are no barriers: a trial begins as soon as slots are free and its walk certainly asks for it. When none is left,
-a trial begins that a walk will probably ask for (`search.guess_fraction`); results enter the walks round by round
-(`search/rounds.py`), so that guesses change the time that a search takes and nothing else.
+the next trial of a walk begins ahead of its round; results enter the walks round by round (`search/rounds.py`), so that
+this changes the time that a search takes and nothing else.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
-from typing import Protocol
 
 from megadocs.corpus import read_corpus
 from megadocs.errors import InputError, MegadocsError
@@ -27,42 +24,17 @@ from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.execute.scheduler import Interrupt, Scheduler, StepState
 from megadocs.pipeline.steps.experiment import CorpusFacts, tokenizer_step
 from megadocs.pipeline.steps.rows import real_rows_step
-from megadocs.pipeline.steps.search_records import SEARCH_FILE, SEARCH_FOLDER
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.pipeline.tune.matched_compute import count_real_tokens
-from megadocs.pipeline.tune.results import ArmSearch, Ending, SearchOutcome, Utilisation
-from megadocs.pipeline.tune.space import ArmSpace, build_sampler, build_spaces
+from megadocs.pipeline.tune.results import ArmSearch, Ending, SearchOutcome
+from megadocs.pipeline.tune.space import ArmSpace, build_spaces
+from megadocs.pipeline.tune.standing import NoWatcher, Standing, Watcher
 from megadocs.pipeline.tune.trials import TrialRunner
 from megadocs.recipe import Recipe
 from megadocs.recipe.consent import check_consent
-from megadocs.search import STOPPED, Trial, Walks
+from megadocs.search import LocalWalk, Walks
 from megadocs.store.artifact import Artifact, Workspace
-from megadocs.store.files import write_bytes_atomic
-
-#: `search.json` is written, and the watcher called, at most so often.
-_WRITE_SECONDS = 3.0
-_WATCH_SECONDS = 0.5
-
-
-class Watcher(Protocol):
-    """Whoever looks on."""
-
-    def step(self, state: StepState) -> None:
-        """A step that trials share (corpus, generation, rows) has changed."""
-
-    def search(self, outcome: SearchOutcome) -> None:
-        """How the search stands; about twice a second."""
-
-
-class NoWatcher:
-    """Looks at nothing."""
-
-    def step(self, state: StepState) -> None:
-        """Ignore it."""
-
-    def search(self, outcome: SearchOutcome) -> None:
-        """Ignore it."""
 
 
 def run_search(
@@ -83,8 +55,8 @@ def run_search(
         root: the workspace.
         num_slots: steps side by side; None is one per core.
         max_runs: trials over all arms, reused ones included; None: the recipe's.
-        max_hours: no trial begins later than this; None: the recipe's.
-        watcher: hears how it goes.
+        max_hours: no new trial starts after so many hours; None: the recipe's.
+        watcher: receives progress.
         allow_code: load orderings of the form module:attribute.
         executor: where steps run, closed at the end; None: processes of this machine.
 
@@ -107,7 +79,7 @@ def run_search(
 
 
 class _Driver:
-    """One call of `run_search`."""
+    """One call of `run_search`: begins trials, waits, takes in what has ended."""
 
     def __init__(
         self,
@@ -129,30 +101,31 @@ class _Driver:
         self._watcher = watcher
         self._max_runs = max_runs
         self._max_hours = max_hours
-        self._started = time.monotonic()
-        self._last_written = self._last_watched = self._started
+        budget = {
+            "max_runs": max_runs,
+            "max_hours": max_hours,
+            "compute_matched_epochs": self._config.compute_matched_epochs,
+        }
+        self._standing = Standing(recipe.name, self._workspace, executor, self._scheduler, interrupt, watcher, budget)
         self._shared_failure: MegadocsError | None = None
-        self._left_out: dict[str, str] = {}
-        self._arms: tuple[ArmSearch, ...] = ()
-        self._trials: TrialRunner | None = None
 
     def run(self, spaces: list[ArmSpace], *, allow_code: bool) -> SearchOutcome:
         """Until certificates, budget or interruption."""
         corpus = sources_step(self._recipe, self._workspace)
         artifact = self._make_shared(corpus)
         if artifact is None:
-            return self._outcome("interrupted")
+            return self._standing.end("interrupted")
         facts = corpus_facts(artifact)
         if self._config.compute_matched_epochs is not None:
             tokenizer = tokenizer_step(self._recipe, corpus)
             rows = self._make_shared(tokenizer, real_rows_step(corpus, tokenizer))
             if rows is None:
-                return self._outcome("interrupted")
+                return self._standing.end("interrupted")
             multiples = {number for space in spaces for number in space.real_multiples if number <= facts.max_multiple}
             tokens = count_real_tokens(rows, self._workspace, read_corpus(artifact.path), multiples)
             spaces = [space.with_real_tokens(tokens) for space in spaces]
         walks = self._choose_arms(spaces, facts)
-        self._trials = TrialRunner(
+        trials = self._standing.trials = TrialRunner(
             self._recipe,
             self._workspace,
             self._scheduler,
@@ -162,12 +135,16 @@ class _Driver:
             listener=self._note_shared,
             allow_code=allow_code,
         )
-        ending = self._work(walks, self._trials)
+        ending = self._work(walks, trials)
         self._let_go()
-        return self._outcome(ending)
+        return self._standing.end(ending)
+
+    @property
+    def _arms(self) -> tuple[ArmSearch, ...]:
+        return self._standing.arms
 
     def _make_shared(self, *steps: Step) -> Artifact | None:
-        """Carry out steps that all trials need; the artifact of the last one, None after an interruption."""
+        """Run steps that all trials need; the artifact of the last one, None after an interruption."""
         self._scheduler.add(steps, self._note_shared)
         while self._scheduler.has_open_steps:
             self._scheduler.advance()
@@ -184,14 +161,14 @@ class _Driver:
             if self._begin_needed(walks, trials, may_begin=may_begin):
                 continue  # something was there already: the walk goes on
             if may_begin:
-                self._begin_guesses(walks, trials)
+                self._begin_ahead(walks, trials)
             elif not self._scheduler.has_open_steps:
                 return "interrupted" if self._interrupt.count else "max_hours"
             self._scheduler.advance()
             self._raise_shared_failure()
             for name, trial, result in trials.take_ended():
-                self._arm(name).results[trial] = result
-            self._show()
+                next(arm for arm in self._arms if arm.space.arm.name == name).results[trial] = result
+            self._standing.show()
 
     def _begin_needed(self, walks: Walks, trials: TrialRunner, *, may_begin: bool) -> bool:
         """Begin what the walks certainly ask for, as far as slots are free; whether a result was there at once."""
@@ -205,20 +182,16 @@ class _Driver:
                 arm.results[trial] = result
                 has_result = True
             elif may_begin and trials.num_taken_slots < self._executor.num_slots:
-                trials.begin(arm.space, trial, stop_rule=self._stop_rule(arm, trial))
+                trials.begin(arm.space, trial)
         return has_result
 
-    def _begin_guesses(self, walks: Walks, trials: TrialRunner) -> None:
-        """Fill the slots that are left with trials that will probably be asked for, the arms taking turns."""
-        if self._config.stop_hopeless is not None or not self._config.guess_fraction:
-            return
-        limit = max(1, int(self._config.guess_fraction * walks.num_trials))
-        if self._max_runs is not None:
-            limit = min(limit, self._max_runs - walks.num_trials)  # what lies beyond the budget is never asked for
+    def _begin_ahead(self, walks: Walks, trials: TrialRunner) -> None:
+        """Fill the slots that are left with the next trials of the walks, the arms taking turns."""
         for number, arm in enumerate(self._arms):
-            if trials.num_taken_slots >= self._executor.num_slots or self._num_unasked(trials) >= limit:
+            is_full = trials.num_taken_slots >= self._executor.num_slots
+            if is_full or not walks.may_begin_ahead(self._num_unasked(trials)):
                 return
-            trial = walks.guess(number, arm.known, trials.trials_of(arm.space))
+            trial = walks.ahead(number, arm.known, trials.trials_of(arm.space))
             if trial is None:
                 continue
             result = trials.find(arm.space, trial)
@@ -229,16 +202,8 @@ class _Driver:
 
     def _num_unasked(self, trials: TrialRunner) -> int:
         """Trials that this call has begun or made and that no walk has asked for."""
-        made = sum(result.is_new for arm in self._arms for result in arm.in_vain.values())
+        made = sum(result.is_new for arm in self._arms for result in arm.wasted.values())
         return made + sum(trial not in arm.rounds for arm in self._arms for trial in trials.trials_of(arm.space))
-
-    def _stop_rule(self, arm: ArmSearch, trial: Trial) -> dict[str, float] | None:
-        """When a trial is given up: only the walk's own seed, once some run has ended, and unless it is asked again."""
-        rule = self._config.stop_hopeless
-        ended = [loss for loss in arm.walk.losses.values() if loss is not None and loss != STOPPED]
-        if rule is None or trial.to_end or trial.seed != self._recipe.seeds[0] or not ended:
-            return None
-        return {"after": rule.after, "above": min(ended) + rule.margin}
 
     def _choose_arms(self, spaces: list[ArmSpace], facts: CorpusFacts) -> Walks:
         chosen = []
@@ -246,28 +211,28 @@ class _Driver:
             multiple = space.arm.recipe.mixture.real_multiple
             if multiple > facts.max_multiple:
                 have = f"the corpus has {facts.max_multiple * facts.num_train_1x}"
-                self._left_out[space.arm.name] = f"needs {multiple * facts.num_train_1x} training documents, {have}"
+                need = f"needs {multiple * facts.num_train_1x} training documents"
+                self._standing.left_out[space.arm.name] = f"{need}, {have}"
             else:
                 chosen.append(space)
         if not chosen:
             raise InputError("the corpus cannot serve any arm", where="search.arms", remedy="lower real_multiple")
-        samplers = [build_sampler(space, self._recipe) for space in chosen]
-        walks = Walks(samplers, round_size=self._config.round_size, max_runs=self._max_runs)
-        trust_stopped = self._config.stop_hopeless is not None and self._config.stop_hopeless.trust
-        self._arms = tuple(
-            ArmSearch(space, walk, list(self._recipe.seeds), self._config.confidence, trust_stopped)
+        seeds, config = self._recipe.seeds, self._config
+        walks = Walks(
+            [LocalWalk(space.grid, space.start, seeds, config.confidence, config.round_size) for space in chosen],
+            max_runs=self._max_runs,
+        )
+        self._standing.arms = tuple(
+            ArmSearch(space, walk, list(seeds), config.confidence)
             for space, walk in zip(chosen, walks.walks, strict=True)
         )
         return walks
 
-    def _arm(self, name: str) -> ArmSearch:
-        return next(arm for arm in self._arms if arm.space.arm.name == name)
-
     def _is_late(self) -> bool:
-        return self._max_hours is not None and time.monotonic() - self._started > self._max_hours * 3600
+        return self._max_hours is not None and self._standing.seconds > self._max_hours * 3600
 
     def _let_go(self) -> None:
-        """Ask guesses that are still running to save and stop: nobody waits for them any more."""
+        """Ask trials begun ahead that are still running to save and stop: nobody waits for them any more."""
         self._scheduler.drop_waiting()
         if self._scheduler.has_open_steps:
             self._executor.stop()
@@ -288,51 +253,3 @@ class _Driver:
     def _raise_shared_failure(self) -> None:
         if self._shared_failure is not None:
             raise self._shared_failure
-
-    def _show(self) -> None:
-        now = time.monotonic()
-        if now - self._last_watched >= _WATCH_SECONDS:
-            self._last_watched = now
-            self._watcher.search(self._standing("unfinished"))
-        if now - self._last_written >= _WRITE_SECONDS:
-            self._last_written = now
-            self._write(self._standing("unfinished"))  # what a reader finds when this process dies now
-
-    def _outcome(self, ending: Ending) -> SearchOutcome:
-        outcome = self._standing(ending)
-        self._watcher.search(outcome)
-        self._write(outcome)
-        return outcome
-
-    def _standing(self, ending: Ending) -> SearchOutcome:
-        rounds = {arm.space.arm.name: arm.rounds for arm in self._arms}
-        return SearchOutcome(
-            self._recipe.name,
-            self._arms,
-            ending,
-            self._interrupt.signal if self._interrupt.count else None,
-            self._left_out,
-            self._utilisation(),
-            {
-                "max_runs": self._max_runs,
-                "max_hours": self._max_hours,
-                "compute_matched_epochs": self._config.compute_matched_epochs,
-            },
-            self._trials.running(rounds) if self._trials is not None and ending == "unfinished" else (),
-        )
-
-    def _utilisation(self) -> Utilisation:
-        now, num_slots = time.monotonic(), self._executor.num_slots
-        held = cpu = 0.0
-        for state in self._scheduler.states.values():
-            running = now - state.started if state.status == "running" else 0.0
-            held += (state.held_seconds + running) * self._executor.slots_of(state.step)
-            cpu += state.cpu_seconds
-        return Utilisation(num_slots, now - self._started, held, cpu)
-
-    def _write(self, outcome: SearchOutcome) -> None:
-        data = json.dumps(outcome.to_json(), indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
-        for path in (SEARCH_FILE, f"{SEARCH_FOLDER}/{self._recipe.name}.json"):
-            target = self._workspace.root / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes_atomic(target, data)

@@ -1,16 +1,13 @@
-"""What a search will cost before it starts: runs, tokens, FLOPs and hours, at best, as expected, and at worst.
+"""What a search will cost before it starts: at least so many runs, at most so many, with their tokens, FLOPs and time.
 
-- At best the start is the optimum: its neighbours are tried once, and few runs repeated; what is finished in the
-  workspace costs nothing.
-- Expected is the mean of searches played on made-up surfaces (`search/forecast.py`) whose optimum lies anywhere on the
-  declared values.
-- At worst the walks go wherever runs are dearest, as far as the axes' limits and `max_runs` let them: distinct
-  settings, each once with the first seed, and once the repeats that one certificate can ask for. A setting so many grid
-  steps from the start comes after as many rounds, and the walks take turns: every arm has its fair share of the budget,
-  or what its shortest walk takes, before the dearest has the rest.
+- At least: the start of every walk is its optimum, so its neighbours are tried once and few runs are repeated. What is
+  finished in the workspace costs nothing.
+- At most: every setting up to the axes' limits once with the first seed, and the repeats that one certificate can ask
+  for, or `max_runs` if that is fewer; each the most expensive run of its arm, the most expensive arms first.
 
-On top come guesses: in vain as often as was measured (expected), as often as they may be (worst). Times come from
-`plan.py`: a probe, the workspace's own rates, or another machine's.
+What a walk takes between the two depends on where its optimum lies: 20 runs of 216 settings on average over random
+surfaces (docs/search.md). Trials that begin ahead on a slot that would idle may come on top of `max_runs`, one or two
+an arm. Times come from `price/plan.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Container, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +25,9 @@ from megadocs.pipeline.price.lines import Plan, PlanLine
 from megadocs.pipeline.price.plan import build_plan, flops_per_token, plan_sizes, planned_experiment
 from megadocs.pipeline.steps.experiment import CorpusFacts, Experiment, corpus_step
 from megadocs.pipeline.tune.space import ArmSpace, build_spaces, trial_steps
-from megadocs.recipe import Recipe, SearchConfig
-from megadocs.search import LocalWalk, Point, Trial, cheapest_points, count_bounds, play_searches
+from megadocs.recipe import Recipe
+from megadocs.search import Point, Trial, cheapest_points, count_bounds
 
-#: Searches that are played for what to expect, and guesses in vain for each run (benchmarks/bench_search.py).
-_NUM_PLAYED, _IN_VAIN = 20, 0.12
 #: Settings that do not change what a run costs.
 _FREE = {
     f"train.{name}"
@@ -42,21 +37,12 @@ _FREE = {
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A number of runs with what they take; `seconds` is wall time with all slots busy.
-
-    `num_in_vain` more may be begun on a guess; tokens, FLOPs and seconds include them.
-    """
+    """A number of runs with what they take; `seconds` is wall time with all slots busy."""
 
     num_runs: int
     num_tokens: int
     flops: float
     seconds: float
-    num_in_vain: int = 0
-
-    def scaled(self, factor: float) -> Cost:
-        """So many times as much of everything, without guesses."""
-        counts = round(self.num_runs * factor), round(self.num_tokens * factor)
-        return Cost(*counts, self.flops * factor, self.seconds * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +51,16 @@ class SearchPrice:
 
     Attributes:
         arms: arm -> (fewest runs, settings of the declared grid, settings with all extensions).
-        best, expected, worst: see the module.
-        shared_seconds: corpus, generation and rows that are not there yet; in all of them.
+        least, most: see the module.
+        shared_seconds: corpus, generation and rows that are not there yet; in both.
         num_slots: steps side by side.
         matched_tokens: arm -> tokens of each of its runs, when the search matches compute; else empty.
         rates: where times come from, see `Plan`.
     """
 
     arms: Mapping[str, tuple[int, int, int]]
-    best: Cost
-    expected: Cost
-    worst: Cost
+    least: Cost
+    most: Cost
     shared_seconds: float
     num_slots: int
     matched_tokens: Mapping[str, int]
@@ -103,27 +88,26 @@ def price_search(
     if config is None:
         raise RecipeError("the recipe has no section `search`", where="search", remedy="add axes; see docs/search.md")
     spaces = build_spaces(recipe)
-    sizes = plan_sizes(recipe, root, num_slots)
-    if config.compute_matched_epochs is not None:
+    sizes = plan_sizes(recipe, root)
+    is_matched = config.compute_matched_epochs is not None
+    if is_matched:
         spaces = [space.with_real_tokens(_real_tokens(spaces, sizes)) for space in spaces]
     pricer = _PointPricer(recipe, root, num_slots, sizes, allow_code)
     near, plan = pricer.price([(s, p) for s in spaces for p in cheapest_points(s.grid, s.start)], new=False)
     every, _ = pricer.price([(s, p) for s in spaces for p in _points_by_cost(s)], new=True)
     shared = sum(line.seconds for line in plan.lines if _is_shared(line, near))
-    priced = [_PricedArm.build(space, near, every, recipe) for space in spaces]
+    arms = [_PricedArm.build(space, near, every, len(recipe.seeds)) for space in spaces]
     max_runs = max_runs or config.max_runs
-    matched = config.compute_matched_epochs is not None
+    least = sorted((cost for arm in arms for cost in arm.least), key=lambda cost: cost.flops)
+    most = sorted((cost for arm in arms for cost in arm.most), key=lambda cost: -cost.flops)
     return SearchPrice(
-        arms={
-            arm.space.arm.name: (arm.fewest, arm.space.grid.num_declared, arm.space.grid.num_points) for arm in priced
-        },
-        best=_best(priced, shared, max_runs),
-        expected=_expected(priced, recipe, shared, max_runs),
-        worst=_worst(priced, recipe, shared, max_runs),
+        arms={arm.space.arm.name: (arm.fewest, arm.space.grid.num_declared, arm.space.grid.num_points) for arm in arms},
+        least=_total(least[:max_runs], shared),
+        most=_total(most[:max_runs], shared),
         shared_seconds=shared,
         num_slots=plan.num_slots,
         matched_tokens={
-            arm.space.arm.name: max(cost.num_tokens for cost, _ in arm.kinds) for arm in priced if matched and arm.kinds
+            arm.space.arm.name: arm.dearest.num_tokens for arm in arms if is_matched and arm.dearest is not None
         },
         rates=plan.rates,
     )
@@ -169,82 +153,45 @@ class _PricedArm:
     Attributes:
         space: what is searched.
         fewest: runs of its shortest walk.
-        near: the start and its neighbours -> cost of a run with the first seed; finished ones are free.
-        by_kind: settings of the cost-deciding axes -> cost of a new run there.
-        kinds: (cost, rounds until it can be reached) of each of these, the dearest first.
-        per_kind: settings of each kind.
+        near: of the start and its neighbours with the first seed; finished ones are free.
+        dearest: of a new run at the most expensive setting; None: no setting can be run.
         num_repeats: runs that one certificate can ask for beside the first seed's.
     """
 
     space: ArmSpace
     fewest: int
-    near: Mapping[Point, Cost]
-    by_kind: Mapping[Point, Cost]
-    kinds: list[tuple[Cost, int]]
-    per_kind: int
+    near: list[Cost]
+    dearest: Cost | None
     num_repeats: int
 
     @classmethod
-    def build(cls, space: ArmSpace, near: Mapping[str, Cost], every: Mapping[str, Cost], recipe: Recipe) -> _PricedArm:
-        """From costs by label."""
-        points = _points_by_cost(space)
-        by_kind = {point: every[space.label(point)] for point in points if space.label(point) in every}
-        kinds = [(cost, _distance(space.start, point)) for point, cost in by_kind.items()]
-        star = cheapest_points(space.grid, space.start)
+    def build(cls, space: ArmSpace, near: Mapping[str, Cost], every: Mapping[str, Cost], num_seeds: int) -> _PricedArm:
+        """From the costs of settings by their label."""
+        star = [space.label(point) for point in cheapest_points(space.grid, space.start)]
+        kinds = [every[label] for label in map(space.label, _points_by_cost(space)) if label in every]
         return cls(
             space,
-            count_bounds(space.grid, space.start, len(recipe.seeds))[0],
-            {point: near[space.label(point)] for point in star if space.label(point) in near},
-            by_kind,
-            sorted(kinds, key=lambda kind: -kind[0].flops),
-            space.grid.num_points // len(points),
-            min(1 + 2 * len(space.grid.axes), space.grid.num_points) * (len(recipe.seeds) - 1),
+            count_bounds(space.grid, space.start, num_seeds)[0],
+            [near[label] for label in star if label in near],
+            max(kinds, key=lambda cost: cost.flops, default=None),
+            min(1 + 2 * len(space.grid.axes), space.grid.num_points) * (num_seeds - 1),
         )
 
     @property
-    def num_runs(self) -> int:
-        """All settings once, and the repeats of one certificate."""
-        return self.space.grid.num_points + self.num_repeats
+    def least(self) -> list[Cost]:
+        """Runs of its shortest walk: the start is the optimum."""
+        return self.near + self.near[: max(0, self.fewest - len(self.near))]
 
-    def best(self) -> list[Cost]:
-        """Its shortest walk: the start is the optimum."""
-        star = list(self.near.values())
-        return star + star[: max(0, self.fewest - len(star))]
-
-    def cost_of(self, trial: Trial, first_seed: int) -> Cost | None:
-        """Of one run; None where there can be none."""
-        if trial.seed == first_seed and trial.point in self.near:
-            return self.near[trial.point]
-        axes = zip(self.space.grid.axes, trial.point, self.space.start, strict=True)
-        return self.by_kind.get(tuple(start if axis.name in _FREE else here for axis, here, start in axes))
-
-    def dearest(self, num_runs: int, num_in_vain: int, round_size: int) -> list[Cost]:
-        """So many runs, each the dearest that is left among those near enough for its round; then guesses."""
-        left = [self.per_kind] * len(self.kinds)
-        repeats = self.num_repeats
-        taken: list[Cost] = []
-        nearest = min((distance for _, distance in self.kinds), default=0)  # 0 unless the start is impossible
-        for number in range(num_runs + num_in_vain if self.kinds else 0):
-            rounds = max(nearest, -(-number // round_size))
-            reachable = [place for place, (_, distance) in enumerate(self.kinds) if distance <= rounds]
-            place = next((place for place in reachable if left[place]), None)
-            if number and repeats and (place is None or place > reachable[0]):
-                repeats -= 1  # of the dearest settings that there are
-                taken.append(self.kinds[reachable[0]][0])
-            elif place is not None:
-                left[place] -= 1
-                taken.append(self.kinds[place][0])
-        return taken
+    @property
+    def most(self) -> list[Cost]:
+        """As many runs as it can take, each the most expensive."""
+        return [] if self.dearest is None else [self.dearest] * (self.space.grid.num_points + self.num_repeats)
 
 
 def _points_by_cost(space: ArmSpace) -> list[Point]:
     """One point for each combination of the axes that decide what a run costs, the other axes at the start."""
     axes = zip(space.grid.axes, space.start, strict=True)
     return list(itertools.product(*([here] if axis.name in _FREE else range(len(axis.values)) for axis, here in axes)))
-
-
-def _distance(one: Point, other: Point) -> int:
-    return sum(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _is_possible(recipe: Recipe, space: ArmSpace, point: Point, *, allow_code: bool) -> bool:
@@ -271,52 +218,6 @@ def _costs(experiment: Experiment, plan: Plan) -> dict[str, Cost]:
         flops = tokens * flops_per_token(run.arm.recipe)
         costs[run.arm.name] = Cost(int(line.status != "done"), tokens, flops, seconds / plan.num_slots)
     return costs
-
-
-def _best(priced: list[_PricedArm], shared: float, max_runs: int | None) -> Cost:
-    """The shortest walks; of a smaller budget, their cheapest runs."""
-    costs = sorted((cost for arm in priced for cost in arm.best()), key=lambda cost: cost.flops)
-    return _total(costs[:max_runs], shared)
-
-
-def _expected(priced: list[_PricedArm], recipe: Recipe, shared: float, max_runs: int | None) -> Cost:
-    """The mean of played searches."""
-    config = recipe.search
-    assert config is not None
-    walks = [
-        LocalWalk(arm.space.grid, arm.space.start, recipe.seeds, config.confidence, config.round_size) for arm in priced
-    ]
-    totals = []
-    for trials in play_searches(walks, seeds=recipe.seeds, max_runs=max_runs, num_draws=_NUM_PLAYED):
-        costs = [priced[number].cost_of(trial, recipe.seeds[0]) for number, trial in trials]
-        totals.append(_total([cost for cost in costs if cost is not None], 0.0))
-    mean = _total(totals, 0.0).scaled(1 / _NUM_PLAYED)
-    in_vain = round(_IN_VAIN * mean.num_runs) if _may_guess(config) else 0
-    total = mean.scaled(1 + in_vain / max(1, mean.num_runs))
-    return replace(total, num_runs=mean.num_runs, num_in_vain=in_vain, seconds=shared + total.seconds)
-
-
-def _worst(priced: list[_PricedArm], recipe: Recipe, shared: float, max_runs: int | None) -> Cost:
-    """The dearest runs that the walks can reach, and guesses in vain, the dearest that are left."""
-    config = recipe.search
-    assert config is not None
-    ordered = sorted(priced, key=lambda arm: -max((cost.flops for cost, _ in arm.kinds), default=0.0))
-    taken: list[Cost] = []
-    num_runs = num_in_vain = 0
-    for number, arm in enumerate(ordered):
-        most = arm.num_runs
-        if max_runs is not None:
-            share = max_runs // len(ordered)
-            kept = sum(min(other.fewest, share) for other in ordered[number + 1 :])
-            most = max(0, min(most, max_runs - num_runs - kept))
-        guesses = int(config.guess_fraction * most) if _may_guess(config) else 0
-        taken += arm.dearest(most, guesses, config.round_size)
-        num_runs, num_in_vain = num_runs + most, num_in_vain + guesses
-    return replace(_total(taken, shared), num_runs=num_runs, num_in_vain=num_in_vain)
-
-
-def _may_guess(config: SearchConfig) -> bool:
-    return config.guess_fraction > 0 and config.stop_hopeless is None
 
 
 def _total(costs: list[Cost], shared: float) -> Cost:

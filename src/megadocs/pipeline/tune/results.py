@@ -10,20 +10,20 @@ in `searches/`:
     updated_unix · seconds (of this call) · decides, reported (names of the sets) · left_out (arm -> why)
     budget       max_runs, max_hours (null: none), compute_matched_epochs
     utilisation  num_slots; busy_fraction (slots held by steps / slots x seconds); cpu_fraction (CPU seconds of the
-                 steps / slots x seconds; null where the executor does not tell); in_vain_fraction (of the held time)
-    running      arm, setting, seed, is_guess, phase (waiting, train, evaluate, elsewhere: another process has it),
+                 steps / slots x seconds; null where the executor does not tell); wasted_fraction (of the held time)
+    running      arm, setting, seed, is_ahead, phase (waiting, train, evaluate, elsewhere: another process has it),
                  step, num_steps, loss (training loss so far), seconds_left: each null until it is known
     arms         in the recipe's order:
       arm · axes (name -> all values, extensions included) · start (setting) · seeds (the first one walks) · confidence
       certificate  `search.Certificate`: kind, setting, loss, num_seeds, is_separated, edges, neighbours, noise_sd, ...
       matched_epochs  null, or with matched compute the train.real_epochs of the certificate's setting
       test         null, or mean and by_seed of the centre's loss on the reported set
-      cost         num_trials, num_new, num_settings, num_grid_settings, num_stopped, num_in_vain, num_tokens, flops,
-                   training_seconds (tokens, flops and seconds of all that was trained, in vain or not)
+      cost         num_trials, num_new, num_settings, num_grid_settings, num_wasted, num_tokens, flops,
+                   training_seconds (tokens, flops and seconds of all that was trained, wasted or not)
       trials       those that count, ordered by setting and seed: seed, setting, fingerprint (of the train step), loss,
-                   num_tokens, flops, seconds, held_seconds, is_new, error, stopped (each null or why), round (the
+                   num_tokens, flops, seconds, held_seconds, is_new, error (null or why), round (the
                    walk's, from 0: trials of one round were asked for together), and test_loss at the certificate
-      in_vain      begun on a guess and never asked for; the same fields, round null. They decide nothing.
+      wasted       begun ahead on a free slot and never asked for; the same fields, round null. They decide nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from megadocs.pipeline.tune.space import ArmSpace
-from megadocs.search import STOPPED, Certificate, Trial, Walk, certify
+from megadocs.search import Certificate, Trial, Walk, certify
 
 #: Keys of an evaluate artifact's losses: the set that decides, and the one that is reported.
 DECIDES = "validation windowed"
@@ -50,13 +50,12 @@ class TrialResult:
 
     Attributes:
         setting: dotted key -> value.
-        loss: on validation, nats per token; None: it failed or was stopped, see `error` and `stopped`.
+        loss: on validation, nats per token; None: it failed, see `error`.
         test_loss: on the reported set; shown only at the settings of a certificate.
         fingerprint: of the train step; None: the setting cannot be trained at all.
         seconds: of training.
         held_seconds: for which its steps held slots in this call.
         is_new: trained by this call, not found in the workspace.
-        stopped: why it was given up as hopeless.
     """
 
     seed: int
@@ -70,12 +69,6 @@ class TrialResult:
     held_seconds: float = 0.0
     is_new: bool = False
     error: str | None = None
-    stopped: str | None = None
-
-    @property
-    def outcome(self) -> float | None:
-        """As the walk sees it: a loss, `STOPPED`, or None for a failure."""
-        return STOPPED if self.stopped is not None else self.loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +78,7 @@ class RunningTrial:
     arm: str
     setting: Mapping[str, float]
     seed: int
-    is_guess: bool
+    is_ahead: bool
     phase: str
     step: int | None
     num_steps: int | None
@@ -99,7 +92,6 @@ class ArmSearch:
 
     Attributes:
         walk: its rounds and what it has taken in.
-        trust_stopped: see `certify`.
         results: whatever has ended, asked for or not.
     """
 
@@ -107,13 +99,12 @@ class ArmSearch:
     walk: Walk
     seeds: list[int]
     confidence: float
-    trust_stopped: bool = False
     results: dict[Trial, TrialResult] = field(default_factory=dict)
 
     @property
     def known(self) -> dict[Trial, float | None]:
         """For the decisions: everything that has ended."""
-        return {trial: result.outcome for trial, result in self.results.items()}
+        return {trial: result.loss for trial, result in self.results.items()}
 
     @property
     def rounds(self) -> dict[Trial, int]:
@@ -127,7 +118,7 @@ class ArmSearch:
         return {trial: self.results[trial] for trial in self.rounds if trial in self.results}
 
     @property
-    def in_vain(self) -> dict[Trial, TrialResult]:
+    def wasted(self) -> dict[Trial, TrialResult]:
         """Trials that have ended and that it has not asked for."""
         rounds = self.rounds
         return {trial: result for trial, result in self.results.items() if trial not in rounds}
@@ -135,9 +126,7 @@ class ArmSearch:
     @property
     def certificate(self) -> Certificate:
         """Of what the walk has taken in."""
-        return certify(
-            self.space.grid, self.seeds, self.walk.losses, confidence=self.confidence, trust_stopped=self.trust_stopped
-        )
+        return certify(self.space.grid, self.seeds, self.walk.losses, confidence=self.confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +143,7 @@ class Utilisation:
         """Share of the slots' time that steps held."""
         return min(1.0, self.held_slot_seconds / (self.num_slots * self.seconds)) if self.seconds > 0 else 0.0
 
-    def to_json(self, in_vain_seconds: float) -> dict[str, Any]:
+    def to_json(self, wasted_seconds: float) -> dict[str, Any]:
         """See the module."""
         cpu = self.cpu_seconds / (self.num_slots * self.seconds) if self.cpu_seconds and self.seconds > 0 else None
         held = self.held_slot_seconds
@@ -162,7 +151,7 @@ class Utilisation:
             "num_slots": self.num_slots,
             "busy_fraction": round(self.busy_fraction, 4),
             "cpu_fraction": round(cpu, 4) if cpu is not None else None,
-            "in_vain_fraction": round(min(1.0, in_vain_seconds / held), 4) if held > 0 else 0.0,
+            "wasted_fraction": round(min(1.0, wasted_seconds / held), 4) if held > 0 else 0.0,
         }
 
 
@@ -201,7 +190,7 @@ class SearchOutcome:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `search.json`."""
-        in_vain = sum(result.held_seconds for arm in self.arms for result in arm.in_vain.values())
+        wasted = sum(result.held_seconds for arm in self.arms for result in arm.wasted.values())
         return {
             "format": 1,
             "name": self.name,
@@ -212,7 +201,7 @@ class SearchOutcome:
             "left_out": dict(self.left_out),
             "seconds": round(self.seconds, 1),
             "budget": dict(self.budget),
-            "utilisation": self.utilisation.to_json(in_vain),
+            "utilisation": self.utilisation.to_json(wasted),
             "running": [asdict(trial) for trial in self.running],
             "arms": [_arm_json(arm) for arm in self.arms],
         }
@@ -224,7 +213,7 @@ def _arm_json(arm: ArmSearch) -> dict[str, Any]:
     star = set(arm.space.grid.neighbours(certificate.point)) | {certificate.point} if certificate.point else set()
     shown = star if certificate.kind != "incomplete" else set()
     trained = [result for result in arm.results.values() if result.loss is not None]
-    counted, in_vain, rounds = arm.counted, arm.in_vain, arm.rounds
+    counted, wasted, rounds = arm.counted, arm.wasted, arm.rounds
     return {
         "arm": arm.space.arm.name,
         "axes": {axis.name: list(axis.values) for axis in arm.space.grid.axes},
@@ -239,19 +228,18 @@ def _arm_json(arm: ArmSearch) -> dict[str, Any]:
             "num_new": sum(result.is_new for result in counted.values()),
             "num_settings": len({trial.point for trial in counted}),
             "num_grid_settings": arm.space.grid.num_points,
-            "num_stopped": sum(result.stopped is not None for result in counted.values()),
-            "num_in_vain": len(in_vain),
+            "num_wasted": len(wasted),
             "num_tokens": sum(result.num_tokens for result in trained),
             "flops": sum(result.flops for result in trained),
             "training_seconds": sum(result.seconds for result in trained),
         },
         "trials": [_trial_json(counted[t], rounds[t], is_shown=t.point in shown) for t in _ordered(counted)],
-        "in_vain": [_trial_json(in_vain[t], None, is_shown=False) for t in _ordered(in_vain)],
+        "wasted": [_trial_json(wasted[t], None, is_shown=False) for t in _ordered(wasted)],
     }
 
 
 def _ordered(results: Mapping[Trial, TrialResult]) -> list[Trial]:
-    return sorted(results, key=lambda trial: (trial.point, trial.seed, trial.to_end))
+    return sorted(results, key=lambda trial: (trial.point, trial.seed))
 
 
 def _trial_json(result: TrialResult, number: int | None, *, is_shown: bool) -> dict[str, Any]:

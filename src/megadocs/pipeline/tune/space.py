@@ -18,7 +18,7 @@ from megadocs.pipeline.steps.step import Step
 from megadocs.pipeline.tune.matched_compute import MatchedCompute
 from megadocs.pipeline.tune.start import paper_start
 from megadocs.recipe import Arm, Recipe, SearchConfig, build_arms
-from megadocs.search import Grid, LocalWalk, Point, Sampler, Trial, build_axis
+from megadocs.search import Grid, Point, Trial, build_axis
 from megadocs.streams import REAL_STREAM
 
 _FRACTION = "mixture.synthetic_fraction"
@@ -165,29 +165,6 @@ def trial_steps(
     shared = [step for step in steps.values() if step.kind not in ("train", "evaluate")]
     own_steps = [step for step in steps.values() if step.kind in ("train", "evaluate")]
     return TrialSteps(runs, impossible, (*shared, *own_steps))
-
-
-def build_sampler(space: ArmSpace, recipe: Recipe) -> Sampler:
-    """What chooses an arm's trials.
-
-    Raises:
-        UsageError: the recipe asks for Optuna, which is not installed.
-    """
-    config = recipe.search
-    assert config is not None
-    walk = LocalWalk(
-        space.grid,
-        space.start,
-        recipe.seeds,
-        confidence=config.confidence,
-        round_size=config.round_size,
-        trust_stopped=config.stop_hopeless is not None and config.stop_hopeless.trust,
-    )
-    if config.sampler == "walk":
-        return walk
-    from megadocs.search.optuna_sampler import OptunaSampler
-
-    return OptunaSampler(walk, num_trials=config.sampler_runs)
 
 
 def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmSpace:

@@ -9,12 +9,11 @@ for arm, trial, result in trials.take_ended(): ...
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from megadocs.errors import DamagedError, HopelessError
+from megadocs.errors import DamagedError
 from megadocs.pipeline.execute.scheduler import Listener, Scheduler, StepState
 from megadocs.pipeline.steps.experiment import CorpusFacts, Run
 from megadocs.pipeline.steps.step import Step, find_artifact
@@ -43,11 +42,11 @@ class TrialRunner:
     Args:
         recipe: the search's.
         workspace: where artifacts are found.
-        scheduler: carries out steps.
+        scheduler: runs steps.
         corpus: the corpus step, published.
         facts: its counts.
         slots_of: how many of the executor's slots a step takes.
-        listener: hears of steps that trials share (generation, rows).
+        listener: receives the progress of steps that trials share (generation, rows).
         allow_code: load orderings of the form module:attribute.
     """
 
@@ -84,9 +83,9 @@ class TrialRunner:
         return {trial for name, trial in self._begun if name == space.arm.name}
 
     def running(self, asked: Mapping[str, Collection[Trial]]) -> tuple[RunningTrial, ...]:
-        """For those who watch. `asked`: arm -> trials that its walk has asked for; the others are guesses."""
+        """For watchers. `asked`: arm -> trials that its walk has asked for; the others began ahead."""
         return tuple(
-            self._as_running(begun, is_guess=trial not in asked[arm]) for (arm, trial), begun in self._begun.items()
+            self._as_running(begun, is_ahead=trial not in asked[arm]) for (arm, trial), begun in self._begun.items()
         )
 
     def find(self, space: ArmSpace, trial: Trial) -> TrialResult | None:
@@ -102,20 +101,11 @@ class TrialRunner:
             return self._result(_Begun(space, trial, run), is_new=False)
         return None
 
-    def begin(self, space: ArmSpace, trial: Trial, *, stop_rule: Mapping[str, float] | None = None) -> None:
-        """Put the steps of a trial that was not found into the schedule.
-
-        Args:
-            space: of its arm.
-            trial: which.
-            stop_rule: when it is given up, see `stages.train`; None: never.
-        """
+    def begin(self, space: ArmSpace, trial: Trial) -> None:
+        """Put the steps of a trial that was not found into the schedule."""
         key = (space.arm.name, trial)
         needed = self._steps_of(space, trial)
         run, steps = needed.runs[key], needed.steps
-        if stop_rule is not None:
-            stoppable = dataclasses.replace(run.train, settings={**run.train.settings, "stop_rule": dict(stop_rule)})
-            steps = tuple(stoppable if step.fingerprint == run.train.fingerprint else step for step in steps)
         self._scheduler.add([step for step in steps if step.kind not in _OWN_KINDS], self._listener)
         self._scheduler.add([step for step in steps if step.kind in _OWN_KINDS])
         self._begun[key] = _Begun(space, trial, run)
@@ -179,15 +169,13 @@ class TrialRunner:
         errors = [state.error for state in states if state.error]
         setting = begun.space.grid.setting(begun.trial.point)
         error: dict[str, Any] = errors[0] if errors else {"what": "not finished"}
-        is_stopped = error.get("error") == HopelessError.__name__
         return TrialResult(
             begun.trial.seed,
             setting,
             begun.run.train.fingerprint,
             None,
             held_seconds=self._held_seconds(begun),
-            error=None if is_stopped else str(error["what"]),
-            stopped=str(error["what"]) if is_stopped else None,
+            error=str(error["what"]),
         )
 
     def _held_seconds(self, begun: _Begun) -> float:
@@ -195,7 +183,7 @@ class TrialRunner:
         steps = (begun.run.train, begun.run.evaluate)
         return sum(states[step.fingerprint].held_seconds for step in steps if step.fingerprint in states)
 
-    def _as_running(self, begun: _Begun, *, is_guess: bool) -> RunningTrial:
+    def _as_running(self, begun: _Begun, *, is_ahead: bool) -> RunningTrial:
         train, evaluate = self._states(begun)
         progress = train.progress
         if self._is_elsewhere(begun):
@@ -208,7 +196,7 @@ class TrialRunner:
             arm=begun.space.arm.name,
             setting=begun.space.grid.setting(begun.trial.point),
             seed=begun.trial.seed,
-            is_guess=is_guess,
+            is_ahead=is_ahead,
             phase=phase,
             step=progress.get("done"),
             num_steps=progress.get("total"),
