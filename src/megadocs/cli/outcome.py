@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from megadocs.cli.arguments import default_workspace
-from megadocs.cli.console import duration, print_json, say
+from megadocs.cli.console import duration, print_json, printable, say
 from megadocs.cli.progress import show_progress
 from megadocs.errors import IncompleteError, UsageError
 from megadocs.recipe import load_recipe, select_runs
@@ -78,6 +78,7 @@ def run_and_print(
 
 def _tell(outcome: ExperimentOutcome, root: Path, seconds: float) -> dict[str, Any]:
     """Print what was done, what was left out and the answer; the same as a JSON value."""
+    from megadocs.pipeline.run import corpus_losses
     from megadocs.store.files import read_json
 
     states = [state for part in outcome.outcomes for state in part.states]
@@ -86,6 +87,8 @@ def _tell(outcome: ExperimentOutcome, root: Path, seconds: float) -> dict[str, A
     say(f"{num_done} steps done, {num_reused} reused, in {duration(seconds)}; workspace {root}")
     for note in outcome.notes:
         say(note)
+    for line in corpus_losses(outcome, root):
+        say(f"corpus: {printable(line)}")
     left_out = dict(outcome.experiment.left_out) if outcome.experiment else {}
     for name, reason in left_out.items():
         say(f"arm {name} was left out: {reason}")

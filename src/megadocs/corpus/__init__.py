@@ -7,6 +7,7 @@ write_corpus(corpus, directory); corpus = read_corpus(directory)
 
 from megadocs.corpus.artifact import read_corpus, write_corpus
 from megadocs.corpus.digest import source_digest
+from megadocs.corpus.losses import loss_lines
 from megadocs.corpus.reading import DocumentStream, iter_documents, source_files
 from megadocs.corpus.split import SplitCorpus, split_documents
 
@@ -14,6 +15,7 @@ __all__ = [
     "DocumentStream",
     "SplitCorpus",
     "iter_documents",
+    "loss_lines",
     "read_corpus",
     "source_digest",
     "source_files",

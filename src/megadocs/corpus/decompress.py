@@ -42,9 +42,9 @@ def iter_lines(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> Iterator[bytes 
 
 def iter_chunks(path: Path) -> Iterator[bytes]:
     """The decompressed content in pieces of bounded size; the suffix (.gz, .zst) chooses the decompressor."""
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return _bounded(path, _gzip_chunks(path))
-    if path.suffix == ".zst":
+    if path.suffix.lower() == ".zst":
         return _bounded(path, _zstd_chunks(path))
     return _raw_chunks(path, _CHUNK_BYTES)
 

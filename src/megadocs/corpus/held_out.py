@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from megadocs.corpus.losses import refuse_losses
 from megadocs.corpus.reading import DocumentStream
 from megadocs.corpus.split import MIN_HELD_OUT, SplitCorpus
 from megadocs.documents import Document
@@ -43,9 +44,11 @@ def split_held_out(
     """
     duplicates: Counter[str] = Counter()
     kept = _without_duplicates(held_out, real_documents, duplicates)
+    num_read = len(kept) + duplicates["of_training_documents"] + duplicates["of_held_out_documents"]
+    refuse_losses({**held_out.intake.to_json(), "num_documents": num_read, "duplicates": dict(duplicates)}, config)
     if len(kept) < 2 * MIN_HELD_OUT:
         raise InputError(
-            f"{len(kept)} held-out documents ({duplicates.total()} duplicates dropped, "
+            f"{len(kept)} held-out documents ({num_read - len(kept)} duplicates dropped, "
             f"{duplicates['of_training_documents']} of them of training documents), at least {2 * MIN_HELD_OUT} needed",
             where=f"{config.source} (corpus.source)",
             remedy="name a source of other documents than the published ones",
@@ -62,7 +65,7 @@ def split_held_out(
     train = _drawn(real_documents, seed)[: num_train_1x * max_multiple]
     report: dict[str, Any] = {
         **held_out.intake.to_json(),
-        "num_documents": len(real_documents) + len(kept) + duplicates.total(),
+        "num_documents": len(real_documents) + num_read,
         "duplicates": dict(duplicates),
         "num_distinct_documents": len(real_documents) + len(kept),
         "split": "published training documents; the source is held out, half validation, half test",
@@ -84,7 +87,10 @@ def _without_duplicates(
     seen: set[str] = set()
     kept = []
     for document in held_out:
-        names = {document.id, text_digest(document.text)}
+        digest = text_digest(document.text)
+        names = {document.id, digest}
+        if document.id in seen and digest not in seen:  # counted among the held-out duplicates, too
+            duplicates["same_id"] += 1
         if names & training:
             duplicates["of_training_documents"] += 1
         elif names & seen:

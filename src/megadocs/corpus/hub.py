@@ -18,6 +18,7 @@ from megadocs.hub_errors import hub_errors
 
 PREFIX = "hf://"
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(:(?P<split>[\w.-]+))?")
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<total>\d{5})\.parquet", re.IGNORECASE)
 _CONVERTED = "refs/convert/parquet"
 
 
@@ -63,7 +64,7 @@ def list_hub_files(source: str) -> HubListing:
     found: list[str] = []
     for revision in revisions:
         commit, names = _repository_files(dataset, revision)
-        found = [name for name in names if name.endswith(".parquet")]
+        found = [name for name in names if name.lower().endswith(".parquet")]
         chosen = sorted(name for name in found if dataset.split is None or _in_split(name, dataset.split))
         if chosen:
             return HubListing(dataset, commit, chosen)
@@ -102,9 +103,27 @@ def _repository_files(dataset: HubDataset, revision: str | None) -> tuple[str, l
             if revision == _CONVERTED:
                 return "", []
             raise _unreachable(dataset, error) from error
-        return root.name, [path.relative_to(root).as_posix() for path in root.rglob("*.parquet")]
+        names = [path.relative_to(root).as_posix() for path in root.rglob("*.parquet")]
+        _refuse_part(names, dataset)
+        return root.name, names
     except hub_errors() as error:
         raise _unreachable(dataset, error) from error
+
+
+def _refuse_part(names: list[str], dataset: HubDataset) -> None:
+    """A cache may hold a part of a dataset: files that are numbered i of n must all be there."""
+    shards: dict[tuple[str, int], set[int]] = {}
+    for name in names:
+        if found := _SHARD.fullmatch(name):
+            shards.setdefault((found["stem"], int(found["total"])), set()).add(int(found["index"]))
+    for (stem, total), found_shards in shards.items():
+        absent = sorted(set(range(total)) - found_shards)
+        if absent and (dataset.split is None or _in_split(f"{stem}-", dataset.split)):
+            raise InputError(
+                f"the cache holds {total - len(absent)} of {total} files {stem}-*; number {absent[0]} is absent",
+                where=dataset.where,
+                remedy="fetch it once with the network (unset HF_HUB_OFFLINE)",
+            )
 
 
 def _in_split(name: str, split: str) -> bool:

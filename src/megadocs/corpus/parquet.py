@@ -57,10 +57,16 @@ def _columns(table: Any, config: CorpusConfig, file: SourceFile) -> list[str]:
     for key, name in wanted.items():
         if name not in schema.names:
             raise missing_field(key, name, schema.names, str(file.path))
+        if schema.names.count(name) > 1:
+            raise InputError(
+                f"{schema.names.count(name)} columns are named {name!r}",
+                where=f"{file.path} ({key})",
+                remedy="rename one of them; which holds the text cannot be told",
+            )
     value_type = schema.field(config.text_field).type
     if pa.types.is_dictionary(value_type):
         value_type = value_type.value_type
-    if not _is_text(value_type):
+    if not _is_text(value_type) and not pa.types.is_null(value_type):  # a shard of nulls alone has no better type
         where = f"{file.path} (corpus.text_field)"
         raise InputError(f"column {config.text_field!r} holds {value_type}, not text", where=where)
     _refuse_bomb(table.metadata, file)

@@ -20,7 +20,7 @@ from megadocs.corpus.pieces import cut_pieces
 from megadocs.corpus.records import Intake, Record
 from megadocs.corpus.sotu import PREFIX as SOTU_PREFIX
 from megadocs.corpus.sotu import iter_sotu
-from megadocs.corpus.sources import Reader, SourceFile, iter_json_lines, iter_text_file, list_files
+from megadocs.corpus.sources import Reader, SourceFile, is_pointer, iter_json_lines, iter_text_file, list_files
 from megadocs.documents import Document
 from megadocs.recipe.data import CorpusConfig
 from megadocs.seeding import text_digest
@@ -77,10 +77,18 @@ def _iter_records(config: CorpusConfig, intake: Intake) -> Iterator[Record]:
         files = iter_hub_files(list_hub_files(config.source))
     else:
         listing = list_files(config.source)
-        intake.skipped_files = listing.num_skipped
+        intake.note_skipped({file.name: file.path.stat().st_size for file in listing.skipped})
+        for file in listing.dangling:
+            intake.num_records += 1
+            intake.reject("dangling_link", file.name)
         files = iter(listing.files)
     for file in files:
         intake.num_files += 1
+        intake.num_bytes += file.path.stat().st_size
+        if is_pointer(file.path):
+            intake.num_records += 1
+            intake.reject("pointer_file", file.name)
+            continue
         yield from _reader_of(file)(file, config, intake)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 MAX_RECORD_BYTES = 256 << 20
 MAX_ID_CHARACTERS = 4096
 _MAX_EXAMPLES = 5
+#: Letters of Latin script in UTF-16 are half NUL; other scripts have their blanks and digits so.
+_MIN_NUL_SHARE = 0.3
 
 
 class RejectedRecordError(Exception):
@@ -44,11 +46,14 @@ class Record:
 
 @dataclass(slots=True)
 class Intake:
-    """Counts of one pass over a source: records read, and rejects by reason with a few examples."""
+    """Counts of one pass over a source: records, rejects by reason with a few examples, files not read."""
 
     num_records: int = 0
     num_files: int = 0
+    num_bytes: int = 0
     skipped_files: int = 0
+    skipped_bytes: int = 0
+    skipped_examples: list[str] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
@@ -59,9 +64,20 @@ class Intake:
         if len(places) < _MAX_EXAMPLES:
             places.append(where)
 
+    def note_skipped(self, sizes: Mapping[str, int]) -> None:
+        """Count files that are not read: name -> bytes."""
+        self.skipped_files, self.skipped_bytes = len(sizes), sum(sizes.values())
+        self.skipped_examples = list(sizes)[:_MAX_EXAMPLES]
+
     def to_json(self) -> dict[str, Any]:
         """The counts for `corpus.json`."""
+        skipped = {
+            "num_bytes": self.num_bytes,
+            "num_skipped_bytes": self.skipped_bytes,
+            "skipped_examples": self.skipped_examples,
+        }
         return {
+            **(skipped if self.skipped_files else {}),
             "num_files": self.num_files,
             "num_skipped_files": self.skipped_files,
             "num_records": self.num_records,
@@ -74,7 +90,8 @@ def clean_text(value: object) -> str:
     """A document's text from a field's value (str, or bytes in UTF-8).
 
     Raises:
-        RejectedRecordError: missing_text, text_not_a_string, invalid_utf8, lone_surrogate, too_long or empty.
+        RejectedRecordError: missing_text, text_not_a_string, invalid_utf8, looks_like_utf16, lone_surrogate,
+            too_long or empty.
     """
     if value is None:
         raise RejectedRecordError("missing_text")
@@ -89,12 +106,20 @@ def clean_text(value: object) -> str:
         num_bytes = len(value.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise RejectedRecordError("lone_surrogate") from error
+    if looks_like_utf16(value):
+        raise RejectedRecordError("looks_like_utf16")
     if num_bytes > MAX_RECORD_BYTES:
         raise RejectedRecordError("too_long")
     text = value.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise RejectedRecordError("empty")
     return text
+
+
+def looks_like_utf16(text: str | bytes) -> bool:
+    """Whether about every second character is NUL: UTF-16 that was read as if it were UTF-8."""
+    num_nul = text.count("\0") if isinstance(text, str) else text.count(b"\0")
+    return len(text) >= 8 and num_nul >= _MIN_NUL_SHARE * len(text)
 
 
 def clean_id(value: object) -> str:

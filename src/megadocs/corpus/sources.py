@@ -13,13 +13,22 @@ from __future__ import annotations
 import difflib
 import glob
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from megadocs.corpus.decompress import iter_lines
-from megadocs.corpus.records import MAX_RECORD_BYTES, Intake, Record, RejectedRecordError, clean_id, clean_text
+from megadocs.corpus.records import (
+    MAX_RECORD_BYTES,
+    Intake,
+    Record,
+    RejectedRecordError,
+    clean_id,
+    clean_text,
+    looks_like_utf16,
+)
 from megadocs.errors import InputError
 from megadocs.recipe.data import CorpusConfig
 
@@ -27,6 +36,7 @@ SUFFIXES = (".txt", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 #: A field that none of the first this many records has is taken for a wrong name.
 _RECORDS_BEFORE_GIVING_UP = 1000
 _SOURCE_KEY = "corpus.source"
+_POINTERS = (b"version https://git-lfs.github.com/", b"version https://hawser.github.com/", b"/annex/objects/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +49,11 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class FileListing:
-    """The files of a source in order, and how many others lay beside them."""
+    """The files of a source in order, those beside them that are not read, and links that lead nowhere."""
 
     files: list[SourceFile]
-    num_skipped: int = 0
+    skipped: list[SourceFile] = field(default_factory=list)
+    dangling: list[SourceFile] = field(default_factory=list)
 
 
 def list_files(source: str) -> FileListing:
@@ -58,18 +69,44 @@ def list_files(source: str) -> FileListing:
             raise InputError("unknown kind of file", where=f"{source} ({_SOURCE_KEY})", remedy=remedy)
         return FileListing([SourceFile(path, _printable(path.name))])
     if path.is_dir():
-        root, found = path, [entry for entry in path.rglob("*") if entry.is_file()]
+        root, found = path, list(_walk(path))
     else:
         matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207 (absolute patterns)
-        root, found = _fixed_part(path), [match for match in matches if match.is_file()]
+        root, found = _fixed_part(path), [match for match in matches if not match.is_dir()]
     named = [SourceFile(entry, _printable(entry.relative_to(root).as_posix())) for entry in found]
     visible = [file for file in named if not any(part.startswith(".") for part in file.name.split("/"))]
+    dangling = [file for file in visible if not file.path.exists()]
+    visible = [file for file in visible if file.path.is_file()]
     kept = sorted((file for file in visible if has_known_suffix(file.name)), key=lambda file: file.name)
     if not kept:
-        what = "no readable file there" if visible else "no such file, or nothing matches"
+        what = "no readable file there" if visible or dangling else "no such file, or nothing matches"
         remedy = f"name a file, glob or folder of {', '.join(SUFFIXES)}, hf://org/name, or sotu://1900-"
         raise InputError(what, where=f"{source} ({_SOURCE_KEY})", remedy=remedy)
-    return FileListing(kept, len(visible) - len(kept))
+    skipped = sorted((file for file in visible if not has_known_suffix(file.name)), key=lambda file: file.name)
+    return FileListing(kept, skipped, sorted(dangling, key=lambda file: file.name))
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Everything below a folder but folders, through links to folders, each folder once.
+
+    Raises:
+        InputError: a folder cannot be opened.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            f"cannot open the folder: {error.strerror}", where=str(error.filename), remedy="ask for read permission"
+        ) from error
+
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        facts = Path(folder).stat()
+        if (facts.st_dev, facts.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((facts.st_dev, facts.st_ino))
+        folders.sort()
+        yield from (Path(folder) / name for name in files)
 
 
 def has_known_suffix(name: str) -> bool:
@@ -126,6 +163,8 @@ def iter_json_lines(file: SourceFile, config: CorpusConfig, intake: Intake) -> I
 def _parse_line(line: bytes | None, *, is_first: bool) -> dict[str, Any]:
     if line is None:
         raise RejectedRecordError("too_long")
+    if looks_like_utf16(line):
+        raise RejectedRecordError("looks_like_utf16")
     try:
         text = line.decode("utf-8-sig" if is_first else "utf-8")
     except UnicodeDecodeError as error:
@@ -182,6 +221,15 @@ def missing_field(key: str, name: str, available: Iterable[str], where: str) -> 
     remedy = f"set {key}={nearest[0]}" if nearest else f"set {key} to the field that holds it"
     listed = ", ".join(names[:12]) or "none"
     return InputError(f"no field {name!r} (there are: {listed})", where=f"{where} ({key})", remedy=remedy)
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file stands for content that was not fetched: a pointer of Git LFS, git-annex or DVC."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64).startswith(_POINTERS)
+    except OSError as error:
+        raise InputError(f"cannot read: {error.strerror}", where=str(path), remedy="ask for read permission") from error
 
 
 Reader = Callable[[SourceFile, CorpusConfig, Intake], Iterator[Record]]

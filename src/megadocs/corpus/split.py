@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from megadocs.corpus.losses import refuse_losses
 from megadocs.corpus.reading import DocumentStream
 from megadocs.corpus.selection import Entry, drop_duplicates, read_entries
 from megadocs.documents import Document
@@ -98,6 +99,7 @@ def split_documents(documents: Iterable[Document], config: CorpusConfig) -> Spli
     intake = documents.intake.to_json() if isinstance(documents, DocumentStream) else {}
     entries, duplicates = drop_duplicates(entries)
     _refuse_empty(entries, intake, config)
+    refuse_losses({**intake, "num_documents": num_read, "duplicates": duplicates}, config)
     plan = _plan_auto(entries, config) if config.split == "auto" else _plan_counts(entries, config.split, config)
     chosen = _collect(documents, plan)
     report = {

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from megadocs.corpus import loss_lines
 from megadocs.errors import DamagedError, InputError, MegadocsError
 from megadocs.generate import Accounting
 from megadocs.pipeline.execute.executor import Executor
@@ -227,6 +228,13 @@ def missing_generations(outcome: ExperimentOutcome, root: Path) -> dict[str, Acc
             if found.missing:
                 books[state.step.name] = found
     return books
+
+
+def corpus_losses(outcome: ExperimentOutcome, root: Path) -> list[str]:
+    """What the source holds and the corpus does not, one sentence a kind."""
+    step = next((state.step for part in outcome.outcomes for state in part.states if state.step.kind == "corpus"), None)
+    artifact = find_artifact(step, Workspace(root)) if step is not None else None
+    return [] if artifact is None else list(loss_lines(artifact.summary["report"]))
 
 
 def raise_failure(outcome: ExperimentOutcome) -> None:

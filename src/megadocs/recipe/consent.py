@@ -63,7 +63,7 @@ POWERS: dict[str, dict[str, Class]] = {
 PLAIN = {
     "Recipe": "name description corpus generate published tokenizer stream mixture model train evaluate analysis "
     "search plan arms ensembles seeds",
-    "CorpusConfig": "text_field id_field pieces split limit seed",
+    "CorpusConfig": "text_field id_field pieces split max_rejected_fraction limit seed",
     "PiecesConfig": "min_characters max_characters",
     "SplitCounts": "train validation test max_multiple",
     "TrainedTokenizer": "kind vocab_size",

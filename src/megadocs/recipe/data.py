@@ -57,6 +57,13 @@ class CorpusConfig(Section):
         description="auto: validation and test 20 % each, at least 8 documents each, the rest real data (half: 1x); or "
         "exact counts. Pieces of one source document never stand on two sides.",
     )
+    max_rejected_fraction: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Largest share of the source that may be lost (rejected records, documents whose id another text "
+        "has, bytes in files of an unknown kind); more stops the run.",
+    )
     limit: int | None = Field(None, ge=1, le=10**9, description="Read at most this many documents; none: all.")
     seed: int = Field(42, ge=0, le=MAX_SEED, description="Seed of the split and of which documents are drawn.")
 

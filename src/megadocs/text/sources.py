@@ -61,7 +61,7 @@ def read_source(source: str, revision: str | None = None) -> LoadedSpec:
     path = Path(source).expanduser()
     if path.exists():
         return _read_folder(path) if path.is_dir() else _read_file(path)
-    looks_like_path = source.startswith((".", "/", "~")) or path.suffix in (".json", ".model", ".gguf")
+    looks_like_path = source.startswith((".", "/", "~")) or path.suffix.lower() in (".json", ".model", ".gguf")
     if looks_like_path or not _HUB_NAME.fullmatch(source):
         raise InputError("no such tokenizer", where=source, remedy=_REMEDY)
     return _read_hub(source, revision)
@@ -89,9 +89,9 @@ def _read_folder(folder: Path) -> LoadedSpec:
 
 
 def _read_file(path: Path) -> LoadedSpec:
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         return with_separators(_read_json(path), _read_config(path.parent), str(path))
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         spec, bos_token, eos_token = read_gguf(path)
         return LoadedSpec(spec, bos_token, eos_token)
     return LoadedSpec(read_llama_3(path), LLAMA_3_BOS, LLAMA_3_EOS)

@@ -17,7 +17,7 @@ from megadocs.analysis import (
     search_warnings,
     world_tables,
 )
-from megadocs.corpus import SplitCorpus, read_corpus
+from megadocs.corpus import SplitCorpus, loss_lines, read_corpus
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
 from megadocs.pipeline.stages.run_records import FinishedRun, record_path
@@ -195,6 +195,8 @@ def _corpus_counts(corpus: Artifact) -> dict[str, Any]:
         "test documents": report["num_test"],
         "documents not used": report["not_used"],
     }
+    if losses := list(loss_lines(report)):
+        counts["left out"] = "; ".join(losses)
     if report.get("warning"):
         counts["warning"] = report["warning"]
     return counts

@@ -68,7 +68,7 @@ def dataset_files(name: str, dataset: PublishedDataset) -> list[Path]:
         files = source_files(dataset.source)
     except InputError as error:
         raise _of_dataset(error, name, dataset) from error
-    files = [file for file in files if file.suffix == ".parquet"]
+    files = [file for file in files if file.suffix.lower() == ".parquet"]
     if not files:
         raise InputError(
             "no Parquet files there",

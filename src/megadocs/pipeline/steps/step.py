@@ -27,7 +27,7 @@ STEP_VERSIONS: Mapping[str, int] = {
     "extra_set": 1,
     "benchmark": 2,
     "ensemble": 1,
-    "report": 14,
+    "report": 15,
 }
 
 
