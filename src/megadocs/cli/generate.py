@@ -104,6 +104,8 @@ def _status_lines(state: TaskStatus) -> Iterator[str]:
     for title, counts in (("errors", books.errors), ("flags", books.flags)):
         if counts:
             yield f"  {title}: " + ", ".join(f"{name} {number}" for name, number in counts.items())
+    for reason, number in state.reasons.items():
+        yield f"    {number} x {reason}"
     if state.live is not None:
         when = "running now" if state.live.is_running else "last run"
         yield f"  {when}: {progress_text(progress_event(state.live.progress))}"
@@ -147,7 +149,11 @@ def retry(
     chosen = _checked_classes(only)
     loaded, opened = _open(recipe, overrides, workspace)
     engine = loaded.generate.engine
-    build = partial(build_cluster_engine, engine, ray_address) if executor == "ray" else partial(build_engine, engine)
+    build = (
+        partial(build_cluster_engine, engine, ray_address)
+        if executor == "ray"
+        else partial(build_engine, engine, opened.root / "logs")
+    )
     with Interrupt() as interrupt:
         books = retry_generations(loaded, opened, chosen, show, lambda: interrupt.count > 0, build)
     if as_json:

@@ -31,6 +31,7 @@ from megadocs.corpus.records import (
 )
 from megadocs.errors import InputError
 from megadocs.recipe.data import CorpusConfig
+from megadocs.recipe.paths import user_path
 
 SUFFIXES = (".txt", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 #: A field that none of the first this many records has is taken for a wrong name.
@@ -62,7 +63,7 @@ def list_files(source: str) -> FileListing:
     Raises:
         InputError: nothing there, or nothing readable.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_file():
         if not has_known_suffix(path.name):
             remedy = f"use one of {', '.join(SUFFIXES)}; a plain text file can simply be renamed to .txt"

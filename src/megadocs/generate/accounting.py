@@ -115,7 +115,9 @@ class GenerationProgress:
         cached_share: share of prompt tokens that the engine took from its prefix cache, this invocation.
         server_hours: hours that the engine's servers have been held, this invocation, all of them together.
         cost: so far, this invocation, at the recipe's prices; 0 when it has none.
-        state: `running`, `waiting for the engine`, `no reply for 80 s`, `stopping`; at the end `finished`, `stopped`.
+        state: `starting the engine`, `running`, `waiting for the engine`, `no reply for 80 s`, `stopping`; at the end
+            `finished`, `stopped`.
+        reason: the last failure where no good reply has come since, and for how long; else empty.
     """
 
     task: str
@@ -134,3 +136,4 @@ class GenerationProgress:
     server_hours: float
     cost: float
     state: str
+    reason: str = ""

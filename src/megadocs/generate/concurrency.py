@@ -65,3 +65,7 @@ class AdaptiveLimit:
         if now - self._last_decrease >= _MIN_SECONDS_BETWEEN:
             self._last_decrease = now
             self.limit = max(1.0, self.limit * _DECREASE)
+
+    def report_death(self) -> None:
+        """The server died under what was in flight: one at a time until it answers, so that a culprit shows."""
+        self.limit = 1.0

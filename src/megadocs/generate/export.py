@@ -26,7 +26,9 @@ _COUNTS = ["requested", "exported", "ok", "rejected", "failed", "skipped", "pend
 _COUNTS += ["prompt_tokens", "documents_with_siblings", "documents_without_variety"]
 
 
-def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, path: Path) -> dict[str, Any]:
+def export_generations(
+    requests: Iterable[GenerationRequest], ledger_dir: Path, path: Path, *, with_reasons: bool = False
+) -> dict[str, Any]:
     """Write the records of the requests, judged as their recipe judges, to a Parquet file, atomically.
 
     Args:
@@ -34,6 +36,7 @@ def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, 
             iterator (for millions) must come in order of document id, generation and part.
         ledger_dir: the task's ledger (not locked).
         path: the file.
+        with_reasons: add the column `reason`: what the server said of those that failed.
 
     Returns:
         Counts: requested, exported, one per status, pending, identical (equal siblings), tokens.
@@ -48,7 +51,7 @@ def export_generations(requests: Iterable[GenerationRequest], ledger_dir: Path, 
     index = load_index(ledger_dir)
     ordered = sorted(requests, key=_order) if isinstance(requests, list) else _checked_order(requests)
     counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
-    schema = pa.schema(_columns(pa))
+    schema = pa.schema([*_columns(pa), *([pa.field("reason", pa.string())] if with_reasons else [])])
     temporary = path.with_name(f".{path.name}.tmp")
     with pq.ParquetWriter(temporary, schema, compression="zstd", version="2.6", store_schema=False) as writer:
         rows = _rows(ordered, index, counts)
@@ -163,4 +166,5 @@ def _row(request: GenerationRequest, record: GenerationRecord) -> dict[str, Any]
     row = {"document_id": request.source_document_id} | {name: getattr(request, name) for name in names}
     for name in ("style", "finish_reason", "prompt_tokens", "new_tokens", "attempts", "seed", "status", "error"):
         row[name] = getattr(record, name)
-    return {**row, "text": record.text if record.status == "ok" else "", "flags": list(record.flags)}
+    text = record.text if record.status == "ok" else ""
+    return {**row, "text": text, "flags": list(record.flags), "reason": record.message}

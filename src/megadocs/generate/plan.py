@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from megadocs.documents import Document
@@ -24,6 +23,7 @@ from megadocs.generate.samples import iter_samples
 from megadocs.generate.styles import load_style
 from megadocs.kinds import SAMPLE, task_kind
 from megadocs.recipe import AskedTask, GenerateConfig
+from megadocs.recipe.paths import user_path
 from megadocs.seeding import text_digest
 from megadocs.text.token_estimate import estimate_tokens
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
@@ -132,7 +132,7 @@ def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer
         from megadocs.generate.engines.llamacpp import find_model
 
         return _LazyTokenizer(str(find_model(config.engine.model)))
-    if config.engine.kind == "vllm" and Path(config.engine.model).is_dir():
+    if config.engine.kind == "vllm" and user_path(config.engine.model).is_dir():
         return _LazyTokenizer(config.engine.model)
     if config.engine.kind in ("world", "fake"):
         return _WordTokenizer()

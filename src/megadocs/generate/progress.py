@@ -73,4 +73,6 @@ def progress_note(progress: GenerationProgress) -> str:
         parts.append(f"{progress.server_hours:.2f} server hours, cost {progress.cost:.2f}")
     if progress.state not in ("running", "finished"):
         parts.append(progress.state)
+    if progress.reason:
+        parts.append(progress.reason)
     return ", ".join(parts)

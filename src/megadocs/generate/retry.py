@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from megadocs.errors import MegadocsError
 from megadocs.generate.engines.protocol import ENGINE_DOWN, EngineFailure
 
 BASE_SECONDS = 0.25
@@ -50,6 +51,12 @@ class CircuitBreaker:
     Args:
         probe: asks the engine whether it would serve now (and mends what it can).
         stopping: whether the run wants to end; a waiting lane then gives up.
+
+    Attributes:
+        num_openings: times that it opened.
+        seconds_open: all the time that nothing was sent.
+        seconds_down: that part of it in which the probe found nobody.
+        error: why the engine cannot be brought back.
     """
 
     def __init__(self, probe: Callable[[], Awaitable[bool]], stopping: Callable[[], bool]) -> None:
@@ -61,6 +68,8 @@ class CircuitBreaker:
         self._prober: asyncio.Task[None] | None = None
         self.num_openings = 0
         self.seconds_open = 0.0
+        self.seconds_down = 0.0
+        self.error: MegadocsError | None = None
 
     @property
     def is_open(self) -> bool:
@@ -83,8 +92,14 @@ class CircuitBreaker:
             self._prober = asyncio.create_task(self._wait_for_engine())
 
     async def wait(self) -> None:
-        """Return when requests may be sent (or the run is stopping)."""
+        """Return when requests may be sent (or the run is stopping).
+
+        Raises:
+            MegadocsError: the engine cannot be brought back.
+        """
         await self._closed.wait()
+        if self.error is not None:
+            raise self.error
 
     async def close(self) -> None:
         """End the probe."""
@@ -94,13 +109,21 @@ class CircuitBreaker:
 
     async def _wait_for_engine(self) -> None:
         began = time.monotonic()
+        down_since: float | None = None
         number = 0
         while not self._stopping():
             await interruptible_sleep(backoff_seconds(number), self._stopping)
-            if await self._probe():
+            try:
+                if await self._probe():
+                    break
+            except MegadocsError as error:
+                self.error = error
                 break
+            down_since = down_since or began
             number += 1
-        self.seconds_open += time.monotonic() - began
+        now = time.monotonic()
+        self.seconds_open += now - began
+        self.seconds_down += now - down_since if down_since is not None else 0.0
         self._trouble = _TROUBLE_LIMIT - 1  # half open: one more failure opens it again
         self._closed.set()
 

@@ -52,6 +52,7 @@ def run_generation(
     *,
     reopened: frozenset[str] = frozenset(),
     engine: Engine | None = None,
+    log_dir: Path | None = None,
 ) -> Accounting:
     """Make every generation of a task that has no final record yet.
 
@@ -65,6 +66,7 @@ def run_generation(
         reopened: statuses, error classes and flags whose failed or rejected generations are asked for again, with
             fresh seeds (`{"failed"}` for a retry).
         engine: one built by the caller; it is started and closed here all the same.
+        log_dir: where the engine's own servers write what they print; None: nothing of it is kept.
 
     Returns:
         The books; `stopped` says why work is left, if any.
@@ -72,13 +74,13 @@ def run_generation(
     Raises:
         LockedError: another process writes this ledger.
         StoreError: the disk is full or failing; nothing unsynced is counted.
-        EngineError: the engine is missing, answers as another model, or refuses the key.
+        EngineError: the engine is missing, keeps dying, refuses everything or the key, has no credit left, or answers
+            as another model; what was in flight is kept, and nothing is recorded as failed for it.
         UsageError: the server is not on this machine and `generate.allow_remote` is not set.
     """
     with Ledger(ledger_dir) as ledger:
-        run = _Run(
-            config, task, documents, ledger, progress, should_stop, reopened, engine or build_engine(config.engine)
-        )
+        engine = engine or build_engine(config.engine, log_dir)
+        run = _Run(config, task, documents, ledger, progress, should_stop, reopened, engine)
         return asyncio.run(run.run())
 
 
@@ -100,6 +102,7 @@ class _Run:
         self.ledger, self.engine, self.reopened = ledger, engine, reopened
         self.progress, self.should_stop = progress, should_stop
         self.durable, self.written = Tally(), Tally()  # on disk; appended since the last sync
+        self.held: list[GenerationRecord] = []  # failed before the first good reply: their fault, or the run's?
         self.requested = 0
         self.began = time.monotonic()
         self.speed = SpeedMeter()
@@ -107,7 +110,6 @@ class _Run:
     async def run(self) -> Accounting:
         """Count, start, work, sync, close."""
         info = self.engine.info()
-        self.sender = Sender(self.engine, self.config, info)
         self.served = ServedModel(self.ledger.directory, info.identity)
         require_consent(info, self.config, len(self.documents))
         num_todo = 0
@@ -116,18 +118,23 @@ class _Run:
             self.requested += len(todo) + standing.done
             num_todo += len(todo)
             self.durable.merge(standing)
+        self.sender = Sender(self.engine, self.config, info, has_served=self.durable.counts["ok"] > 0)
         if num_todo:
             try:
                 if await self._start():
                     await self._work(info)
             finally:
                 await self.engine.close()
+        if self.sender.error is not None:
+            self._show("stopped", self.sender.error.what)
+            raise self.sender.error
         self._show("stopped" if self.sender.is_stopping() else "finished")
         return self._accounting()
 
     async def _start(self) -> bool:
         """Start the engine, which may take minutes; False when the run is to stop meanwhile."""
         starting = asyncio.create_task(self.engine.start())
+        shown = began = time.monotonic()
         while not starting.done():
             if self.should_stop():
                 self.sender.stop_reason = "interrupted"
@@ -135,6 +142,9 @@ class _Run:
                 await asyncio.gather(starting, return_exceptions=True)
                 return False
             await asyncio.wait([starting], timeout=_STOP_POLL_SECONDS)
+            if (now := time.monotonic()) - shown >= _PROGRESS_SECONDS:
+                self._show("starting the engine", f"{now - began:.0f} s")
+                shown = now
         starting.result()
         return True
 
@@ -148,6 +158,9 @@ class _Run:
         lanes = [asyncio.create_task(self._lane(number)) for number in range(info.concurrency)]
         try:
             await _all_or_first_error(lanes, keeper)
+            if not self.sender.is_stopping():
+                self.sender.error = self.sender.trouble.conclude()
+                self._release_held()
         finally:
             for task in (keeper, *lanes):
                 task.cancel()
@@ -162,6 +175,15 @@ class _Run:
                 siblings = SiblingTexts(item.request.document_id)
             record = self._standing(item, siblings) or await self._make(item, lane, siblings)
             if record is not None:
+                self.written.add(record)
+            self._release_held()
+
+    def _release_held(self) -> None:
+        """Record the failures from before the first good reply, once it is clear that not everything fails alike."""
+        if self.held and not self.sender.trouble.is_deciding:
+            held, self.held = self.held, []
+            for record in held:
+                self.ledger.append(record)
                 self.written.add(record)
 
     def _standing(self, item: Todo, siblings: SiblingTexts | None) -> GenerationRecord | None:
@@ -195,6 +217,9 @@ class _Run:
                     error=result.kind,
                     message=result.message,
                 )
+                if self.sender.trouble.holds_back(result.kind, result.status):
+                    self.held.append(record)
+                    return None
                 break
             self.served.check(result.model)
             spent += result.prompt_tokens + result.new_tokens
@@ -228,7 +253,7 @@ class _Run:
                 await self._sync()
                 next_sync = time.monotonic() + SYNC_SECONDS
             if now >= next_progress:
-                self._show(self._state(now))
+                self._show(*self._state(now))
                 next_progress = now + _PROGRESS_SECONDS
             if now >= next_watch:
                 next_watch = now + WATCHDOG_SECONDS
@@ -236,11 +261,14 @@ class _Run:
                     await self.engine.is_healthy()  # mends a server that died without a word
             await asyncio.sleep(_STOP_POLL_SECONDS)
 
-    def _state(self, now: float) -> str:
-        if self.sender.breaker.is_open:
-            return "waiting for the engine"
+    def _state(self, now: float) -> tuple[str, str]:
+        """What goes on, and since when and why where nothing comes."""
         silent = now - self.sender.last_reply
-        return f"no reply for {silent:.0f} s" if silent > WATCHDOG_SECONDS else "running"
+        failure = self.sender.trouble.last
+        reason = failure.message if failure is not None else ""
+        if self.sender.breaker.is_open:
+            return "waiting for the engine", f"{silent:.0f} s since its last reply: {reason}"
+        return (f"no reply for {silent:.0f} s" if silent > WATCHDOG_SECONDS else "running"), reason
 
     async def _sync(self) -> None:
         batch, self.written = self.written, Tally()
@@ -254,7 +282,7 @@ class _Run:
             raise
         self.durable.merge(batch)
 
-    def _show(self, state: str) -> None:
+    def _show(self, state: str, reason: str = "") -> None:
         self.speed.add(self.sender.spent_new, self.durable.done)
         counts = self.durable.counts
         left = self.requested - self.durable.done
@@ -275,6 +303,7 @@ class _Run:
             server_hours=self.sender.server_hours,
             cost=self.sender.cost,
             state="stopping" if self.sender.stop_reason and state == "running" else state,
+            reason=reason,
         )
         write_progress(self.ledger.directory, progress)
         self.progress(progress)

@@ -16,8 +16,8 @@ from megadocs.generate.engines.protocol import ENGINE_DOWN, FATAL, PERMANENT, Co
 from megadocs.generate.plan import token_counter
 from megadocs.generate.requests import GenerationRequest
 from megadocs.generate.retry import MAX_SENDS, MAX_SENDS_ALONE, CircuitBreaker, backoff_seconds, interruptible_sleep
+from megadocs.generate.trouble import Trouble, fatal_error
 from megadocs.recipe import GenerateConfig, LimitsConfig
-from megadocs.recipe.consent import why_no_key
 
 #: After this long with nothing but failures (the engine's own down time not counted) a request fails.
 RECORD_DEADLINE_SECONDS = 1800.0
@@ -30,14 +30,18 @@ class Sender:
         engine: started by the caller.
         config: the recipe's generate section.
         info: of the engine.
+        has_served: whether the ledger holds good replies to this recipe.
 
     Attributes:
         stop_reason: set to stop the run in good order; the sender sets it itself when a ceiling is reached.
+        error: why nothing more may be sent; those in flight finish, then the run ends with it.
         num_counted_here: replies whose tokens the server did not count: we did.
     """
 
-    def __init__(self, engine: Engine, config: GenerateConfig, info: EngineInfo) -> None:
+    def __init__(self, engine: Engine, config: GenerateConfig, info: EngineInfo, *, has_served: bool = False) -> None:
         self.stop_reason: str | None = None
+        self.error: EngineError | None = None
+        self.trouble = Trouble(info, has_served)
         self.breaker = CircuitBreaker(engine.is_healthy, self.is_stopping)
         self.limit = AdaptiveLimit(info.concurrency)
         self.began = self.last_reply = time.monotonic()
@@ -67,7 +71,7 @@ class Sender:
         """One attempt (one seed): sent until it is answered, fails for good, or the run stops (None).
 
         Raises:
-            EngineError: the key is refused or the server answers as another model; nothing more may be sent.
+            EngineError: the engine cannot be brought back.
         """
         completion = self._completion(request, attempt, lane)
         num_waits = num_failures = num_counted = 0
@@ -78,9 +82,13 @@ class Sender:
             async with self.limit:
                 if self.is_stopping() or self._ceiling_reached():
                     return None
-                replies_before = self.num_replies
+                replies_before, was_alone = self.num_replies, self.limit.in_flight == 1
                 result = await self._complete(completion)
             if isinstance(result, Reply) or result.kind in PERMANENT:
+                return result
+            if self.error is not None:
+                return None
+            if self.trouble.is_fault_of(request, result, was_alone):
                 return result
             now = time.monotonic()
             if first_failure is None:
@@ -116,6 +124,7 @@ class Sender:
             self.num_replies += 1
             self.last_reply = time.monotonic()
             self.breaker.report_reply()
+            self.trouble.report_reply()
             self.limit.report_reply()
             if result.uncounted:
                 result = self._counted(result, completion)
@@ -124,11 +133,20 @@ class Sender:
             self.spent_cached += result.cached_tokens
             return result
         if result.kind in FATAL:
-            raise _fatal_error(result, self._info)
+            self._stop(fatal_error(result, self._info))
+        elif (error := self.trouble.report_failure(result, self.breaker.seconds_down)) is not None:
+            self._stop(error)
         self.breaker.report_failure(result)
         if result.kind in ("rate_limited", "server_error"):
             self.limit.report_overload()
+        elif result.death is not None:
+            self.limit.report_death()
         return result
+
+    def _stop(self, error: EngineError) -> None:
+        """Send nothing more; the first reason counts."""
+        if self.error is None:
+            self.error, self.stop_reason = error, "engine"
 
     def _counted(self, reply: Reply, completion: Completion) -> Reply:
         """The reply with our own count where the server gives none, so that ceilings always bind."""
@@ -169,12 +187,3 @@ def require_consent(info: EngineInfo, config: GenerateConfig, num_documents: int
             where="generate.engine.base_url",
             remedy="if they may leave it: generate.allow_remote=true on the command line (a recipe file cannot say so)",
         )
-
-
-def _fatal_error(failure: EngineFailure, info: EngineInfo) -> EngineError:
-    remedies = {
-        "unauthorised": (why_no_key(info.address) if info.address else None) or "check OPENAI_API_KEY",
-        "payment": "add credit with the provider, then run again: nothing was recorded as failed",
-        "model_changed": "start the model the recipe names, or name the new one: its generations are another set",
-    }
-    return EngineError(failure.message, where=info.address or "generate.engine", remedy=remedies[failure.kind])

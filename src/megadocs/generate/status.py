@@ -7,8 +7,11 @@ Reads without the lock, so it works while a run is writing.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
 
 from megadocs.documents import Document
 from megadocs.generate.accounting import Accounting
@@ -17,6 +20,7 @@ from megadocs.generate.engines import EngineInfo
 from megadocs.generate.judgement import iter_judged
 from megadocs.generate.ledger import load_index
 from megadocs.generate.plan import iter_requests
+from megadocs.generate.records import STATUS_CODES
 from megadocs.recipe import GenerateConfig
 
 
@@ -54,3 +58,18 @@ def read_accounting(
         seconds=0.0,
         stopped=None,
     )
+
+
+def count_reasons(ledger_dir: Path, limit: int = 5) -> dict[str, int]:
+    """What the servers said of the failed generations: `class: status, code, parameter, words` -> how many, most first.
+
+    Args:
+        ledger_dir: of the task.
+        limit: of different reasons.
+    """
+    index = load_index(ledger_dir)
+    failed = np.flatnonzero(index.head["status"] == STATUS_CODES["failed"])
+    reasons = collections.Counter(
+        f"{record.error}: {record.message}" for record in index.read(failed) if record is not None and record.message
+    )
+    return dict(reasons.most_common(limit))

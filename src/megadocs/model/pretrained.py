@@ -14,6 +14,7 @@ from pathlib import Path
 
 from megadocs.errors import InputError
 from megadocs.hub_errors import hub_errors
+from megadocs.recipe.paths import user_path
 
 _WANTED = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json"]
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -21,7 +22,7 @@ _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.jso
 
 def find_pretrained(source: str) -> Path:
     """The local folder of a model (InputError if there is none and the hub has none)."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         return path
     if source.startswith((".", "/", "~")) or source.count("/") > 1:

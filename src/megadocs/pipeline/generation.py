@@ -9,7 +9,7 @@ them anew; nothing is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from megadocs.generate.audit import audit_generations
 from megadocs.generate.engines import Engine
 from megadocs.generate.progress import LiveProgress, read_progress
 from megadocs.generate.requests import GenerationRequest
-from megadocs.generate.status import read_accounting
+from megadocs.generate.status import count_reasons, read_accounting
 from megadocs.kinds import SAMPLE, task_names
 from megadocs.pipeline.reopening import set_aside
 from megadocs.pipeline.steps.distillation import sample_config, sample_engine
@@ -114,17 +114,20 @@ class TaskStatus:
         num_documents: training documents; 0 for samples, which have none.
         books: from the ledger as it is now.
         live: what the process that writes noted last, or the one before; None when there was none.
+        reasons: what the servers said of failed generations, the most frequent first, with their numbers.
     """
 
     task: str
     num_documents: int
     books: Accounting
     live: LiveProgress | None
+    reasons: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
         live = {"live": asdict(self.live.progress), "is_running": self.live.is_running} if self.live else {}
-        return {"task": self.task, "num_documents": self.num_documents, **self.books.to_json(), **live}
+        reasons = {"reasons": dict(self.reasons)}
+        return {"task": self.task, "num_documents": self.num_documents, **self.books.to_json(), **reasons, **live}
 
 
 def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
@@ -132,7 +135,8 @@ def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
     for plan in plan_tasks(recipe, workspace):
         ledger = workspace.root / "ledger" / plan.task
         books = read_accounting(plan.config, plan.task, plan.documents, ledger, plan.info)
-        yield TaskStatus(plan.task, len(plan.documents), books, read_progress(ledger))
+        reasons = count_reasons(ledger) if books.failed else {}
+        yield TaskStatus(plan.task, len(plan.documents), books, read_progress(ledger), reasons)
 
 
 def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[str, dict[str, Any]]:
@@ -145,6 +149,7 @@ def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[st
             sorted(requests, key=lambda request: request.document_id) if plan.task == SAMPLE else requests,
             workspace.root / "ledger" / plan.task,
             directory / f"{plan.task}.parquet",
+            with_reasons=True,
         )
     return counts
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from megadocs.errors import InputError
 from megadocs.hub_errors import hub_errors
+from megadocs.recipe.paths import user_path
 from megadocs.text.gguf_file import read_gguf
 from megadocs.text.plain_text import TokenizerJson, model_vocabulary
 from megadocs.text.tiktoken_file import LLAMA_3_BOS, LLAMA_3_EOS, read_llama_3
@@ -58,7 +59,7 @@ class LoadedSpec:
 
 def read_source(source: str, revision: str | None = None) -> LoadedSpec:
     """Read a tokenizer from a file, a folder or the hub; see `tokenizer.load_tokenizer`."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.exists():
         return _read_folder(path) if path.is_dir() else _read_file(path)
     looks_like_path = source.startswith((".", "/", "~")) or path.suffix.lower() in (".json", ".model", ".gguf")
@@ -74,7 +75,7 @@ def local_digest(source: str) -> str | None:
     Raises:
         InputError: there is no tokenizer in it.
     """
-    if not Path(source).expanduser().exists():
+    if not user_path(source).exists():
         return None
     loaded = read_source(source)
     content = json.dumps([loaded.spec, loaded.bos_token, loaded.eos_token], sort_keys=True)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from megadocs.errors import InputError
+from megadocs.recipe.paths import user_path
 from megadocs.text.plain_text import model_vocabulary
 from megadocs.text.sources import read_source
 
@@ -25,7 +26,7 @@ def read_vocab_size(source: str, revision: str | None = None) -> int | None:
         source: as for `load_tokenizer`; a hub name is looked up in the local cache, nothing is downloaded.
         revision: hub revision.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         names = ("tokenizer.json", _TIKTOKEN_NAME, f"original/{_TIKTOKEN_NAME}")  # the order of `read_source`
         path = next((path / name for name in names if (path / name).is_file()), path)

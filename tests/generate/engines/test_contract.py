@@ -187,11 +187,43 @@ def test_a_vllm_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 def test_vllm_arguments() -> None:
     config = EngineConfig(kind="vllm", model="org/m", revision="r", context_tokens=4096, concurrency=64)
-    config = config.model_copy(update={"options": {"gpu_memory_utilization": 0.9, "enforce_eager": True, "off": False}})
-    assert serve_arguments(config, 8000) == [
-        *["serve", "org/m", "--host", "127.0.0.1", "--port", "8000", "--max-model-len", "4096", "--max-num-seqs", "64"],
-        *["--enable-prompt-tokens-details", "--revision=r", "--enforce-eager", "--gpu-memory-utilization=0.9"],
+    options = {
+        "gpu_memory_utilization": 0.9,
+        "enforce_eager": True,
+        "off": False,
+        "override_generation_config": {"a": [1]},
+    }
+    config = config.model_copy(update={"options": options})
+    common = ["serve", "org/m", "--host", "127.0.0.1", "--port", "8000", "--max-model-len", "4096"]
+    assert serve_arguments(config, 8000, True) == [
+        *[*common, "--max-num-seqs", "64", "--enable-prompt-tokens-details", "--revision=r"],
+        *["--enforce-eager", "--gpu-memory-utilization=0.9", '--override-generation-config={"a": [1]}'],
     ]
+
+
+def test_vllm_on_a_cpu_never_splits_a_prompt() -> None:
+    config = EngineConfig(kind="vllm", model="m", context_tokens=1024)
+    arguments = serve_arguments(config, 8000, False)
+    assert "--no-enable-chunked-prefill" in arguments
+    assert arguments[arguments.index("--max-num-batched-tokens") + 1] == "4096"
+    longer = serve_arguments(config.model_copy(update={"context_tokens": 32768}), 8000, False)
+    assert longer[longer.index("--max-num-batched-tokens") + 1] == "32768"  # a step holds the longest prompt
+    own = config.model_copy(update={"options": {"max_num_batched_tokens": 512}})
+    assert "--no-enable-chunked-prefill" not in serve_arguments(own, 8000, False)
+
+
+def test_a_home_folder_in_command_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(engine: Engine) -> None:
+        assert isinstance(await engine.complete(completion()), Reply)
+        assert engine.info().identity["model"] == "~/m"
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_command(tmp_path)
+    options = {"pids": str(tmp_path / "pids")}
+    run_with("vllm", body, tmp_path, monkeypatch, command=["~/vllm"], model="~/m", options=options)
+    arguments = serve_arguments(EngineConfig(kind="vllm", model="~/m"), 1, True)
+    assert arguments[1] == str(tmp_path / "m")
+    assert arguments[arguments.index("--served-model-name") + 1] == "~/m"
 
 
 def test_identities() -> None:

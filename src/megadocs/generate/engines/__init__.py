@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from megadocs.errors import RecipeError
@@ -14,8 +15,12 @@ from megadocs.world import RENDERING_VERSION
 __all__ = ["Engine", "EngineInfo", "build_engine", "engine_identity", "engine_info", "sampling_options"]
 
 
-def build_engine(config: EngineConfig) -> Engine:
+def build_engine(config: EngineConfig, log_dir: Path | None = None) -> Engine:
     """The engine a recipe names, not yet started.
+
+    Args:
+        config: the recipe's engine section.
+        log_dir: where servers of its own write what they print; None: nothing of it is kept.
 
     Raises:
         RecipeError: an engine that this package does not provide, or an unknown option of it.
@@ -25,7 +30,7 @@ def build_engine(config: EngineConfig) -> Engine:
     if config.kind == "llamacpp":
         from megadocs.generate.engines.llamacpp import LlamaCppEngine
 
-        return LlamaCppEngine(config)
+        return LlamaCppEngine(config, log_dir)
     if config.kind == "openai":
         from megadocs.generate.engines.openai import OpenAIEngine
 
@@ -33,7 +38,7 @@ def build_engine(config: EngineConfig) -> Engine:
     if config.kind == "vllm":
         from megadocs.generate.engines.vllm import VllmEngine
 
-        return VllmEngine(config)
+        return VllmEngine(config, log_dir)
     if config.kind == "world":
         from megadocs.generate.engines.world import WorldEngine
 

