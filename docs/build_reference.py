@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
-from megadocs.cli.app import build_app
+from megadocs.cli import build_app
 from megadocs.recipe import Recipe
 from megadocs.recipe.validation import models_in
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from megadocs.cli.app import VERBS
+from megadocs.cli import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

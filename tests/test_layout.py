@@ -14,7 +14,7 @@ SOURCE = TESTS.parent / "src" / "megadocs"
 STARTED = {"megadocs.__main__"}
 #: Modules that import others by a name made at run time -> the package of these.
 BY_NAME = {
-    "cli/app.py": "megadocs.cli.",
+    "cli/__init__.py": "megadocs.cli.",
     "pipeline/stages/stage.py": "megadocs.pipeline.stages.",
     "kinds/registry.py": "megadocs.kinds.built_in.",
 }

@@ -146,7 +146,7 @@ def test_help_answers_at_once():
 
 def test_every_verb_has_help_with_an_example():
     listing = megadocs("--help").stdout
-    from megadocs.cli.app import VERBS
+    from megadocs.cli import VERBS
 
     for verb in VERBS:
         assert f"  {verb} " in listing

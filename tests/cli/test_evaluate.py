@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from megadocs.cli.app import build_app
+from megadocs.cli import build_app
 from megadocs.cli.console import print_json
 from megadocs.cli.evaluate import print_result
 from megadocs.errors import InputError, UsageError

@@ -1,4 +1,5 @@
-"""The command line: one thin file per verb. Parse, call, print.
+"""The command line: one thin file per verb. Parse, call, print. A verb's module is imported when the verb is called, so
+that `--help` stays fast.
 
 Human text goes to standard error, results to standard output; `--json` makes the result one JSON document. Exit codes:
 0 done and the accounting adds up, 1 failure, 2 usage, 3 completed with failures, 130 interrupted, 141 the reader of
@@ -7,13 +8,45 @@ our output has gone, 143 terminated.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Sequence
+
+import typer
+
+import megadocs
+
+#: verb -> module of `megadocs.cli` with a function `register(app)`, in the order of `--help`.
+VERBS = {
+    "run": "run",
+    "plan": "plan",
+    "search": "search",
+    "status": "status",
+    "verify": "verify",
+    "doctor": "doctor",
+    "corpus": "run",
+    "generate": "generate",
+    "rows": "run",
+    "streams": "streams",
+    "train": "train",
+    "evaluate": "evaluate",
+    "report": "report",
+    "analyze": "analyze",
+    "compare": "compare",
+}
+
+_HELP = """Data-efficient pre-training: write synthetic variants of scarce documents, order them into megadocs,
+train on real and synthetic text, and say with error bars how many real tokens that was worth.
+
+    megadocs run recipes/quickstart.yaml --workspace runs/quickstart
+
+    megadocs run recipes/quickstart.yaml corpus.source=my_texts/ corpus.split=auto --workspace runs/mine
+"""
 
 
 def main() -> None:
     """Entry point of `megadocs`: run the verb, turn errors into messages and exit codes."""
-    from megadocs.cli.app import build_app
     from megadocs.cli.console import print_error
     from megadocs.errors import MegadocsError
 
@@ -29,3 +62,22 @@ def main() -> None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """The application: with the verb that `arguments` name, or with all of them when they name none."""
+    app = typer.Typer(
+        help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+
+    @app.callback(invoke_without_command=True)
+    def _options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+        if version:
+            typer.echo(megadocs.__version__)
+            raise typer.Exit
+
+    named = next((argument for argument in arguments if argument in VERBS), None)
+    modules = dict.fromkeys([VERBS[named]] if named else VERBS.values())
+    for module in modules:
+        importlib.import_module(f"megadocs.cli.{module}").register(app)
+    return app

@@ -1,9 +1,13 @@
-"""Arguments and options that several verbs share."""
+"""Arguments and options that several verbs share; `RunOptions`: those of every verb that runs steps, as one value."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -44,3 +48,47 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 def default_workspace(recipe: Path) -> Path:
     """`runs/<the recipe file's name>`."""
     return Path("runs") / recipe.stem
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a verb that runs steps takes beside its recipe, in the order of `--help`; each is described above."""
+
+    overrides: Overrides = None
+    workspace: WorkspaceDir = None
+    jobs: Jobs = None
+    executor: ExecutorOption = "local"
+    ray_address: RayAddress = None
+    allow_code: AllowCode = False
+    as_json: AsJson = False
+
+
+def takes_run_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let the command line see the fields of `RunOptions` where a verb takes `options: RunOptions`.
+
+    Args:
+        without: fields that mean nothing to the verb.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own, shared = get_type_hints(function, include_extras=True), get_type_hints(RunOptions, include_extras=True)
+        given = {field.name: field.default for field in fields(RunOptions) if field.name not in without}
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(function).parameters.values():
+            new = given if parameter.name == "options" else {parameter.name: parameter.default}
+            hints = shared if parameter.name == "options" else own
+            parameters += [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+                for name, default in new.items()
+            ]
+
+        @functools.wraps(function)
+        def verb(**values: Any) -> None:
+            options = RunOptions(**{name: values.pop(name) for name in given})
+            function(options=options, **values)
+
+        verb.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return verb
+
+    return decorate

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megadocs.cli.arguments import (
-    AllowCode,
-    AsJson,
-    ExecutorOption,
-    Jobs,
-    Overrides,
-    RayAddress,
-    WorkspaceDir,
-    default_workspace,
-)
+from megadocs.cli.arguments import RunOptions, default_workspace, takes_run_options
 from megadocs.cli.console import print_json, say
 from megadocs.errors import UsageError
 
@@ -59,9 +50,11 @@ def register(app: typer.Typer) -> None:
     """Add the verb."""
 
     @app.command()
+    @takes_run_options()
     def evaluate(
+        *,
         recipe: _Recipe = None,
-        overrides: Overrides = None,
+        options: RunOptions,
         model: _Model = None,
         recipe_option: _RecipeOption = None,
         set_: _Set = None,
@@ -76,12 +69,6 @@ def register(app: typer.Typer) -> None:
         subsets: Annotated[
             Literal["prefixes", "all"], typer.Option("--subsets", help="Members averaged at each size.")
         ] = "prefixes",
-        workspace: WorkspaceDir = None,
-        jobs: Jobs = None,
-        executor: ExecutorOption = "local",
-        ray_address: RayAddress = None,
-        allow_code: AllowCode = False,
-        as_json: AsJson = False,
     ) -> None:
         """Train and score every run and ensemble of RECIPE; or, with --model, score models that are there already.
 
@@ -95,31 +82,21 @@ def register(app: typer.Typer) -> None:
                     "name a RECIPE, or models with --model",
                     remedy="megadocs evaluate RECIPE, or megadocs evaluate --model FOLDER --recipe RECIPE",
                 )
-            from megadocs.cli.outcome import run_and_print
+            from megadocs.cli.run import run_and_print
 
-            run_and_print(
-                recipe,
-                overrides,
-                workspace,
-                stage="evaluate",
-                jobs=jobs,
-                executor=executor,
-                ray_address=ray_address,
-                allow_code=allow_code,
-                as_json=as_json,
-            )
+            run_and_print(recipe, options, stage="evaluate")
             return
         result = score_models(
             model,
             recipe=recipe_option or recipe,
-            overrides=overrides or (),
+            overrides=options.overrides or (),
             sets=_named(set_ or (), "--set"),
             benchmarks=_benchmarks(benchmarks, benchmark_data or (), task_folder or (), num_fewshot, benchmark_items),
-            workspace=workspace,
+            workspace=options.workspace,
             options={"context_length": context_length, "subsets": subsets},
             loading={"dtype": dtype, "device": device},
         )
-        if as_json:
+        if options.as_json:
             print_json(result)
         else:
             print_result(result)

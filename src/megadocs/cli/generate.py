@@ -10,12 +10,13 @@ import typer
 from megadocs.cli.arguments import (
     AsJson,
     ExecutorOption,
-    Jobs,
     Overrides,
     RayAddress,
     RecipePath,
+    RunOptions,
     WorkspaceDir,
     default_workspace,
+    takes_run_options,
 )
 from megadocs.cli.console import count, print_json, progress_text, say
 from megadocs.errors import IncompleteError, UsageError
@@ -42,31 +43,15 @@ def register(app: typer.Typer) -> None:
         generate.command()(command)
 
 
-def run(
-    recipe: RecipePath,
-    overrides: Overrides = None,
-    workspace: WorkspaceDir = None,
-    jobs: Jobs = None,
-    executor: ExecutorOption = "local",
-    ray_address: RayAddress = None,
-    as_json: AsJson = False,
-) -> None:
+@takes_run_options("allow_code")
+def run(recipe: RecipePath, options: RunOptions) -> None:
     """Write the generations of RECIPE that are missing from the workspace's ledger.
 
     megadocs generate run recipes/quickstart.yaml --workspace runs/quickstart
     """
-    from megadocs.cli.outcome import run_and_print
+    from megadocs.cli.run import run_and_print
 
-    run_and_print(
-        recipe,
-        overrides,
-        workspace,
-        stage="generate",
-        jobs=jobs,
-        executor=executor,
-        ray_address=ray_address,
-        as_json=as_json,
-    )
+    run_and_print(recipe, options, stage="generate")
 
 
 def status(

@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megadocs.cli.arguments import (
-    AllowCode,
-    AsJson,
-    ExecutorOption,
-    Jobs,
-    Overrides,
-    RayAddress,
-    RecipePath,
-    WorkspaceDir,
-    default_workspace,
-)
+from megadocs.cli.arguments import RecipePath, RunOptions, default_workspace, takes_run_options
 from megadocs.cli.console import count, duration, print_json, say
 
 if TYPE_CHECKING:
-    from megadocs.pipeline.execute.executor import PlannedSlots
     from megadocs.pipeline.price.gpu_hours import GpuPrice
     from megadocs.pipeline.price.lines import Plan
 
@@ -30,13 +19,10 @@ def register(app: typer.Typer) -> None:
     """Add the verb."""
 
     @app.command()
+    @takes_run_options()
     def plan(
         recipe: RecipePath,
-        overrides: Overrides = None,
-        workspace: WorkspaceDir = None,
-        jobs: Jobs = None,
-        executor: ExecutorOption = "local",
-        ray_address: RayAddress = None,
+        options: RunOptions,
         gpu: Annotated[
             str | None,
             typer.Option(help="Hours of training and scoring on this GPU (h100, a100, ...).", show_default=False),
@@ -45,8 +31,6 @@ def register(app: typer.Typer) -> None:
         price_per_hour: Annotated[
             float | None, typer.Option(min=0.0, help="Money for an hour of that GPU.", show_default=False)
         ] = None,
-        allow_code: AllowCode = False,
-        as_json: AsJson = False,
     ) -> None:
         """Show what RECIPE will do: steps, requests, tokens, expected time; done or to do.
 
@@ -59,30 +43,20 @@ def register(app: typer.Typer) -> None:
             from megadocs.pipeline.price.gpu_hours import gpu_price
 
             on_gpu = gpu_price(gpu, mfu, price_per_hour)
-        from megadocs.pipeline.execute.executor import planned_slots
-
-        slots = planned_slots(executor, jobs, ray_address)
-        print_plan(recipe, overrides, workspace, slots=slots, gpu=on_gpu, allow_code=allow_code, as_json=as_json)
+        print_plan(recipe, options, gpu=on_gpu)
 
 
-def print_plan(
-    recipe_path: Path,
-    overrides: list[str] | None,
-    workspace: Path | None,
-    *,
-    slots: PlannedSlots,
-    gpu: GpuPrice | None = None,
-    allow_code: bool = False,
-    as_json: bool = False,
-) -> None:
+def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None = None) -> None:
     """Build the plan and print it as a tree, or as JSON."""
+    from megadocs.pipeline.execute.executor import planned_slots
     from megadocs.pipeline.price.plan import build_plan
     from megadocs.recipe import load_recipe
 
-    recipe = load_recipe(recipe_path, overrides or ())
-    root = workspace or default_workspace(recipe_path)
-    plan = build_plan(recipe, root, slots.number, allow_code=allow_code)
-    if as_json:
+    slots = planned_slots(options.executor, options.jobs, options.ray_address)
+    recipe = load_recipe(recipe_path, options.overrides or ())
+    root = options.workspace or default_workspace(recipe_path)
+    plan = build_plan(recipe, root, slots.number, allow_code=options.allow_code)
+    if options.as_json:
         print_json(plan.to_json() | ({"gpu": gpu.to_json(plan.flops)} if gpu is not None else {}))
         return
     corpus = plan.corpus
@@ -103,7 +77,7 @@ def print_plan(
         from megadocs.pipeline.tune.price import price_search
 
         typer.echo("`megadocs search` of this recipe:")
-        price = price_search(recipe, root, num_slots=slots.number, allow_code=allow_code)
+        price = price_search(recipe, root, num_slots=slots.number, allow_code=options.allow_code)
         for line in price_lines(price, gpu, where=slots.where):
             typer.echo(line)
 

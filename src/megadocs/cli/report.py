@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-from megadocs.cli.arguments import (
-    AllowCode,
-    AsJson,
-    ExecutorOption,
-    Jobs,
-    Overrides,
-    RayAddress,
-    WorkspaceDir,
-)
+from megadocs.cli.arguments import RunOptions, takes_run_options
 
 _RecipeOrDir = Annotated[
     Path, typer.Argument(help="Recipe file (YAML), or a workspace.", metavar="RECIPE|DIR", show_default=False)
@@ -26,15 +18,10 @@ def register(app: typer.Typer) -> None:
     """Add the verb."""
 
     @app.command()
+    @takes_run_options()
     def report(
         recipe: _RecipeOrDir,
-        overrides: Overrides = None,
-        workspace: WorkspaceDir = None,
-        jobs: Jobs = None,
-        executor: ExecutorOption = "local",
-        ray_address: RayAddress = None,
-        allow_code: AllowCode = False,
-        as_json: AsJson = False,
+        options: RunOptions,
     ) -> None:
         """Bring RECIPE up to its report (the same as `run`), or report on all runs that the workspace DIR holds.
 
@@ -43,21 +30,11 @@ def register(app: typer.Typer) -> None:
         megadocs report runs/paper
         """
         if recipe.is_dir():
-            _report_workspace(recipe, allow_code=allow_code, as_json=as_json)
+            _report_workspace(recipe, allow_code=options.allow_code, as_json=options.as_json)
             return
-        from megadocs.cli.outcome import run_and_print
+        from megadocs.cli.run import run_and_print
 
-        run_and_print(
-            recipe,
-            overrides,
-            workspace,
-            stage="report",
-            jobs=jobs,
-            executor=executor,
-            ray_address=ray_address,
-            allow_code=allow_code,
-            as_json=as_json,
-        )
+        run_and_print(recipe, options, stage="report")
 
 
 def _report_workspace(root: Path, *, allow_code: bool, as_json: bool) -> None:

@@ -1,37 +1,33 @@
-"""`megadocs run`: a recipe from its documents to the report."""
+"""`megadocs run | corpus | rows`: a recipe from its documents to the report, or up to a stage.
+
+`run_and_print` is shared with the verbs that stop at another stage: train, evaluate, report, generate run.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megadocs.cli.arguments import (
-    AllowCode,
-    AsJson,
-    ExecutorOption,
-    Jobs,
-    Overrides,
-    RayAddress,
-    RecipePath,
-    WorkspaceDir,
-)
+from megadocs.cli.arguments import RecipePath, RunOptions, default_workspace, takes_run_options
+from megadocs.cli.console import duration, print_json, printable, say
+from megadocs.errors import IncompleteError, UsageError
+
+if TYPE_CHECKING:
+    from megadocs.pipeline.run import ExperimentOutcome
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the verbs."""
 
     @app.command()
+    @takes_run_options()
     def run(
         recipe: RecipePath,
-        overrides: Overrides = None,
-        workspace: WorkspaceDir = None,
-        jobs: Jobs = None,
-        executor: ExecutorOption = "local",
-        ray_address: RayAddress = None,
+        options: RunOptions,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-        allow_code: AllowCode = False,
-        as_json: AsJson = False,
     ) -> None:
         """Run RECIPE to its report. Finished steps are reused; an interrupted run goes on where it stopped.
 
@@ -39,21 +35,105 @@ def register(app: typer.Typer) -> None:
         """
         if dry_run:
             from megadocs.cli.plan import print_plan
-            from megadocs.pipeline.execute.executor import planned_slots
 
-            slots = planned_slots(executor, jobs, ray_address)
-            print_plan(recipe, overrides, workspace, slots=slots, allow_code=allow_code, as_json=as_json)
+            print_plan(recipe, options)
             return
-        from megadocs.cli.outcome import run_and_print
+        run_and_print(recipe, options, stage="report")
 
-        run_and_print(
-            recipe,
-            overrides,
-            workspace,
-            stage="report",
-            jobs=jobs,
-            executor=executor,
-            ray_address=ray_address,
-            allow_code=allow_code,
-            as_json=as_json,
+    @app.command()
+    @takes_run_options("allow_code")
+    def corpus(recipe: RecipePath, options: RunOptions) -> None:
+        """Read, cut and split the real documents of RECIPE.
+
+        megadocs corpus recipes/quickstart.yaml --workspace runs/quickstart
+        """
+        run_and_print(recipe, options, stage="corpus")
+
+    @app.command()
+    @takes_run_options()
+    def rows(recipe: RecipePath, options: RunOptions) -> None:
+        """Tokenise everything that the arms of RECIPE use, once.
+
+        megadocs rows recipes/quickstart.yaml --workspace runs/quickstart
+        """
+        run_and_print(recipe, options, stage="rows")
+
+
+def run_and_print(
+    recipe_path: Path, options: RunOptions, *, stage: str, arm: str | None = None, seed: int | None = None
+) -> None:
+    """Run to `stage`, say what came out, and exit with the code that fits.
+
+    Raises:
+        MegadocsError: a step failed; the others were run as far as they could be.
+    """
+    from megadocs.cli.progress import show_progress
+    from megadocs.pipeline.execute.executor import build_executor
+    from megadocs.pipeline.run import missing_generations, raise_failure, run_experiment
+    from megadocs.pipeline.stages.torchrun import is_rank
+    from megadocs.recipe import load_recipe, select_runs
+
+    started = time.monotonic()
+    if is_rank():
+        raise UsageError(
+            "this process is one of several ranks; they share one training run and nothing else",
+            where="WORLD_SIZE",
+            remedy="run it without torchrun, or `torchrun ... -m megadocs train RECIPE --arm ARM --seed SEED`",
         )
+    recipe = select_runs(load_recipe(recipe_path, options.overrides or ()), arm=arm, seed=seed)
+    root = options.workspace or default_workspace(recipe_path)
+    outcome = run_experiment(
+        recipe,
+        root,
+        stage=stage,
+        show=show_progress,
+        allow_code=options.allow_code,
+        executor=build_executor(options.executor, root, num_slots=options.jobs, ray_address=options.ray_address),
+    )
+    results = _tell(outcome, root, time.monotonic() - started)
+    if outcome.interrupted_by:
+        say("stopped; run the same command again to go on")
+        raise typer.Exit(128 + outcome.interrupted_by)
+    missing = missing_generations(outcome, root)
+    results["num_missing_generations"] = sum(books.missing for books in missing.values())
+    if options.as_json and not outcome.errors:
+        print_json(results)
+    for name, books in missing.items():
+        say(f"{name}: {books.missing_text()}")
+        for sentence in books.remedies():
+            say(f"  {sentence}")
+    raise_failure(outcome)
+    if missing:
+        raise typer.Exit(IncompleteError.exit_code)
+
+
+def _tell(outcome: ExperimentOutcome, root: Path, seconds: float) -> dict[str, Any]:
+    """Print what was done, what was left out and the answer; the same as a JSON value."""
+    from megadocs.pipeline.run import corpus_losses
+    from megadocs.store.files import read_json
+
+    states = [state for part in outcome.outcomes for state in part.states]
+    num_done = sum(state.status == "done" for state in states)
+    num_reused = sum(state.status == "reused" for state in states)
+    say(f"{num_done} steps done, {num_reused} reused, in {duration(seconds)}; workspace {root}")
+    for note in outcome.notes:
+        say(note)
+    for line in corpus_losses(outcome, root):
+        say(f"corpus: {printable(line)}")
+    left_out = dict(outcome.experiment.left_out) if outcome.experiment else {}
+    for name, reason in left_out.items():
+        say(f"arm {name} was left out: {reason}")
+    results: dict[str, Any] = {
+        "workspace": str(root),
+        "seconds": round(seconds, 1),
+        "num_steps_done": num_done,
+        "num_steps_reused": num_reused,
+        "steps": [{"name": s.step.name, "status": s.status, "fingerprint": s.step.fingerprint} for s in states],
+        "left_out": left_out,
+    }
+    if outcome.report is not None and not outcome.interrupted_by:
+        results["results"] = read_json(outcome.report.path / "results.json")
+        for line in [*results["results"]["answer"], *results["results"]["warnings"]]:
+            say(line)
+        say(f"report: {root / 'report.html'}")
+    return results

@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megadocs.cli.arguments import (
-    AllowCode,
-    AsJson,
-    ExecutorOption,
-    Jobs,
-    Overrides,
-    RayAddress,
-    RecipePath,
-    WorkspaceDir,
-    default_workspace,
-)
+from megadocs.cli.arguments import RecipePath, RunOptions, default_workspace, takes_run_options
 from megadocs.cli.console import count, duration, print_json, printable, say
 from megadocs.errors import IncompleteError, MegadocsError
 
@@ -42,13 +32,10 @@ def register(app: typer.Typer) -> None:
     """Add the verb."""
 
     @app.command()
+    @takes_run_options()
     def search(
         recipe: RecipePath,
-        overrides: Overrides = None,
-        workspace: WorkspaceDir = None,
-        jobs: Jobs = None,
-        executor: ExecutorOption = "local",
-        ray_address: RayAddress = None,
+        options: RunOptions,
         max_runs: Annotated[
             int | None, typer.Option(min=1, help="Trials over all arms, reused ones included.", show_default=False)
         ] = None,
@@ -56,8 +43,6 @@ def register(app: typer.Typer) -> None:
             float | None, typer.Option(min=0.0, help="Start no new trials after so many hours.", show_default=False)
         ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the price and stop.")] = False,
-        allow_code: AllowCode = False,
-        as_json: AsJson = False,
     ) -> None:
         """Tune the arms of RECIPE on the grid of its section `search`; finished runs are reused, whoever made them.
 
@@ -69,18 +54,21 @@ def register(app: typer.Typer) -> None:
         from megadocs.pipeline.tune.driver import run_search
         from megadocs.recipe import load_recipe
 
-        loaded = load_recipe(recipe, overrides or ())
-        root = workspace or default_workspace(recipe)
-        runner = None if dry_run else build_executor(executor, root, num_slots=jobs, ray_address=ray_address)
+        loaded = load_recipe(recipe, options.overrides or ())
+        root = options.workspace or default_workspace(recipe)
+        where = (options.executor, options.jobs, options.ray_address)
+        runner = None
+        if not dry_run:
+            runner = build_executor(where[0], root, num_slots=options.jobs, ray_address=options.ray_address)
         try:
-            slots = planned_slots(executor, jobs, ray_address, runner)
-            price = _say_price(loaded, root, slots, max_runs, allow_code=allow_code)
+            slots = planned_slots(*where, runner)
+            price = _say_price(loaded, root, slots, max_runs, allow_code=options.allow_code)
         except MegadocsError:
             if runner is not None:
                 runner.close()
             raise
         if runner is None:
-            if as_json:
+            if options.as_json:
                 print_json(price.to_json())
             return
         with open_search_display() as watcher:
@@ -90,10 +78,10 @@ def register(app: typer.Typer) -> None:
                 max_runs=max_runs,
                 max_hours=max_hours,
                 watcher=watcher,
-                allow_code=allow_code,
+                allow_code=options.allow_code,
                 executor=runner,
             )
-        _print_outcome(outcome, price, as_json=as_json)
+        _print_outcome(outcome, price, as_json=options.as_json)
         say(f"{_ENDINGS[outcome.ending]}; {duration(outcome.seconds)}; {root / SEARCH_FILE}")
         if outcome.interrupted_by is not None:
             raise typer.Exit(128 + outcome.interrupted_by)

@@ -7,34 +7,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from megadocs.cli.arguments import (
-    AllowCode,
-    AsJson,
-    ExecutorOption,
-    Jobs,
-    Overrides,
-    RayAddress,
-    RecipePath,
-    WorkspaceDir,
-    default_workspace,
-)
+from megadocs.cli.arguments import RecipePath, RunOptions, default_workspace, takes_run_options
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
 
     @app.command()
+    @takes_run_options()
     def train(
         recipe: RecipePath,
-        overrides: Overrides = None,
-        workspace: WorkspaceDir = None,
+        options: RunOptions,
         arm: Annotated[str | None, typer.Option("--arm", help="Train this arm only.", show_default=False)] = None,
         seed: Annotated[int | None, typer.Option("--seed", help="Train this seed only.", show_default=False)] = None,
-        jobs: Jobs = None,
-        executor: ExecutorOption = "local",
-        ray_address: RayAddress = None,
-        allow_code: AllowCode = False,
-        as_json: AsJson = False,
     ) -> None:
         """Train every arm and seed of RECIPE, or the one that is named. Several GPUs: train.num_processes=8.
 
@@ -47,27 +32,13 @@ def register(app: typer.Typer) -> None:
         from megadocs.pipeline.stages.torchrun import is_rank
 
         if is_rank():
-            _train_as_rank(recipe, overrides, workspace or default_workspace(recipe), arm, seed, allow_code=allow_code)
-        from megadocs.cli.outcome import run_and_print
+            _train_as_rank(recipe, options, arm, seed)
+        from megadocs.cli.run import run_and_print
 
-        run_and_print(
-            recipe,
-            overrides,
-            workspace,
-            stage="train",
-            arm=arm,
-            seed=seed,
-            jobs=jobs,
-            executor=executor,
-            ray_address=ray_address,
-            allow_code=allow_code,
-            as_json=as_json,
-        )
+        run_and_print(recipe, options, stage="train", arm=arm, seed=seed)
 
 
-def _train_as_rank(
-    recipe_path: Path, overrides: list[str] | None, root: Path, arm: str | None, seed: int | None, *, allow_code: bool
-) -> NoReturn:
+def _train_as_rank(recipe_path: Path, options: RunOptions, arm: str | None, seed: int | None) -> NoReturn:
     import logging
     import signal
 
@@ -76,10 +47,11 @@ def _train_as_rank(
     from megadocs.pipeline.stages.stage import Stopped
     from megadocs.recipe import load_recipe, select_runs
 
+    root = options.workspace or default_workspace(recipe_path)
     logging.basicConfig(level=logging.WARNING)
-    recipe = select_runs(load_recipe(recipe_path, overrides or ()), arm=arm, seed=seed)
+    recipe = select_runs(load_recipe(recipe_path, options.overrides or ()), arm=arm, seed=seed)
     try:
-        published = train_as_rank(recipe, root, report=say, allow_code=allow_code)
+        published = train_as_rank(recipe, root, report=say, allow_code=options.allow_code)
     except Stopped:
         leave(128 + signal.SIGTERM)
     if published is not None:
