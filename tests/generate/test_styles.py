@@ -6,6 +6,7 @@ import pytest
 
 from megadocs.errors import RecipeError
 from megadocs.generate.styles import list_styles, load_style, parse_style
+from megadocs.kinds import task_kind
 
 GOOD = "---\ntask: rephrase\nversion: 1\nlanguage: same\ndescription: d\n---\n# user\nIn {{language}}:\n{{document}}\n"
 
@@ -13,7 +14,7 @@ GOOD = "---\ntask: rephrase\nversion: 1\nlanguage: same\ndescription: d\n---\n# 
 @pytest.mark.parametrize("name", list_styles())
 def test_every_style_renders_with_its_texts_fenced(name: str) -> None:
     style = load_style(name)
-    texts = {"document": "DDD"} if style.task == "rephrase" else {"prefix": "PPP", "suffix": "SSS"}
+    texts = {placeholder: placeholder.upper() for placeholder in task_kind(style.task).placeholders}
     messages = style.render(texts)
     user = messages[-1]["content"]
     assert [message["role"] for message in messages] in (["user"], ["system", "user"])
@@ -55,9 +56,11 @@ def test_a_broken_file_is_named(old: str, new: str, what: str) -> None:
 
 
 def test_unknown_and_misplaced_styles_name_the_known_ones() -> None:
-    for name in ("nope", "../wikipedia", "wikipedia.md"):
-        with pytest.raises(RecipeError, match="no prompt style"):
-            load_style(name)
+    with pytest.raises(RecipeError, match="no prompt style"):
+        load_style("nope")
+    for path in ("../wikipedia", "wikipedia.md"):  # paths are files of the user's own, never of the registry
+        with pytest.raises(RecipeError, match="cannot read the prompt style"):
+            load_style(path)
     with pytest.raises(RecipeError, match="is for the task"):
         load_style("wikipedia", task="thought")
     with pytest.raises(RecipeError, match="writes English"):
@@ -75,3 +78,41 @@ def test_the_digest_follows_the_wording_and_the_version() -> None:
         )
     }
     assert len(digests) == 3  # the description does not count
+
+
+OWN = """---
+task: rephrase
+version: 1
+language: same
+description: As a letter.
+---
+# user
+Write this as a letter, in {{language}}.
+
+{{document}}
+"""
+
+
+def test_a_style_of_ones_own_is_a_path_and_known_by_its_content(tmp_path) -> None:
+    first, moved = tmp_path / "letter.md", tmp_path / "elsewhere" / "post.md"
+    moved.parent.mkdir()
+    first.write_text(OWN, encoding="utf-8")
+    moved.write_text(OWN, encoding="utf-8")
+    assert load_style(str(first), task="rephrase") == load_style(str(moved), task="rephrase")
+    digest = load_style(str(first)).digest
+    first.write_text(OWN.replace("a letter", "a postcard"), encoding="utf-8")
+    assert load_style(str(first)).digest != digest
+    with pytest.raises(RecipeError, match="is for the task 'rephrase', not 'thought'") as refused:
+        load_style(str(moved), task="thought")
+    assert refused.value.where == "generate.thought.style"
+    with pytest.raises(RecipeError, match="cannot read the prompt style"):
+        load_style(str(tmp_path / "none.md"), task="rephrase")
+    first.write_bytes(b"---\n" + b"x" * 200_000)
+    with pytest.raises(RecipeError, match="over 100,000 bytes"):
+        load_style(str(first), task="rephrase")
+
+
+def test_an_unknown_style_names_the_key_that_it_stands_in() -> None:
+    with pytest.raises(RecipeError, match="no prompt style 'wikipdia'") as refused:
+        load_style("wikipdia", task="rephrase")
+    assert refused.value.where == "generate.rephrase.style"

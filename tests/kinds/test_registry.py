@@ -91,6 +91,7 @@ def test_unknown_names_list_the_known_ones() -> None:
 
 #: Modules that may spell a kind's name, and why.
 SPELLED = {
+    "analysis/paper_arms.py": "figures of one paper, whose arms they name",
     "analysis/paper_series.py": "figures of one paper, whose arms they name",
     "analysis/published.py": "keys of the published record",
     "recipe/published.py": "forms of published datasets, which are no row kinds",

@@ -7,7 +7,7 @@ import pytest
 
 from megadocs.errors import InputError, MissingGenerationsError, RecipeError
 from megadocs.recipe import MixtureConfig, StreamConfig
-from megadocs.streams import Wanted, build_streams, required_kinds, select_rows
+from megadocs.streams import Wanted, required_kinds, select_rows
 from streams.helpers import make_table, names, rephrased
 
 BOTH = Wanted(("rephrase", "real"))
@@ -90,60 +90,3 @@ def test_required_kinds_of_an_arm() -> None:
     assert required_kinds(StreamConfig(ordering="latent_thoughts"), whole) == {"latent_thoughts"}
     mixed = StreamConfig(ordering="merged", extra=[{"ordering": "self_distilled", "weight": 1}])
     assert required_kinds(mixed, half) == {"real", "rephrase", "latent_thoughts", "self_distilled"}
-
-
-def backwards(table, rows, *, seed, epoch, options):
-    del table, seed, epoch, options
-    return rows[::-1]
-
-
-def losing(table, rows, *, seed, epoch, options):
-    del table, seed, options
-    return rows if epoch == 0 else rows[1:]
-
-
-def swapping(table, rows, *, seed, epoch, options):
-    del table, seed, options
-    return rows if epoch == 0 else [rows[0], *rows[:-1]]
-
-
-backwards.kinds = ("real",)
-losing.kinds = swapping.kinds = ("real",)
-
-
-def custom(name: str, *, allow_code: bool = True, **options: str):
-    table, tokens = make_table([(name, "real", 0, 4) for name in "abcd"])
-    return build_streams(
-        table,
-        tokens,
-        stream=StreamConfig(ordering=name, **options),
-        mixture=MixtureConfig(synthetic_fraction="1"),
-        context_length=4,
-        seed=0,
-        real_documents=list("abcd"),
-        allow_code=allow_code,
-    )
-
-
-def test_a_user_s_ordering_loads_only_when_code_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-    import types
-
-    module = types.ModuleType("my_orderings")
-    module.backwards, module.losing, module.swapping, module.text = backwards, losing, swapping, "text"
-    monkeypatch.setitem(sys.modules, "my_orderings", module)
-    with pytest.raises(RecipeError, match="runs code of its own"):
-        custom("my_orderings:backwards", allow_code=False)
-    (stream,) = custom("my_orderings:backwards")
-    assert stream.order(0).tolist() == [3, 2, 1, 0]
-    for name, message in (
-        ("my_orderings:none", "cannot load"),
-        ("no_such_module:order", "cannot load"),
-        ("my_orderings:text", "not callable"),
-    ):
-        with pytest.raises(RecipeError, match=message):
-            custom(name)
-    for name in ("losing", "swapping"):
-        (stream,) = custom(f"my_orderings:{name}", reorder_rows="each_epoch")
-        with pytest.raises(RecipeError, match="other rows in epoch 1 than in epoch 0"):
-            stream.order(1)

@@ -7,9 +7,12 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from megadocs.recipe import Recipe
 
 RecipePath = Annotated[Path, typer.Argument(help="Recipe file (YAML).", metavar="RECIPE", show_default=False)]
 Overrides = Annotated[
@@ -40,9 +43,24 @@ RayAddress = Annotated[
 ]
 AllowCode = Annotated[
     bool,
-    typer.Option("--allow-code", help="Load the code that the recipe names: module:attribute orderings, task folders."),
+    typer.Option(
+        "--allow-code",
+        help="Load the code that the recipe names: module:attribute kinds, orderings and engines, task folders.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def open_recipe(path: Path, overrides: list[str] | None, *, allow_code: bool) -> Recipe:
+    """The recipe with its overrides; with `allow_code` everything that it names as module:attribute is loaded."""
+    from megadocs.recipe import load_recipe, own_code_names
+
+    recipe = load_recipe(path, overrides or ())
+    if allow_code:
+        from megadocs.kinds import load_code
+
+        load_code(own_code_names(recipe), allow=True)
+    return recipe
 
 
 def default_workspace(recipe: Path) -> Path:

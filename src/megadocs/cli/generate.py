@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from megadocs.cli.arguments import (
+    AllowCode,
     AsJson,
     ExecutorOption,
     Overrides,
@@ -16,6 +17,7 @@ from megadocs.cli.arguments import (
     RunOptions,
     WorkspaceDir,
     default_workspace,
+    open_recipe,
     takes_run_options,
 )
 from megadocs.cli.console import count, print_json, progress_text, say
@@ -43,7 +45,7 @@ def register(app: typer.Typer) -> None:
         generate.command()(command)
 
 
-@takes_run_options("allow_code")
+@takes_run_options()
 def run(recipe: RecipePath, options: RunOptions) -> None:
     """Write the generations of RECIPE that are missing from the workspace's ledger.
 
@@ -55,7 +57,11 @@ def run(recipe: RecipePath, options: RunOptions) -> None:
 
 
 def status(
-    recipe: RecipePath, overrides: Overrides = None, workspace: WorkspaceDir = None, as_json: AsJson = False
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    workspace: WorkspaceDir = None,
+    allow_code: AllowCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the books of every task: requested = ok + rejected + failed + skipped + pending.
 
@@ -63,7 +69,7 @@ def status(
     """
     from megadocs.pipeline.generation import iter_status
 
-    states = list(iter_status(*_open(recipe, overrides, workspace)))
+    states = list(iter_status(*_open(recipe, overrides, workspace, allow_code=allow_code)))
     if as_json:
         print_json([state.to_json() for state in states])
         return
@@ -111,6 +117,7 @@ def retry(
     ] = None,
     executor: ExecutorOption = "local",
     ray_address: RayAddress = None,
+    allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask again for failed and rejected generations, with fresh seeds.
@@ -132,7 +139,7 @@ def retry(
         say(progress_text(progress_event(progress)))
 
     chosen = _checked_classes(only)
-    loaded, opened = _open(recipe, overrides, workspace)
+    loaded, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
     engine = loaded.generate.engine
     build = (
         partial(build_cluster_engine, engine, ray_address)
@@ -189,6 +196,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Directory; default <workspace>/export.")
     ] = None,
+    allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Write every task's generations as Parquet, with their provenance; exit code 3 where some are missing.
@@ -198,7 +206,7 @@ def export(
     from megadocs.generate.accounting import OPENED_BY
     from megadocs.pipeline.generation import export_all
 
-    loaded, opened = _open(recipe, overrides, workspace)
+    loaded, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
     directory = output or opened.root / "export"
     counts = export_all(loaded, opened, directory)
     if as_json:
@@ -215,7 +223,11 @@ def export(
 
 
 def audit(
-    recipe: RecipePath, overrides: Overrides = None, workspace: WorkspaceDir = None, as_json: AsJson = False
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    workspace: WorkspaceDir = None,
+    allow_code: AllowCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look for held-out text in the synthetic text, copies of the source, loops, changes of language.
 
@@ -223,7 +235,7 @@ def audit(
     """
     from megadocs.pipeline.generation import audit_all
 
-    loaded, opened = _open(recipe, overrides, workspace)
+    loaded, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
     found = audit_all(loaded, opened)
     if as_json:
         print_json(found)
@@ -235,8 +247,9 @@ def audit(
     say(f"written to {opened.root / 'audit.json'}")
 
 
-def _open(recipe: Path, overrides: list[str] | None, workspace: Path | None) -> tuple[Recipe, Workspace]:
-    from megadocs.recipe import load_recipe
+def _open(
+    recipe: Path, overrides: list[str] | None, workspace: Path | None, *, allow_code: bool
+) -> tuple[Recipe, Workspace]:
     from megadocs.store.artifact import Workspace
 
-    return load_recipe(recipe, overrides or ()), Workspace(workspace or default_workspace(recipe))
+    return open_recipe(recipe, overrides, allow_code=allow_code), Workspace(workspace or default_workspace(recipe))

@@ -49,7 +49,7 @@ def show(
     from megadocs.streams import render_plain
 
     experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
-    shown = list(iter_streams(experiment, opened, arm=arm, window=window, allow_code=allow_code))
+    shown = list(iter_streams(experiment, opened, arm=arm, window=window))
     if as_json:
         print_json([asdict(stream) for stream in shown])
         return
@@ -84,7 +84,7 @@ def export(
     from megadocs.rows.hub import push_export
 
     experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
-    written = export_streams(experiment, opened, output, arm=arm, formats=formats or FORMATS, allow_code=allow_code)
+    written = export_streams(experiment, opened, output, arm=arm, formats=formats or FORMATS)
     for name in written:
         say(f"{output / name.replace(':', '-')}: written")
         if push is not None:

@@ -18,7 +18,7 @@ from megadocs.documents import Document
 from megadocs.generate.chat_safety import SAFETY_VERSION
 from megadocs.generate.judgement import Judge
 from megadocs.generate.styles import Message, Style
-from megadocs.kinds import SAMPLE, task_kind
+from megadocs.kinds import SAMPLE, codes_of, task_kind
 from megadocs.recipe import canonical_json
 from megadocs.seeding import derive_seed
 
@@ -82,6 +82,8 @@ class RequestTemplate:
             "api": api,
             "seed": seed,
         }
+        if codes := codes_of(task=kind):  # what a user's own kind shows of a document is code, too
+            content["code"] = codes
         digest = hashlib.sha256(canonical_json(content).encode("utf-8")).hexdigest()
         return cls(kind, style, language, sampling, model, api, seed, judge, digest)
 

@@ -1,4 +1,4 @@
-"""The registry of prompt styles: Markdown files with front matter, one style a file, named like the file.
+"""Prompt styles: Markdown files with front matter, one style a file, named like the file; or a user's own, by its path.
 
     style = load_style("wikipedia")
     messages = style.render({"document": document.text}, language="same")
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -25,11 +25,14 @@ from megadocs.errors import RecipeError
 from megadocs.generate.chat_safety import fence
 from megadocs.kinds import task_kind, task_names
 from megadocs.recipe import canonical_json
+from megadocs.recipe.style_paths import is_style_path
 
 STYLES_DIRECTORY = Path(__file__).parent / "styles"
 
 _PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]+)\}\}")
 _NAME = re.compile(r"[a-z0-9_]{1,60}")
+#: A prompt is read into every request; a longer file is some other file.
+_MAX_STYLE_BYTES = 100_000
 _FRONT_MATTER_KEYS = {"task", "version", "language", "description"}
 
 
@@ -45,7 +48,7 @@ class Style:
     """One prompt style.
 
     Attributes:
-        name: file name without `.md`.
+        name: file name without `.md`; of a user's own file `sha256-` and the beginning of its digest.
         task: name of the task kind that it is for.
         version: raised by hand when the wording changes.
         language: `same`, or the language the wording itself asks for.
@@ -80,19 +83,24 @@ class Style:
 
 
 def load_style(name: str, *, task: str | None = None, language: str = "same") -> Style:
-    """The style called `name`.
+    """The style called `name`: one of the registry, or the path of a file of the user's own.
 
     Raises:
         RecipeError: no such style, a style of another task, a style bound to another language, or a broken file.
     """
-    if not _NAME.fullmatch(name) or not (STYLES_DIRECTORY / f"{name}.md").is_file():
+    where = f"generate.{task or 'TASK'}.style"
+    if is_style_path(name):
+        style = _read_own_style(Path(name), where)
+    elif not _NAME.fullmatch(name) or not (STYLES_DIRECTORY / f"{name}.md").is_file():
         known = ", ".join(sorted(list_styles(task)))
-        raise RecipeError(f"no prompt style {name!r}", where="generate.style", remedy=f"known styles: {known}")
-    style = _read_style(STYLES_DIRECTORY / f"{name}.md")
+        remedy = f"known styles: {known}; or give the path of a file that ends in .md"
+        raise RecipeError(f"no prompt style {name!r}", where=where, remedy=remedy)
+    else:
+        style = _read_style(STYLES_DIRECTORY / f"{name}.md")
     if task is not None and style.task != task:
         raise RecipeError(
             f"style {name!r} is for the task {style.task!r}, not {task!r}",
-            where=f"generate.{task}.style",
+            where=where,
             remedy=f"known styles: {', '.join(sorted(list_styles(task)))}",
         )
     if "same" not in (style.language, language) and style.language.lower() != language.lower():
@@ -102,6 +110,21 @@ def load_style(name: str, *, task: str | None = None, language: str = "same") ->
             remedy="choose a style with `language: same`",
         )
     return style
+
+
+def _read_own_style(path: Path, where: str) -> Style:
+    """A user's file, known by its content alone: moved or renamed it is the same style."""
+    try:
+        text = path.read_bytes()[: _MAX_STYLE_BYTES + 1].decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "give the path of a text file, relative to the recipe's own folder"
+        raise RecipeError(f"cannot read the prompt style {path}: {error}", where=where, remedy=remedy) from error
+    if len(text) > _MAX_STYLE_BYTES:
+        raise RecipeError(
+            f"the prompt style {path} is over {_MAX_STYLE_BYTES:,} bytes", where=where, remedy="shorten it"
+        )
+    style = parse_style(path.stem, text)
+    return replace(style, name=f"sha256-{style.digest[:12]}")
 
 
 def list_styles(task: str | None = None) -> list[str]:

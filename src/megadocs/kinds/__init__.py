@@ -10,15 +10,20 @@ files: a new one is found because it is there. Everything here is a pure functio
 """
 
 from megadocs.kinds.ordering import Contrast, Ordering, OrderingOptions, OrderingSpec, RealPlace, Setting
+from megadocs.kinds.own_code import is_own, own_code
 from megadocs.kinds.registry import (
     Kind,
+    built_in_tasks,
+    codes_of,
     find_ordering,
+    load_code,
     ordering_names,
     ordering_spec,
     orderings_of_role,
     row_kind,
     row_kind_of_code,
     row_kinds,
+    task_key,
     task_kind,
     task_names,
 )
@@ -39,14 +44,20 @@ __all__ = [
     "Tags",
     "TaskKind",
     "Written",
+    "built_in_tasks",
+    "codes_of",
     "equal_cuts",
     "find_ordering",
+    "is_own",
+    "load_code",
     "ordering_names",
     "ordering_spec",
     "orderings_of_role",
+    "own_code",
     "row_kind",
     "row_kind_of_code",
     "row_kinds",
+    "task_key",
     "task_kind",
     "task_names",
 ]

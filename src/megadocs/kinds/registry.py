@@ -1,10 +1,10 @@
-"""The registry: the kinds of `built_in/`, found by looking into that folder, and a user's own orderings.
+"""The registry: the kinds of `built_in/`, found by looking into that folder, and a user's own kinds and orderings.
 
     row_kind("rephrase").code, ordering_spec("stitched").kinds, task_names()
 
-A user's ordering is a function with the signature of `ordering.Ordering`, named `module:attribute` in the recipe. It is
-code, so it loads only with `--allow-code`. An attribute `kinds` on it (a tuple of kind names) says which rows it wants;
-without one it gets rephrases and real documents.
+A user's own is named `module:attribute` in the recipe and is a `Kind`, an `OrderingSpec`, or a function with the
+signature of `ordering.Ordering`; an attribute `kinds` on it (a tuple of kind names) says which rows it wants, without
+one it gets rephrases and real documents. It is code, so somebody has to allow it first (`load_code`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TypeVar, cast
 
-from megadocs.errors import ConsentError, RecipeError
+from megadocs.errors import RecipeError
 from megadocs.kinds.ordering import Ordering, OrderingSpec, Role
+from megadocs.kinds.own_code import OwnCode, is_own, load_own_code, own_code
 from megadocs.kinds.row import REAL, RowKind
 from megadocs.kinds.task import TaskKind
 
@@ -44,22 +45,35 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Everything registered, by name, in the order in which it was added."""
+    """Everything registered, by name, in the order in which it was added; `origin` says where it came from."""
 
     tasks: dict[str, TaskKind] = field(default_factory=dict)
     rows: dict[str, RowKind] = field(default_factory=dict)
     by_code: dict[int, RowKind] = field(default_factory=dict)
     orderings: dict[str, OrderingSpec] = field(default_factory=dict)
+    origin: dict[tuple[str, str | None], str] = field(default_factory=dict)
 
     def add(self, kind: Kind, where: str) -> None:
         """Register a kind; a name or code that is taken is a `RecipeError`."""
         if kind.task is not None:
             _enter(self.tasks, kind.task.name, kind.task, where)
+            self.origin["task", kind.task.name] = where
         for row in kind.rows:
             _enter(self.rows, row.name, row, where)
             _enter(self.by_code, row.code, row, where)
-        for spec in kind.orderings:
+            self.origin["row", row.name] = where
+        for spec in kind.orderings if not is_own(where) else ():  # a user's own are named by module:attribute
             _enter(self.orderings, spec.name, spec, where)
+
+    def remove(self, where: str) -> None:
+        """Forget what came from there."""
+        for key in [key for key, origin in self.origin.items() if origin == where]:
+            del self.origin[key]
+            table, name = key
+            if table == "task":
+                self.tasks.pop(str(name))
+            else:
+                self.by_code.pop(self.rows.pop(str(name)).code)
 
 
 def _enter(table: dict[K, V], key: K, value: V, where: str) -> None:
@@ -88,8 +102,13 @@ def task_kind(name: str) -> TaskKind:
 
 
 def task_names() -> tuple[str, ...]:
-    """Names of the tasks that ask something about documents."""
+    """Names of the tasks that ask something about documents, those of loaded code included."""
     return tuple(_known().tasks)
+
+
+def built_in_tasks() -> tuple[str, ...]:
+    """Names of the built-in ones among them."""
+    return tuple(name for name in _known().tasks if task_key(name) == name)
 
 
 def row_kind(name: str) -> RowKind:
@@ -122,26 +141,62 @@ def orderings_of_role(role: Role) -> tuple[OrderingSpec, ...]:
     return tuple(spec for spec in _known().orderings.values() if spec.role == role)
 
 
-def find_ordering(name: str, *, allow_code: bool = False) -> OrderingSpec:
-    """The ordering of that name, built in or a user's own.
+def find_ordering(name: str) -> OrderingSpec:
+    """The ordering of that name, built in or a user's own that was loaded.
 
     Raises:
-        RecipeError: unknown name, or nothing callable there. ConsentError: code is not allowed.
+        RecipeError: unknown name, or nothing there that orders. ConsentError: code that nobody allowed.
     """
-    if ":" not in name:
+    if not is_own(name):
         return _look_up(_known().orderings, name, "ordering", "stream.ordering", ", or module:attribute")
-    if not allow_code:
-        raise ConsentError(
-            f"the ordering {name!r} runs code of its own",
-            where="stream.ordering",
-            remedy="read that code, then pass --allow-code",
-        )
-    function = _load(name)
+    value = own_code(name).value
+    if isinstance(value, Kind):
+        if len(value.orderings) != 1:
+            listed = _listed(spec.name for spec in value.orderings) or "none"
+            remedy = "give the kind one, or name the module's `OrderingSpec` that is meant"
+            raise RecipeError(f"{name} has not one ordering but {listed}", where="stream.ordering", remedy=remedy)
+        value = value.orderings[0]
+    spec = value if isinstance(value, OrderingSpec) else _of_function(name, value)
+    for kind in spec.kinds:
+        row_kind(kind)
+    return replace(spec, name=name)
+
+
+def _of_function(name: str, function: object) -> OrderingSpec:
+    if not callable(function):
+        remedy = "name a function, an OrderingSpec or a Kind"
+        raise RecipeError(f"{name!r} is not callable", where="stream.ordering", remedy=remedy)
     kinds = tuple(getattr(function, "kinds", ("rephrase", REAL)))
-    unknown = [kind for kind in kinds if kind not in _known().rows]
-    if unknown:
-        raise RecipeError(f"{name} asks for unknown kinds: {', '.join(unknown)}", where="stream.ordering")
-    return OrderingSpec(name, function, kinds)
+    return OrderingSpec(name, cast(Ordering, function), kinds, repeats=bool(getattr(function, "repeats", False)))
+
+
+def load_code(names: Iterable[str], *, allow: bool) -> dict[str, str]:
+    """Load a user's own code and register the kinds among it; name -> digest. See `own_code.load_own_code`."""
+    return load_own_code(names, allow=allow, on_load=_register)
+
+
+def _register(code: OwnCode) -> None:
+    known = _known()
+    known.remove(code.name)
+    if isinstance(code.value, Kind):
+        for row in code.value.rows:
+            if not 128 <= row.code <= 255:
+                remedy = "codes below 128 are for built-in kinds"
+                raise RecipeError(f"the row kind {row.name!r} has the code {row.code}", where=code.name, remedy=remedy)
+        known.add(code.value, code.name)
+
+
+def codes_of(*, task: str | None = None, row: str | None = None, ordering: str | None = None) -> dict[str, str]:
+    """Name -> digest of a user's own code behind a task, a row kind or an ordering; empty for built-in ones."""
+    known = _known()
+    names = {known.origin.get(("task", task)), known.origin.get(("row", row)), ordering if is_own(ordering) else None}
+    return {name: own_code(name).digest for name in sorted(filter(None, names)) if is_own(name)}
+
+
+def task_key(name: str) -> str:
+    """Key of a task's section in `generate`: its name, or `module:attribute` of the user's own kind."""
+    origin = _known().origin.get(("task", name), name)
+    return origin if is_own(origin) else name
 
 
 def _look_up(table: Mapping[K, V], key: K, what: str, where: str, also: str = "") -> V:
@@ -152,18 +207,3 @@ def _look_up(table: Mapping[K, V], key: K, what: str, where: str, also: str = ""
 
 def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))
-
-
-def _load(name: str) -> Ordering:
-    module_name, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RecipeError(
-            f"cannot load the ordering {name!r}: {error}",
-            where="stream.ordering",
-            remedy="check that the module is on PYTHONPATH",
-        ) from error
-    if not callable(function):
-        raise RecipeError(f"{name!r} is not callable", where="stream.ordering", remedy="name a function")
-    return cast(Ordering, function)

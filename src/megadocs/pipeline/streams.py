@@ -29,7 +29,7 @@ class ShownStream:
 
 
 def iter_streams(
-    experiment: Experiment, workspace: Workspace, *, arm: str | None = None, window: int = 0, allow_code: bool = False
+    experiment: Experiment, workspace: Workspace, *, arm: str | None = None, window: int = 0
 ) -> Iterator[ShownStream]:
     """The streams of every arm (or of one), for its first seed.
 
@@ -43,7 +43,7 @@ def iter_streams(
         raise InputError(f"no arm {arm!r}", where="--arm", remedy=f"choose one of {', '.join(runs)}")
     for name, run in runs.items():
         if arm in (None, name):
-            yield from _streams_of(name, run, workspace, window, allow_code=allow_code)
+            yield from _streams_of(name, run, workspace, window)
 
 
 def export_streams(
@@ -53,7 +53,6 @@ def export_streams(
     *,
     arm: str,
     formats: Collection[str] = FORMATS,
-    allow_code: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Write each stream of an arm (its first seed, epoch 0) into `<directory>/<stream>`; the facts of each export.
 
@@ -64,7 +63,7 @@ def export_streams(
     if run is None:
         names = dict.fromkeys(run.arm.name for run in experiment.runs)
         raise InputError(f"no arm {arm!r}", where="--arm", remedy=f"choose one of {', '.join(names)}")
-    opened = _open_arm(run, workspace, allow_code=allow_code)
+    opened = _open_arm(run, workspace)
     return {
         stream.name: export_stream(
             opened.rows,
@@ -86,18 +85,18 @@ class _OpenArm:
     mixture: Mixture
 
 
-def _open_arm(run: Run, workspace: Workspace, *, allow_code: bool) -> _OpenArm:
+def _open_arm(run: Run, workspace: Workspace) -> _OpenArm:
     """The rows, tokenizer and mixture of a run, from published artifacts."""
     artifacts = {role: _published(role, run, workspace) for role in run.train.inputs}
     manifests = [RowsManifest.load(a.path / "rows.json") for a in artifacts.values() if a.step == "rows"]
     rows = open_rows(manifests, workspace.root / "segments")
     corpus = read_corpus(artifacts["corpus"].path)
     tokenizer = load_tokenizer(str(artifacts["tokenizer"].path))
-    return _OpenArm(rows, tokenizer, build_arm_mixture(run.train.config, rows, corpus, allow_code=allow_code))
+    return _OpenArm(rows, tokenizer, build_arm_mixture(run.train.config, rows, corpus))
 
 
-def _streams_of(name: str, run: Run, workspace: Workspace, window: int, *, allow_code: bool) -> Iterator[ShownStream]:
-    opened = _open_arm(run, workspace, allow_code=allow_code)
+def _streams_of(name: str, run: Run, workspace: Workspace, window: int) -> Iterator[ShownStream]:
+    opened = _open_arm(run, workspace)
     for stream in opened.mixture.streams:
         if not 0 <= window < stream.num_windows:
             raise InputError(

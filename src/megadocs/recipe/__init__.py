@@ -1,6 +1,6 @@
 """The typed recipe: schema, loading with overrides, arms, fingerprints. No behaviour, no torch."""
 
-from megadocs.recipe.arms import Arm, build_arms, select_runs
+from megadocs.recipe.arms import Arm, build_arms, own_code_names, select_runs
 from megadocs.recipe.data import (
     CorpusConfig,
     LoadedTokenizer,
@@ -69,5 +69,6 @@ __all__ = [
     "canonical_json",
     "fingerprint",
     "load_recipe",
+    "own_code_names",
     "select_runs",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megadocs.errors import RecipeError
-from megadocs.kinds import ordering_names, ordering_spec
+from megadocs.kinds import is_own, ordering_names, ordering_spec
 from megadocs.recipe.overrides import set_dotted
 from megadocs.recipe.recipe import Recipe
 from megadocs.recipe.validation import validated
@@ -40,6 +40,17 @@ def build_arms(recipe: Recipe) -> list[Arm]:
                 set_dotted(data, _FRACTION, fraction)
         arms.append(Arm(name, validated(data, f"arms.{name}")))
     return arms
+
+
+def own_code_names(recipe: Recipe) -> list[str]:
+    """Everything that the recipe names as `module:attribute`: kinds, orderings, an engine."""
+    names = recipe.generate.own_kinds
+    names += [recipe.generate.engine.kind] if is_own(recipe.generate.engine.kind) else []
+    for arm in build_arms(recipe):
+        stream = arm.recipe.stream
+        named = (stream.ordering, *(part.ordering for part in stream.extra))
+        names += [name for name in named if name is not None and is_own(name)]
+    return names
 
 
 def select_runs(recipe: Recipe, *, arm: str | None = None, seed: int | None = None) -> Recipe:

@@ -51,6 +51,9 @@ READS = {
     "PublishedDataset": "source",
     "ModelConfig": "init_from",
     "EvaluateConfig": "benchmarks benchmark_data",
+    "RephraseConfig": "style diverse_styles",
+    "ThoughtConfig": "style",
+    "TaskConfig": "style diverse_styles",
 }
 POWERS: dict[str, dict[str, Class]] = {
     "EngineConfig": {"kind": "program", "command": "program", "base_url": "network", "options": "ports"},
@@ -71,11 +74,11 @@ PLAIN = {
     "GenerateConfig": "engine rephrase thought sample temperature top_p language long_documents seed max_attempts "
     "attempt_timeout_seconds gates limits",
     "EngineConfig": "api num_servers num_threads concurrency context_tokens",
-    "RephraseConfig": "num_generations style diverse_styles max_new_tokens",
-    "ThoughtConfig": "num_generations style max_new_tokens",
+    "RephraseConfig": "num_generations max_new_tokens",
+    "ThoughtConfig": "num_generations max_new_tokens",
     "SampleConfig": "teacher num_samples max_new_tokens temperature batch_size",
     "TeacherConfig": "arm seeds num_members mix",
-    "TaskConfig": "num_generations style diverse_styles max_new_tokens",
+    "TaskConfig": "num_generations max_new_tokens",
     "GatesConfig": "empty truncated refusal echo repetition sibling control_tokens filtered strip_preamble "
     "max_source_overlap",
     "LimitsConfig": "max_requests max_tokens max_cost price_per_million_prompt_tokens price_per_million_new_tokens "

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validator
 from pydantic_core import PydanticCustomError
 
-from megadocs.kinds import task_kind, task_names
+from megadocs.kinds import built_in_tasks, is_own, task_key, task_kind, task_names
 from megadocs.recipe.base import MAX_SEED, Operational, Section
 from megadocs.recipe.distillation import SampleConfig
+
+EngineKind = Literal["llamacpp", "openai", "vllm", "own", "world", "fake"]
 
 
 class EngineConfig(Section):
     """Which program writes the text. Secrets never stand here: keys come from the environment (OPENAI_API_KEY)."""
 
-    kind: Literal["llamacpp", "openai", "vllm", "own", "world", "fake"] = Field(
+    kind: EngineKind | str = Field(
         "llamacpp",
         description="llamacpp: embedded, in a child process; openai: any OpenAI-compatible server; "
-        "world: renders the facts of a corpus world://, no model; fake: tests.",
+        "world: renders the facts of a corpus world://, no model; fake: tests; module:attribute: a user's own, needs "
+        "--allow-code.",
     )
     model: str = Field(
         "smollm2-135m-instruct",
@@ -43,6 +46,13 @@ class EngineConfig(Section):
         description="Engine-specific extras, nested where the server wants it; world: facts, syllables, "
         "wrong_thoughts; fake: the fault script.",
     )
+
+    @field_validator("kind")
+    @classmethod
+    def _is_engine(cls, value: str) -> str:
+        if value not in get_args(EngineKind) and not is_own(value):
+            raise ValueError(f"use one of {', '.join(get_args(EngineKind))}, or module:attribute")
+        return value
 
 
 class TaskConfig(Section):
@@ -127,7 +137,7 @@ class AskedTask(NamedTuple):
 
 def _is_task(name: str) -> str:
     """A key of `generate` that is no field of it names a task kind."""
-    if name not in task_names():
+    if name not in built_in_tasks() and not is_own(name):
         raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted")
     return name
 
@@ -165,7 +175,7 @@ class GenerateConfig(Section):
 
     def task(self, name: str) -> AskedTask | None:
         """What is asked for of one task, with the kind's own style and limit where none is named; None: nothing."""
-        section: RephraseConfig | ThoughtConfig | TaskConfig | None = getattr(self, name, None)
+        section: RephraseConfig | ThoughtConfig | TaskConfig | None = getattr(self, task_key(name), None)
         if section is None:
             return None
         kind, diverse = task_kind(name), getattr(section, "diverse_styles", ())
@@ -177,10 +187,15 @@ class GenerateConfig(Section):
 
     def with_num_generations(self, name: str, num_generations: int) -> GenerateConfig:
         """The same with this G for one task."""
-        section = getattr(self, name).model_copy(update={"num_generations": num_generations})
-        return self.model_copy(update={name: section})
+        section = getattr(self, task_key(name)).model_copy(update={"num_generations": num_generations})
+        return self.model_copy(update={task_key(name): section})
 
     @property
     def tasks(self) -> list[str]:
         """Names of the task kinds that are asked for, in the order of the registry."""
-        return [name for name in task_names() if getattr(self, name, None) is not None]
+        return [name for name in task_names() if getattr(self, task_key(name), None) is not None]
+
+    @property
+    def own_kinds(self) -> list[str]:
+        """Keys of the form `module:attribute`: the user's own kinds that are asked for."""
+        return [name for name in self.model_extra or {} if is_own(name)]

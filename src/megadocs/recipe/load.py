@@ -13,6 +13,7 @@ from megadocs.recipe.overrides import set_dotted, split_path
 from megadocs.recipe.plain_yaml import parse_yaml, read_yaml_file
 from megadocs.recipe.recipe import Recipe
 from megadocs.recipe.references import check_references
+from megadocs.recipe.style_paths import with_absolute_styles
 from megadocs.recipe.validation import validated
 
 
@@ -28,10 +29,11 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             dotted key.
     """
     path = Path(path)
-    data = _read_mapping(path)
+    data = with_absolute_styles(_read_mapping(path), path.parent)
     base = data.pop("extends", None)
     if base is not None:
-        parent = _read_mapping(_base_path(path, base))
+        below = _base_path(path, base)
+        parent = with_absolute_styles(_read_mapping(below), below.parent)
         if "extends" in parent:
             raise RecipeError("extends goes one level deep", where=f"{base}: extends", remedy="write the recipe out")
         if "arms" in data:  # a recipe with arms of its own does not want its parent's, nor what names them
@@ -45,7 +47,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             raise RecipeError(f"not an override: {override!r}", remedy="write key.sub=value")
         personal.append(split_path(data, key.strip()))
         set_dotted(data, key.strip(), parse_yaml(text, where=key.strip()))
-    recipe = validated(data, str(path))
+    recipe = validated(with_absolute_styles(data, Path.cwd()), str(path))
     check_references(recipe)
     return apply_consent(recipe, personal)
 

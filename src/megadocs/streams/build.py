@@ -32,13 +32,13 @@ REAL_STREAM = "real"
 DEFAULT_BLOCK_BATCHES = 32
 
 
-def required_kinds(stream: StreamConfig, mixture: MixtureConfig, *, allow_code: bool = False) -> set[str]:
+def required_kinds(stream: StreamConfig, mixture: MixtureConfig) -> set[str]:
     """Kinds of row that an arm reads, so that a pipeline builds and opens only those."""
     kinds: set[str] = set()
     if uses_real_stream(mixture):
         kinds.add(REAL)
     for part in synthetic_parts(stream, mixture):
-        kinds.update(find_ordering(part.ordering, allow_code=allow_code).rows(part.real_document))
+        kinds.update(find_ordering(part.ordering).rows(part.real_document))
     return kinds
 
 
@@ -57,7 +57,6 @@ def build_streams(
     seed: int,
     real_documents: Sequence[str],
     synthetic_documents: Sequence[str] | None = None,
-    allow_code: bool = False,
 ) -> list[Stream]:
     """The streams of an arm, the real one first.
 
@@ -67,7 +66,6 @@ def build_streams(
         seed: the run's seed; `mixture.data_seed` takes its place where it is set.
         real_documents: ids of the real stream's documents (`real_multiple` times the 1x set).
         synthetic_documents: ids whose rows make the synthetic streams, the 1x set; None: every document of the table.
-        allow_code: let `module:attribute` orderings load.
 
     Raises:
         RecipeError, InputError, MissingGenerationsError: see `select_rows`, `find_ordering` and `Stream`.
@@ -75,13 +73,21 @@ def build_streams(
     seed = data_seed(mixture, seed)
     streams = []
 
-    def add(name: str, ordering: Ordering, selection: Selection, options: OrderingOptions, weight: Decimal) -> None:
+    def add(
+        name: str,
+        ordering: Ordering,
+        selection: Selection,
+        options: OrderingOptions,
+        weight: Decimal,
+        *,
+        repeats: bool = False,
+    ) -> None:
         streams.append(
             Stream(
                 name,
                 table,
                 tokens,
-                OrderOfEpoch(ordering, table, selection.rows, seed, options),
+                OrderOfEpoch(ordering, table, selection.rows, seed, options, repeats=repeats),
                 seed=seed,
                 context_length=context_length,
                 reorder_rows=stream.reorder_rows == "each_epoch",
@@ -97,7 +103,7 @@ def build_streams(
         order = similarity if stream.real_order == "similarity" else simple
         add(REAL_STREAM, order, selection, OrderingOptions(), Decimal(1))
     for part in synthetic_parts(stream, mixture):
-        spec = find_ordering(part.ordering, allow_code=allow_code)
+        spec = find_ordering(part.ordering)
         selection = select_rows(
             table,
             _wanted(spec, part),
@@ -107,7 +113,7 @@ def build_streams(
         )
         num_generations = part.num_generations if spec.counts_copies else selection.num_generations
         options = OrderingOptions(num_generations or 0, part.real_document)
-        add(_unique(spec.name, streams), spec.order, selection, options, part.weight)
+        add(_unique(spec.name, streams), spec.order, selection, options, part.weight, repeats=spec.repeats)
     _refuse_unknown_caps(mixture, streams)
     return streams
 
@@ -174,24 +180,53 @@ def _wanted(spec: OrderingSpec, part: ExtraStream) -> Wanted:
 
 
 class OrderOfEpoch:
-    """An ordering bound to its rows; checks that every epoch returns the rows of epoch 0."""
+    """An ordering bound to its rows; checks that it returns each of them once, and the same rows in every epoch.
+
+    Args:
+        repeats: it drops or repeats rows on purpose, and says so; then only the epochs are compared.
+    """
 
     def __init__(
-        self, ordering: Ordering, table: RowTable, rows: Int64Array, seed: int, options: OrderingOptions
+        self,
+        ordering: Ordering,
+        table: RowTable,
+        rows: Int64Array,
+        seed: int,
+        options: OrderingOptions,
+        *,
+        repeats: bool = False,
     ) -> None:
         self._ordering = ordering
         self._table = table
         self._rows = rows
         self._seed = seed
         self._options = options
+        self._repeats = repeats
         self._first: Int64Array | None = None
 
     def __call__(self, epoch: int) -> Int64Array:
         """Row indices in stream order."""
         ordered = self._ordering(self._table, self._rows, seed=self._seed, epoch=epoch, options=self._options)
         ordered = np.ascontiguousarray(ordered, dtype=np.int64)
-        if epoch == 0:
-            return ordered
+        if not self._repeats:
+            self._refuse_other_rows(ordered)
+        elif epoch:
+            self._refuse_other_epoch(ordered, epoch)
+        return ordered
+
+    def _refuse_other_rows(self, ordered: Int64Array) -> None:
+        in_table = ordered[(ordered >= 0) & (ordered < len(self._table))]
+        times = np.bincount(in_table, minlength=len(self._table))
+        num_lost, num_twice = int((times[self._rows] == 0).sum()), int((times > 1).sum())
+        if num_lost or len(ordered) != len(self._rows):
+            raise RecipeError(
+                f"the ordering returns {len(ordered)} rows of the {len(self._rows)} that it was given: {num_lost} are "
+                f"lost, {num_twice} stand there more than once",
+                where="stream.ordering",
+                remedy="return each row once, or declare it: `repeats = True` on the function or its OrderingSpec",
+            )
+
+    def _refuse_other_epoch(self, ordered: Int64Array, epoch: int) -> None:
         if self._first is None:
             first = self._ordering(self._table, self._rows, seed=self._seed, epoch=0, options=self._options)
             self._first = np.sort(first)
@@ -201,7 +236,6 @@ class OrderOfEpoch:
                 where="stream.ordering",
                 remedy="an ordering holds the same rows in every epoch; only their sequence may change",
             )
-        return ordered
 
 
 def _unique(name: str, streams: Sequence[Stream]) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from megadocs.errors import RecipeError
 from megadocs.generate.engines.protocol import Engine, EngineInfo
+from megadocs.kinds import is_own, own_code
 from megadocs.recipe import EngineConfig
 from megadocs.recipe.consent import engine_address
 from megadocs.world import RENDERING_VERSION
 
-__all__ = ["Engine", "EngineInfo", "build_engine", "engine_identity", "engine_info", "sampling_options"]
+__all__ = ["Engine", "EngineInfo", "build_engine", "engine_code", "engine_identity", "engine_info", "sampling_options"]
 
 
 def build_engine(config: EngineConfig, log_dir: Path | None = None) -> Engine:
@@ -27,6 +28,8 @@ def build_engine(config: EngineConfig, log_dir: Path | None = None) -> Engine:
         EngineError, InputError: the embedded engine's model is not there.
     """
     sampling_options(config)
+    if is_own(config.kind):
+        return _own_engine(config)
     if config.kind == "llamacpp":
         from megadocs.generate.engines.llamacpp import LlamaCppEngine
 
@@ -50,8 +53,25 @@ def build_engine(config: EngineConfig, log_dir: Path | None = None) -> Engine:
     raise RecipeError(
         f"no engine {config.kind!r} here",
         where="generate.engine.kind",
-        remedy="use llamacpp, vllm, openai, world or fake",
+        remedy="use llamacpp, vllm, openai, world or fake, or module:attribute",
     )
+
+
+def _own_engine(config: EngineConfig) -> Engine:
+    """A user's own: `module:attribute` names what makes an engine of its section of the recipe."""
+    make = own_code(config.kind).value
+    if not callable(make):
+        raise RecipeError(
+            f"{config.kind!r} is not callable",
+            where="generate.engine.kind",
+            remedy="name a class or function that takes the engine's section (docs/kinds.md)",
+        )
+    return cast(Engine, make(config))
+
+
+def engine_code(config: EngineConfig) -> dict[str, str]:
+    """Name -> digest of the user's own code that the engine is; empty for built-in ones."""
+    return {config.kind: own_code(config.kind).digest} if is_own(config.kind) else {}
 
 
 def engine_info(config: EngineConfig) -> EngineInfo:
@@ -73,6 +93,8 @@ def engine_identity(config: EngineConfig) -> dict[str, Any]:
         return model_identity(config)
     if config.kind == "world":
         return {"model": "world", "revision": str(RENDERING_VERSION)}
+    if is_own(config.kind):
+        return {"model": config.model, "revision": config.revision, "code": engine_code(config)}
     return {"model": config.model, "revision": config.revision}
 
 

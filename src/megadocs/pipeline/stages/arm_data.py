@@ -33,18 +33,17 @@ class TrainingData:
         tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
         corpus = read_corpus(context.inputs["corpus"].path)
         rows = _open_rows(context, is_checked=is_checked)
-        mixture = build_arm_mixture(context.config, rows, corpus, allow_code=context.settings["allow_code"])
+        mixture = build_arm_mixture(context.config, rows, corpus)
         return cls(corpus, tokenizer, rows, mixture)
 
 
-def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCorpus, *, allow_code: bool) -> Mixture:
+def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCorpus) -> Mixture:
     """The mixture of an arm over its rows.
 
     Args:
         config: a train step's configuration.
         rows: every kind of row that the arm reads.
         corpus: for the ids of the real documents, 1x and the arm's multiple.
-        allow_code: load orderings of the form module:attribute.
     """
     train = TrainConfig.model_validate(config["train"])
     stream = StreamConfig.model_validate(config["stream"])
@@ -64,7 +63,6 @@ def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCo
         seed=config["seed"],
         real_documents=real_ids,
         synthetic_documents=[document.id for document in corpus.train_multiple(1)],
-        allow_code=allow_code,
     )
     return build_mixture(streams, config=mixture, train=train, seed=config["seed"], stream=stream)
 

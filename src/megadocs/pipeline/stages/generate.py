@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from megadocs.corpus import read_corpus
-from megadocs.errors import IncompleteError
-from megadocs.generate import Accounting, GenerationProgress, export_generations, iter_requests, run_generation
+from megadocs.errors import IncompleteError, InputError
+from megadocs.generate import (
+    Accounting,
+    GenerationProgress,
+    engine_info,
+    export_generations,
+    iter_requests,
+    run_generation,
+)
 from megadocs.generate.engines import Engine
+from megadocs.generate.plan import build_templates
 from megadocs.generate.progress import progress_event
 from megadocs.pipeline.cluster.ray_cluster import build_cluster_engine
 from megadocs.pipeline.stages.stage import StageContext, Stopped
@@ -19,6 +27,7 @@ def run(context: StageContext) -> None:
     task = context.config["task"]
     config = GenerateConfig.model_validate(context.config["generate"])
     config = config.with_num_generations(task, context.config["num_generations"])
+    _refuse_changed_prompts(context, config)
     documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
     ledger = context.workspace.root / "ledger" / task
     engine = _cluster_engine(config, context)
@@ -31,6 +40,16 @@ def run(context: StageContext) -> None:
     context.build.summary.update(accounting=books.to_json(), export=counts)
     if books.spent_new_tokens > 1000:  # a handful of requests says nothing about speed
         context.build.summary["rate_for_plan"] = books.spent_new_tokens / books.seconds
+
+
+def _refuse_changed_prompts(context: StageContext, config: GenerateConfig) -> None:
+    templates = build_templates(config, context.config["task"], engine_info(config.engine))
+    if [template.digest for template in templates] != context.config["requests"]:
+        raise InputError(
+            "a prompt style or the engine's model changed while the recipe ran",
+            where=f"generate.{context.config['task']}",
+            remedy="run again when nothing writes to them",
+        )
 
 
 def _cluster_engine(config: GenerateConfig, context: StageContext) -> Engine | None:

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from megadocs.errors import InputError, MegadocsError, UsageError
 from megadocs.pipeline.stages.arm_data import TrainingData
-from megadocs.pipeline.stages.stage import StageContext, Stopped, find_inputs, run_step
+from megadocs.pipeline.stages.stage import StageContext, Stopped, find_inputs, load_jobs_code, run_step
 from megadocs.pipeline.stages.torchrun import die_with_parent
 from megadocs.pipeline.stages.train import train
 from megadocs.pipeline.steps.sources import open_experiment
@@ -123,6 +123,7 @@ def _line(event: Mapping[str, Any]) -> str:
 
 def _context_of(job: Mapping[str, Any], report: Any) -> StageContext:
     """The stage's context of a job that another process holds."""
+    load_jobs_code(job)
     workspace = Workspace(job["workspace"])
     inputs, build = find_inputs(job, workspace), Build(Path(job["path"]))
     return StageContext(workspace, job["config"], job["settings"], inputs, build, report, lambda: False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megadocs.errors import InputError
+from megadocs.kinds import load_code
 from megadocs.store.artifact import Artifact, Build, Workspace
 
 #: Steps whose partial directory is worth keeping after an interruption.
@@ -67,6 +68,7 @@ def run_step(
         LockedError: another process is at it. MegadocsError: it cannot be done. Stopped: it was interrupted.
     """
     stage = importlib.import_module(f"megadocs.pipeline.stages.{job['kind']}")
+    load_jobs_code(job)
     inputs = find_inputs(job, workspace)
     with workspace.build(
         job["kind"],
@@ -80,6 +82,20 @@ def run_step(
             artifact.check()
         context = StageContext(workspace, job["config"], job["settings"], inputs, build, report, should_stop)
         stage.run(context)
+
+
+def load_jobs_code(job: Mapping[str, Any]) -> None:
+    """Load the user's own code that the step needs: whoever made the job was allowed to.
+
+    Raises:
+        RecipeError: it cannot be loaded here. InputError: it is not what the step was planned with.
+    """
+    wanted: Mapping[str, str] = job["settings"].get("code", {})
+    for name, digest in load_code(wanted, allow=True).items():
+        if digest != wanted[name]:
+            raise InputError(
+                "the code changed while the recipe ran", where=name, remedy="run again when nothing writes to it"
+            )
 
 
 def find_inputs(job: Mapping[str, Any], workspace: Workspace) -> dict[str, Artifact]:

@@ -56,7 +56,7 @@ def _windows_of(
     if num_rows > _MAX_ROWS:
         return [StreamWindow([arm], "streams", 0, absent=f"{num_rows:,} rows; use `megadocs streams show`")]
     rows = open_rows(manifests, workspace.root / "segments")
-    mixture = build_arm_mixture(artifact.record["config"], rows, corpus, allow_code=False)
+    mixture = build_arm_mixture(artifact.record["config"], rows, corpus)
     windows = []
     for stream in mixture.streams:
         pieces = [

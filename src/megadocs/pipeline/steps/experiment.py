@@ -24,16 +24,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from megadocs.errors import RecipeError
+from megadocs.kinds import load_code
 from megadocs.machine import resolve_dtype
 from megadocs.model import resolve_config
 from megadocs.pipeline.steps.distillation import sample_section
 from megadocs.pipeline.steps.evaluation import LOSS_FIELDS, Ensemble, Scored, Scoring, check_arm, member_seeds
 from megadocs.pipeline.steps.published import published_corpus_fields
-from megadocs.pipeline.steps.rows import arm_rows, needs_samples, with_generations
+from megadocs.pipeline.steps.rows import arm_codes, arm_rows, needs_samples, own_code_settings, with_generations
 from megadocs.pipeline.steps.step import Step
-from megadocs.recipe import Arm, Recipe, build_arms
+from megadocs.recipe import Arm, Recipe, build_arms, own_code_names
 from megadocs.text.sources import local_digest
 from megadocs.text.vocab_size import LLAMA_3_VOCAB_SIZE, read_vocab_size
 
@@ -109,7 +111,7 @@ def build_experiment(
         recipe: with arms and seeds.
         corpus: the corpus step.
         facts: counts of that corpus.
-        allow_code: load orderings of the form module:attribute, and task folders.
+        allow_code: load what the recipe names as module:attribute (kinds, orderings, engines), and task folders.
         whole: where a search tries one arm on its own, the recipe with all arms and seeds: teachers are named in it.
 
     Raises:
@@ -117,10 +119,11 @@ def build_experiment(
             or teacher for an arm there is not.
         InputError: the data of a benchmark or set is absent.
     """
+    load_code(own_code_names(whole or recipe), allow=allow_code)
     arms, left_out = _arms_served(recipe, facts)
     tokenizer = tokenizer_step(recipe, corpus)
-    maker = _RunMaker(corpus, tokenizer, Scoring.open(recipe, corpus, tokenizer, allow_code=allow_code), allow_code)
-    if any(needs_samples(arm.recipe, allow_code=allow_code) for arm in arms):
+    maker = _RunMaker(corpus, tokenizer, Scoring.open(recipe, corpus, tokenizer, allow_code=allow_code))
+    if any(needs_samples(arm.recipe) for arm in arms):
         maker.train_teachers(whole or recipe, facts)
     runs = tuple(maker.run(arm, seed) for seed in recipe.seeds for arm in arms)
     ensembles = []
@@ -162,8 +165,8 @@ def tokenizer_step(recipe: Recipe, corpus: Step) -> Step:
 class _RunMaker:
     """Makes the steps of runs; remembers those it made, and the teachers whose samples they may use."""
 
-    def __init__(self, corpus: Step, tokenizer: Step, scoring: Scoring, allow_code: bool) -> None:
-        self._corpus, self._tokenizer, self._allow_code = corpus, tokenizer, allow_code
+    def __init__(self, corpus: Step, tokenizer: Step, scoring: Scoring) -> None:
+        self._corpus, self._tokenizer = corpus, tokenizer
         self.scoring = scoring
         self.made: dict[str, Run] = {}
         self._teachers: tuple[Step, ...] = ()
@@ -174,7 +177,7 @@ class _RunMaker:
         arms, left_out = _arms_served(recipe, facts)
         check_arm(config, "generate.sample.teacher", [arm.name for arm in arms], left_out)
         arm = next(arm for arm in arms if arm.name == config.arm)
-        if needs_samples(arm.recipe, allow_code=self._allow_code):
+        if needs_samples(arm.recipe):
             raise RecipeError(
                 f"the teacher {arm.name!r} trains on its own samples",
                 where="generate.sample.teacher.arm",
@@ -201,25 +204,27 @@ class _RunMaker:
 
     def _train(self, arm: Arm, seed: int) -> Step:
         recipe = arm.recipe
-        inputs = arm_rows(recipe, self._corpus, self._tokenizer, self._teachers, allow_code=self._allow_code)
+        inputs = arm_rows(recipe, self._corpus, self._tokenizer, self._teachers)
         inputs |= {"corpus": self._corpus, "tokenizer": self._tokenizer}
         # Bfloat16, the default of 0.1, is not named, float32 is; where `auto` stands for it, a run of 0.1 serves too.
         dtype = resolve_dtype(recipe.train.dtype, recipe.train.device)
         named = recipe.train.model_copy(update={"dtype": "auto" if dtype == "bfloat16" else dtype})
+        codes = arm_codes(recipe)
+        sections: dict[str, Any] = {
+            "stream": with_generations(recipe),
+            "mixture": recipe.mixture,
+            "model": recipe.model,
+            "train": named,
+            "seed": seed,
+        }
         return Step.of(
             "train",
             f"train {arm.name} seed {seed}",
-            {
-                "stream": with_generations(recipe),
-                "mixture": recipe.mixture,
-                "model": recipe.model,
-                "train": named,
-                "seed": seed,
-            },
+            sections | ({"code": codes} if codes else {}),
             inputs,
             former={"train": recipe.train},
             facts={"train": recipe.train.model_copy(update={"dtype": dtype})},
-            settings={"allow_code": self._allow_code},
+            settings=own_code_settings(codes),
             slots=recipe.train.num_processes if _fits_one_thread(recipe) else None,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from megadocs.pipeline.steps.evaluation import Scored
 from megadocs.pipeline.steps.experiment import Experiment
+from megadocs.pipeline.steps.rows import own_code_settings
 from megadocs.pipeline.steps.search_records import read_searches
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe, fingerprint
@@ -53,7 +54,8 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, fa
     searches = read_searches(workspace.root)
     if searches:
         config["searches"] = fingerprint(searches)  # another search, another report
-    return Step.of("report", "report", config, inputs)
+    codes = {name: digest for step in inputs.values() for name, digest in step.settings.get("code", {}).items()}
+    return Step.of("report", "report", config, inputs, settings=own_code_settings(codes))
 
 
 def scored_roles(owner: str, scored: Scored) -> dict[str, Step]:

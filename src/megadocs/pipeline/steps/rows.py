@@ -7,8 +7,9 @@ from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.generate import engine_info
+from megadocs.generate.engines import engine_code
 from megadocs.generate.plan import build_templates
-from megadocs.kinds import REAL, SAMPLE, find_ordering, ordering_names, ordering_spec, row_kind
+from megadocs.kinds import REAL, SAMPLE, codes_of, find_ordering, ordering_names, ordering_spec, row_kind
 from megadocs.pipeline.steps.distillation import sample_section, sample_step
 from megadocs.pipeline.steps.published import is_published, published_generations, published_rows_step
 from megadocs.pipeline.steps.step import Step
@@ -38,6 +39,7 @@ def generate_step(config: GenerateConfig, task: str, num_generations: int, corpu
         sections,
         {"corpus": corpus},
         facts={"generate": config},
+        settings=own_code_settings(codes_of(task=task) | engine_code(engine)),
         slots=engine.num_servers * engine.num_threads if local and engine.num_threads else None if local else 1,
         exclusive="engine" if engine.kind == "vllm" else f"ledger {task}",
     )
@@ -52,10 +54,28 @@ def synthetic_rows_step(kind: str, num_generations: int, recipe: Recipe, corpus:
     """Tokenise the rows of one kind: the first G rephrases, say, or the documents stretched by G thoughts."""
     generations = generate_step(recipe.generate, task_of(kind), num_generations, corpus)
     config: dict[str, Any] = {"kind": kind, "num_generations": num_generations}
+    codes = codes_of(row=kind)
+    if codes:
+        config["code"] = codes
     if row_kind(kind).is_stretched:
         config |= {"think_open": recipe.stream.think_open, "think_close": recipe.stream.think_close}
     inputs = {"corpus": corpus, "tokenizer": tokenizer, "generations": generations}
-    return Step.of("rows", f"rows {kind} G={num_generations}", config, inputs)
+    return Step.of("rows", f"rows {kind} G={num_generations}", config, inputs, settings=own_code_settings(codes))
+
+
+def own_code_settings(codes: Mapping[str, str]) -> dict[str, Any]:
+    """What a worker has to load before it does a step: name -> digest of code that the person allowed."""
+    return {"code": dict(codes)} if codes else {}
+
+
+def arm_codes(recipe: Recipe) -> dict[str, str]:
+    """Name -> digest of a user's own code that an arm's streams and rows depend on."""
+    codes: dict[str, str] = {}
+    for part in synthetic_parts(recipe.stream, recipe.mixture):
+        codes |= codes_of(ordering=part.ordering)
+        for kind in find_ordering(part.ordering).rows(part.real_document):
+            codes |= codes_of(row=kind)
+    return codes
 
 
 def task_of(kind: str) -> str:
@@ -82,21 +102,19 @@ def sampled_rows_step(
     return Step.of("rows", f"rows {kind} N={wanted or available}", config, inputs)
 
 
-def needs_samples(recipe: Recipe, *, allow_code: bool) -> bool:
+def needs_samples(recipe: Recipe) -> bool:
     """Whether an arm reads samples of a teacher."""
-    needed = required_kinds(recipe.stream, recipe.mixture, allow_code=allow_code)
+    needed = required_kinds(recipe.stream, recipe.mixture)
     return any(row_kind(kind).task == SAMPLE and not is_published(recipe, kind) for kind in needed)
 
 
-def arm_rows(
-    recipe: Recipe, corpus: Step, tokenizer: Step, teachers: tuple[Step, ...] = (), *, allow_code: bool
-) -> dict[str, Step]:
+def arm_rows(recipe: Recipe, corpus: Step, tokenizer: Step, teachers: tuple[Step, ...] = ()) -> dict[str, Step]:
     """The rows that one arm reads: role -> step. `teachers` are the train steps whose samples it may read."""
     steps: dict[str, Step] = {}
-    if REAL in required_kinds(recipe.stream, recipe.mixture, allow_code=allow_code):
+    if REAL in required_kinds(recipe.stream, recipe.mixture):
         steps[f"rows {REAL}"] = real_rows_step(corpus, tokenizer)
     for part in synthetic_parts(recipe.stream, recipe.mixture):
-        kinds = find_ordering(part.ordering, allow_code=allow_code).rows(part.real_document)
+        kinds = find_ordering(part.ordering).rows(part.real_document)
         for kind in kinds:
             if kind == REAL:
                 continue
