@@ -223,3 +223,51 @@ def test_bad_datasets_are_refused(tmp_path: Path, dataset: dict[str, Any], messa
 def test_incomplete_descriptions_are_refused(dataset: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         config_of(one={"source": "x", **dataset})
+
+
+@pytest.mark.parametrize("empty", ["", None, "  \n"])
+def test_an_empty_row_keeps_its_place(tmp_path: Path, empty: str | None) -> None:
+    """No rephrase becomes a real document, none takes another's number."""
+    texts = ["a0", "a1", "A", "b0", "b1", empty, empty, "c1", "C", "d0", empty, "D"]
+    dataset = {"source": write(tmp_path / "d.parquet", texts), "form": "stitched", "num_generations": 2}
+    rows, account = read(**dataset, rows_per_document=3)
+    assert names(rows) == [
+        ("a0", "rephrase", 0), ("a1", "rephrase", 1), ("A", "real", 0),
+        ("c1", "rephrase", 1), ("C", "real", 0), ("d0", "rephrase", 0), ("D", "real", 0),
+    ]  # fmt: skip
+    assert (account["documents_without_real_text"], account["records_empty"]) == (1, 3)
+
+
+@pytest.mark.parametrize("empty", ["", "  \n"])
+def test_an_empty_row_within_a_record_keeps_its_place(tmp_path: Path, empty: str) -> None:
+    records = [["a0", "a1", "A"], ["b0", "b1", empty], [empty, "c1", "C"], ["d0", empty, "D"]]
+    texts: list[str | None] = ["".join(f"{BOS}{row}{EOS}" for row in rows) for rows in records]
+    dataset = {"source": write(tmp_path / "d.parquet", texts), "form": "stitched", "num_generations": 2}
+    rows, account = read(**dataset)
+    assert [(row.text, row.generation) for row in rows] == [
+        ("a0", 0), ("a1", 1), ("A", 0), ("c1", 1), ("C", 0), ("d0", 0), ("D", 0)
+    ]  # fmt: skip
+    assert (account["documents_without_real_text"], account["rows_empty"]) == (1, 3)
+
+
+def test_an_empty_generation_keeps_its_number(tmp_path: Path) -> None:
+    source = write(tmp_path / "d.parquet", ["r0", None, "r2"], doc=["x"] * 3)
+    rows, account = read(source=source, form="rephrase", id_field="doc", num_generations=3)
+    assert [(row.text, row.generation) for row in rows] == [("r0", 0), ("r2", 2)]
+    assert account["records_empty"] == 1
+
+
+@pytest.mark.parametrize("value", [-1, 2, 2**40, "gen0", float("nan"), 0.5, None, True])
+def test_a_generation_that_is_no_number_of_one_is_refused(tmp_path: Path, value: Any) -> None:
+    numbers = ["0", value, "1"] if isinstance(value, str) else [value]
+    source = write(tmp_path / "d.parquet", ["r"] * len(numbers), doc=["x"] * len(numbers), gen=numbers)
+    with pytest.raises(InputError, match="no number from 0 to 1") as refused:
+        read(source=source, form="rephrase", id_field="doc", generation_field="gen", num_generations=2)
+    assert "d.parquet:1 (generation_field)" in str(refused.value)
+    assert ("count from 0" in str(refused.value)) == (value == 2)
+
+
+def test_whole_numbers_in_a_column_of_floats_are_numbers(tmp_path: Path) -> None:
+    source = write(tmp_path / "d.parquet", ["a", "b"], doc=["x", "x"], gen=[0.0, 1.0])
+    rows, _ = read(source=source, form="rephrase", id_field="doc", generation_field="gen", num_generations=2)
+    assert [row.generation for row in rows] == [0, 1]

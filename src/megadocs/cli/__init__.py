@@ -8,7 +8,9 @@ our output has gone, 143 terminated.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -48,10 +50,25 @@ train on real and synthetic text, and say with error bars how many real tokens t
 def main() -> None:
     """Entry point of `megadocs`: run the verb, turn errors into messages and exit codes."""
     from megadocs.cli.console import print_error
-    from megadocs.errors import MegadocsError
+    from megadocs.errors import MegadocsError, StoreError
 
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows Latin-1 alone, a file name that is no UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        build_app(sys.argv[1:])(prog_name="megadocs")
+        try:
+            build_app(sys.argv[1:])(prog_name="megadocs")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(141)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG) or error.filename is not None:
+            raise
+        _drop_output()
+        print_error(StoreError(f"cannot write the output: {error.strerror}", where="standard output"), as_json=False)
+        sys.exit(1)
     except MegadocsError as error:
         print_error(error, as_json="--json" in sys.argv)
         sys.exit(error.exit_code)
@@ -60,8 +77,13 @@ def main() -> None:
     except SystemExit as end:  # click makes 1, our code for failure, of a reader that has gone (`| head`)
         if not isinstance(end.__context__, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(141)
+
+
+def _drop_output() -> None:
+    """What the interpreter still wants to flush at its end goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_app(arguments: Sequence[str]) -> typer.Typer:

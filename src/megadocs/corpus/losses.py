@@ -43,6 +43,14 @@ def loss_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"{report['num_skipped_files']} of {total} files are of a kind that is not read" + (
             names and f": {names}"
         )
+    published = report.get("published", {})
+    empty = {
+        name: published[name]
+        for name in ("records_empty", "rows_empty", "documents_without_real_text")
+        if published.get(name)
+    }
+    if empty:
+        yield "of the published records: " + ", ".join(f"{name} {number}" for name, number in empty.items())
     num_same = _num_same_ids(report)
     if num_same:
         yield f"{num_same} documents were left out because another text has their id (corpus.id_field)"

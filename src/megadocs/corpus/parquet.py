@@ -29,7 +29,8 @@ def iter_parquet(file: SourceFile, config: CorpusConfig, intake: Intake) -> Iter
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(file.path, thrift_string_size_limit=64 << 20) as table:
+        # Opened here: pyarrow takes no names that are not UTF-8.
+        with file.path.open("rb") as raw, parquet.ParquetFile(raw, thrift_string_size_limit=64 << 20) as table:
             columns = _columns(table, config, file)
             position = 0
             for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):

@@ -178,7 +178,9 @@ def last_recipe(root: Path) -> Recipe | None:
     """
     if not (root / RECIPE_FILE).is_file():
         return None
-    as_set = root / RECIPE_FOLDER / f"{read_json(root / RECIPE_FILE)['name']}.json"
+    resolved = read_json(root / RECIPE_FILE)
+    name = resolved.get("name") if isinstance(resolved, dict) else None
+    as_set = root / RECIPE_FOLDER / f"{name}.json"
     return read_recipe(as_set if as_set.is_file() else root / RECIPE_FILE)
 
 
@@ -188,7 +190,11 @@ def read_recipe(path: Path) -> Recipe:
         return Recipe.model_validate(read_json(path))
     except ValidationError as error:
         remedy = "delete it and run its recipe again: finished steps are reused"
-        raise DamagedError("not a recipe of this version", where=str(path), remedy=remedy) from error
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        problem = f"unknown key {key}" if first["type"] == "extra_forbidden" else f"{key}: {first['msg']}"
+        what = f"the recipe was written by another version: {problem}"
+        raise DamagedError(what, where=str(path), remedy=remedy) from error
 
 
 def steps_of_stage(experiment: Experiment, stage: str) -> list[Step]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import InputError, MegadocsError
+from megadocs.errors import DamagedError, InputError, MegadocsError
 from megadocs.pipeline.price.lines import Plan
 from megadocs.pipeline.price.plan import build_plan
 from megadocs.pipeline.run import last_recipe
@@ -77,6 +77,8 @@ def _search(root: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     found: dict[str, Any] = read_json(path)
+    if not isinstance(found, dict) or not {"ending", "arms", "name"} <= set(found):
+        raise DamagedError("not the state of a search", where=str(path), remedy="move it away; a search writes it anew")
     is_fresh = time.time() - found.get("updated_unix", 0.0) < _ALIVE_SECONDS
     return found | {"is_alive": found["ending"] == "unfinished" and is_fresh}
 

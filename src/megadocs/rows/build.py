@@ -84,7 +84,7 @@ def build_sampled_rows(
         raise InputError(
             f"rows of {num_generations} generations each were asked for; the file has {num_built}",
             where=str(generations),
-            remedy=f"run `megadocs generate` with generate.{row_of.task}.num_generations={num_generations}",
+            remedy=f"run `megadocs generate run` with generate.{row_of.task}.num_generations={num_generations}",
         )
     return manifest
 
@@ -132,7 +132,7 @@ def build_stretched_rows(
         raise InputError(
             f"the file holds no {row_of.task} of G = {num_generations} for these documents",
             where=str(generations),
-            remedy=f"run `megadocs generate` with generate.{row_of.task}.num_generations={num_generations}",
+            remedy=f"run `megadocs generate run` with generate.{row_of.task}.num_generations={num_generations}",
         )
     return manifest
 

@@ -76,7 +76,7 @@ def iter_generations(path: str | Path, kind: str | None = None) -> Iterator[Gene
                         yield _generation(record)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"cannot read the generations: {error}", where=str(path), remedy="run `megadocs generate` again"
+            f"cannot read the generations: {error}", where=str(path), remedy="run `megadocs generate run` again"
         ) from error
 
 

@@ -45,7 +45,6 @@ class PublishedReader:
         self._config = config
         self._files = files
         self._account = account
-        self._separator = re.compile("|".join(re.escape(text) for text in config.separators) or r"(?!)")
         tags = f"{re.escape(config.think_open)}(.*?){re.escape(config.think_close)}"
         self._thought = re.compile(tags, flags=re.DOTALL)
 
@@ -57,6 +56,8 @@ class PublishedReader:
         """
         seen: set[tuple[str, int]] = set()
         for rows in self._megadocs() if self._dataset.form == "stitched" else self._singles():
+            if not rows:
+                continue
             identity = (rows[0].document_id, rows[0].generation if self._dataset.form == "rephrase" else 0)
             if identity in seen:
                 self._account["documents_repeated"] += 1
@@ -80,19 +81,19 @@ class PublishedReader:
         """One row a record."""
         counted: Counter[str] = Counter()
         for number, record in enumerate(_iter_records(self._dataset, self._files)):
-            pieces = self._pieces(record["text"])
+            pieces = [piece for piece in self._pieces(record["text"]) if piece.strip()]
             if len(pieces) > 1:
                 raise InputError(
                     f"record {number} holds {len(pieces)} rows; a dataset of form {self._dataset.form!r} has one each",
                     where=self._dataset.source,
                     remedy="is it of another form (stitched), or are these separators text (published.separators)?",
                 )
+            name, generation = record["id"], record.get("generation")
+            if name is not None and generation is None and self._dataset.form == "rephrase":
+                generation = counted[name]
+                counted[name] += 1  # an empty record has its number, too: those behind it keep theirs
             for piece in pieces:
-                name, generation = record["id"], record.get("generation")
-                if name is not None and generation is None and self._dataset.form == "rephrase":
-                    generation = counted[name]
-                    counted[name] += 1
-                yield [self._single(name, piece, number if generation is None else int(generation))]
+                yield [self._single(name, piece, number if generation is None else generation)]
 
     def _single(self, name: str | None, text: str, number: int) -> SourceRow:
         match self._dataset.form:
@@ -111,7 +112,10 @@ class PublishedReader:
         group: list[tuple[str | None, str]] = []
         per_document, number = self._dataset.rows_per_document or 1, -1
         for number, record in enumerate(_iter_records(self._dataset, self._files)):
-            group += [(record["id"], piece) for piece in self._pieces(record["text"])]
+            pieces = self._pieces(record["text"])
+            if self._dataset.rows_per_document is not None and not pieces:
+                pieces = [""]  # it keeps its place: the rows behind it are not moved up
+            group += [(record["id"], piece) for piece in pieces]
             if (number + 1) % per_document == 0 and group:
                 yield self._megadoc(group, number)
                 group = []
@@ -135,6 +139,9 @@ class PublishedReader:
         real = None
         if dataset.real_document != "none":
             real = texts.pop(-1 if dataset.real_document == "last" else 0)
+            if not real.strip():
+                self._account["documents_without_real_text"] += 1
+                return []
         if len(texts) > (dataset.num_generations or 0):
             raise InputError(
                 f"the megadoc that ends at record {number} has {len(texts)} rephrases, more than "
@@ -143,15 +150,35 @@ class PublishedReader:
                 remedy="check num_generations, real_document, rows_per_document and the separators",
             )
         name = group[0][0] or text_digest(texts[0] if real is None else real)
-        rows = [SourceRow(name, "rephrase", generation, text) for generation, text in enumerate(texts)]
+        numbered = [(generation, text) for generation, text in enumerate(texts) if text.strip()]
+        rows = [SourceRow(name, "rephrase", generation, text) for generation, text in numbered]
         return rows if real is None else [*rows, SourceRow(name, REAL, 0, real)]
 
     def _pieces(self, text: str) -> list[str]:
+        """The rows of a record in their places, empty ones too; [] for a record without text."""
         self._account["records_read"] += 1
-        pieces = [piece for piece in self._separator.split(_clean(text)) if piece.strip()]
-        if not pieces:
+        pieces = split_rows(_clean(text), self._config.separators)
+        num_empty = sum(not piece.strip() for piece in pieces)
+        if num_empty == len(pieces):
             self._account["records_empty"] += 1
+            return []
+        if num_empty:
+            self._account["rows_empty"] += num_empty
         return pieces
+
+
+def split_rows(text: str, separators: Sequence[str]) -> list[str]:
+    """The rows that separators divide, each in its place: an empty row between two boundaries stays one.
+
+    Of two separators the first opens a row and the second closes it, so that both together are one boundary; a row that
+    opens the text needs no opening, the last no closing.
+    """
+    if not separators:
+        return [text]
+    opening, closing = re.escape(separators[0]), re.escape(separators[-1])
+    text = re.sub(rf"\A(?:\s*{opening})+|(?:{closing}\s*)+\Z", "", text)
+    marks = "|".join(re.escape(separator) for separator in separators)
+    return re.split(rf"{closing}\s*{opening}|{marks}" if opening != closing else marks, text)
 
 
 def read_real_documents(
@@ -190,12 +217,16 @@ def _iter_records(dataset: PublishedDataset, files: Iterable[Path]) -> Iterator[
     columns = {key: column for key, column in fields.items() if column is not None}
     for path in files:
         try:
-            with pq.ParquetFile(path) as file:
+            row = 1
+            with path.open("rb") as raw, pq.ParquetFile(raw) as file:
                 _require_columns(file.schema_arrow.names, list(columns.values()), path)
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns.values())):
                     values = {key: batch.column(column).to_pylist() for key, column in columns.items()}
                     for number, text in enumerate(values["text"]):
                         record = {key: column[number] for key, column in values.items()}
+                        if "generation" in record:
+                            record["generation"] = _generation(record["generation"], dataset, f"{path}:{row}")
+                        row += 1
                         if dataset.id_field is not None and record["id"] is None:
                             raise InputError("a record has no id", where=f"{path} ({dataset.id_field})")
                         name = None if dataset.id_field is None else str(record["id"])
@@ -208,6 +239,22 @@ def _iter_records(dataset: PublishedDataset, files: Iterable[Path]) -> Iterator[
             ) from error
 
 
+def _generation(value: object, dataset: PublishedDataset, where: str) -> int:
+    """A record's generation number: a whole number from 0 to below num_generations."""
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    limit = dataset.num_generations or 1
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < limit:
+        return number
+    counts_from_one = isinstance(number, int) and number == limit
+    raise InputError(
+        f"column {dataset.generation_field!r} holds {value!r}, no number from 0 to {limit - 1}",
+        where=f"{where} (generation_field)",
+        remedy=f"generations count from 0: subtract 1, or give num_generations={limit + 1} if there are so many"
+        if counts_from_one
+        else "correct the record, name another generation_field, or leave it out: they are counted then",
+    )
+
+
 def _text(value: object, path: Path) -> str:
     if value is None:
         return ""
@@ -217,6 +264,11 @@ def _text(value: object, path: Path) -> str:
 
 
 def _require_columns(found: list[str], columns: list[str], path: Path) -> None:
+    twice = [name for name in columns if found.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"{found.count(twice[0])} columns are named {twice[0]!r}", where=str(path), remedy="rename one"
+        )
     missing = [name for name in columns if name not in found]
     if missing:
         raise InputError(

@@ -109,6 +109,12 @@ class Workspace:
         self.root = Path(root)
         if self.root.exists() and not self.root.is_dir():
             raise InputError("the workspace is not a directory", where=str(root), remedy="name another --workspace")
+        try:
+            str(self.root).encode("utf-8")
+        except UnicodeEncodeError as error:  # the libraries that write Parquet take no other paths
+            raise InputError(
+                "the name of the workspace is not UTF-8", where=ascii(str(root)), remedy="name another --workspace"
+            ) from error
 
     def directory(self, step: str, fingerprint: str) -> Path:
         """Where the artifact is or will be."""

@@ -63,7 +63,8 @@ def make_directory(path: str | Path) -> None:
 def write_json_atomic(path: str | Path, value: Any) -> None:
     """`write_bytes_atomic` of readable JSON with sorted keys and a final line end. NaN is refused (ValueError)."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes_atomic(path, (text + "\n").encode("utf-8"))
+    # A file name that is no UTF-8 holds lone surrogates: as \udc80 they are what JSON writes for them.
+    write_bytes_atomic(path, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: str | Path) -> Any:
@@ -82,7 +83,7 @@ def append_json_line(path: str | Path, record: dict[str, Any]) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            write_all(descriptor, line.encode("utf-8"))
+            write_all(descriptor, line.encode("utf-8", "backslashreplace"))
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -143,6 +144,8 @@ def store_error(what: str, path: Path, error: OSError) -> StoreError:
         remedy = "a file is in the way: name another place, or move it"
     elif isinstance(error, IsADirectoryError):
         remedy = "a directory is in the way: name another place, or move it"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "ask its owner for permission to read (and, for a run, to write) there, or name another place"
     elif error.errno == errno.EROFS:
         remedy = "the disk is mounted read-only: copy the workspace to one that can be written"
     else:

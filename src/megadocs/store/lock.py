@@ -58,20 +58,24 @@ def hold_lock(path: str | Path, *, purpose: str, wait_seconds: float = 0.0) -> I
 
 
 def is_locked(path: str | Path) -> bool:
-    """Whether some process holds the lock now."""
+    """Whether some process holds the lock now; False where the file may not be read.
+
+    Asked with a shared lock on a descriptor that only reads, so that it works on read-only media and in the workspace
+    of another user.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
     try:
-        return not _try_lock(descriptor)
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, mode: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -93,7 +93,7 @@ def select_rows(
             raise InputError(
                 f"there are no rows of kind {kind.name!r} for this stream",
                 where="stream.ordering",
-                remedy=f"build them first: `megadocs generate`, then `megadocs rows` (kind {kind.name})",
+                remedy=f"build them first: `megadocs generate run`, then `megadocs rows` (kind {kind.name})",
             )
         if kind.is_sampled:
             num_generations = _checked_generations(table, rows, kind.name, wanted.num_generations)
@@ -164,7 +164,7 @@ class _Lack:
             f"{self.missing} of {self.wanted} generations are missing, of {len(names)} documents: "
             f"{', '.join(names[:_SHOWN])}{more}",
             where="stream.missing" if missing == "refuse" else "stream.max_missing_fraction",
-            remedy="make them with `megadocs generate RECIPE`, or allow more (stream.max_missing_fraction)",
+            remedy="make them with `megadocs generate run RECIPE`, or allow more (stream.max_missing_fraction)",
         )
 
 
