@@ -45,7 +45,7 @@ for name, (model, train, has_segments) in cases.items():
         tokens = generator.integers(0, 300, (4, 64))
         return tokens, (np.cumsum(tokens < 10, axis=1) if has_segments else None)
     with tempfile.TemporaryDirectory() as folder:
-        config = TrainConfig(context_length=64, batch_size=4, log_every_steps=1, **train)
+        config = TrainConfig(context_length=64, batch_size=4, log_every_steps=1, **{"dtype": "bfloat16", **train})
         run_training(recipe_model=ModelConfig(**model), config=config, mixture=Windows(), read_batch=read,
                      vocab_size=300, seed=0, output_dir=Path(folder))
         lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]

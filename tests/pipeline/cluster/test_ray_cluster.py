@@ -55,7 +55,7 @@ def test_demand_of_a_step(asked, capacity, expected):
 )
 def test_demand_of_an_engine_worker(engine, capacity, expected):
     pytest.importorskip("ray")
-    from megadocs.pipeline.cluster.ray_engine import engine_demand
+    from megadocs.pipeline.cluster.worker_pool import engine_demand
 
     demand = engine_demand(EngineConfig.model_validate(engine), capacity)
     assert (demand.num_cpus, demand.num_gpus) == expected

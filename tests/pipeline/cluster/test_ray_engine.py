@@ -26,7 +26,7 @@ class AllWorkers(RayEngine):
 
     async def start(self):
         await super().start()
-        while len(self._usable()) < len(self._slots):
+        while len(self._pool.usable()) < len(self._pool.slots):
             await asyncio.sleep(0.05)
 
 

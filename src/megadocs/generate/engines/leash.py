@@ -4,7 +4,7 @@
 
 A server such as vLLM has child processes of its own and does not watch its parent. The leash starts it in a process
 group of its own and kills the whole group when standard input closes, which the kernel does for whatever reason the
-parent dies. It exits with the command's exit code.
+parent dies. It exits with the command's exit code. It imports nothing of ours: it is started by its path.
 """
 
 from __future__ import annotations

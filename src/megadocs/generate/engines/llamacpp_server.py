@@ -9,14 +9,13 @@ kernel kills it when the parent dies (PR_SET_PDEATHSIG), and it leaves when its 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import signal
 import sys
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from megadocs.store.children import die_with_parent
 
 
 def main() -> None:
@@ -27,11 +26,7 @@ def main() -> None:
     parser.add_argument("--context-tokens", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     arguments = parser.parse_args()
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call
-            os._exit(1)
+    die_with_parent(parent=os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent drains first
     server = _start_server(arguments)
     print(json.dumps({"address": server.listening_address}), flush=True)

@@ -12,116 +12,23 @@ the meantime, wherever the cluster has room. Records are made by the caller alon
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import replace
 
-import ray
 from ray.exceptions import RayError
 
-from megadocs.errors import EngineError, MegadocsError
-from megadocs.generate.engines import Engine, EngineInfo, build_engine
+from megadocs.errors import EngineError
+from megadocs.generate.engines import EngineInfo, build_engine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
-from megadocs.generate.retry import backoff_seconds
-from megadocs.pipeline.cluster.ray_cluster import Capacity, connect, first_line, node_address, read_capacity
+from megadocs.pipeline.cluster.ray_cluster import connect, first_line, read_capacity
+from megadocs.pipeline.cluster.worker_pool import WorkerPool, engine_demand
 from megadocs.recipe import EngineConfig
 
 _PLACE_SECONDS = 600.0  # an autoscaler needs minutes for a node
 _HEALTH_SECONDS = 10.0
-_MEND_SECONDS = 1800.0  # a vLLM server that starts again
 _REPLY_GRACE_SECONDS = 30.0
-_CLOSE_SECONDS = 20.0
 _STARTING_NOTE_SECONDS = 10.0
-#: Engines whose model runs elsewhere or nowhere: the worker is a client.
-_CLIENTS = ("openai", "fake")
-
-
-@dataclass(frozen=True, slots=True)
-class EngineDemand:
-    """What one engine worker takes from its node."""
-
-    num_cpus: int
-    num_gpus: int
-
-    def __str__(self) -> str:
-        return f"{self.num_cpus} CPUs and {self.num_gpus} GPUs"
-
-
-def engine_demand(config: EngineConfig, capacity: Capacity) -> EngineDemand:
-    """Threads for llama.cpp (none: all of a node), GPUs for servers that need them, one CPU for a client.
-
-    A server takes `tensor_parallel_size` times `pipeline_parallel_size` GPUs of its options, one by default, and none
-    on a cluster that declares no GPUs.
-    """
-    if config.kind in _CLIENTS:
-        return EngineDemand(1, 0)
-    num_cpus = min(config.num_threads or capacity.node_cpus, capacity.node_cpus)
-    if config.kind == "llamacpp" or not capacity.num_gpus:
-        return EngineDemand(num_cpus, 0)
-    options = config.options
-    sizes = [options.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")]
-    num_gpus = math.prod(size if isinstance(size, int) else int(str(size)) for size in sizes)
-    return EngineDemand(num_cpus, num_gpus)
-
-
-class EngineWorker:
-    """One engine on a node (an asynchronous Ray actor).
-
-    Args:
-        config: an engine section as JSON; its `num_servers` is 1.
-    """
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = EngineConfig.model_validate(config)
-        self._engine: Engine | None = None
-
-    async def node(self) -> str:
-        """The node's address: an answer means that the worker has its place."""
-        return node_address()
-
-    async def start(self) -> dict[str, Any]:
-        """Start the engine: the identity of its model, or the error as JSON."""
-        try:
-            self._engine = build_engine(self._config)
-            await self._engine.start()
-            return {"identity": dict(self._engine.info().identity)}
-        except MegadocsError as error:
-            return {"error": error.to_json()}
-
-    async def complete(self, completion: Completion) -> Reply | EngineFailure:
-        """One request."""
-        assert self._engine is not None, "start() comes first"
-        return await self._engine.complete(completion)
-
-    async def is_healthy(self) -> bool:
-        """Whether the engine serves, mended if need be."""
-        return self._engine is not None and await self._engine.is_healthy()
-
-    async def close(self) -> None:
-        """End the engine and its processes."""
-        if self._engine is not None:
-            await self._engine.close()
-
-
-@dataclass(eq=False, slots=True)
-class _Slot:
-    """One worker's place: the actor that fills it now and what is known of it.
-
-    Attributes:
-        state: `starting`: takes nothing; `serving`; `doubtful`: being looked at, still takes requests.
-        trouble: set to have it looked at.
-    """
-
-    number: int
-    state: Literal["starting", "serving", "doubtful"] = "starting"
-    actor: Any = None
-    node: str = ""
-    in_flight: int = 0
-    error: EngineError | None = None
-    trouble: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class RayEngine:
@@ -140,45 +47,42 @@ class RayEngine:
         self._address = address
         self._note = note
         self._info = build_engine(config).info()
-        self._slots = [_Slot(number) for number in range(config.num_servers)]
+        self._pool = WorkerPool(config, self._info, note)
         self._keepers: list[asyncio.Task[None]] = []
-        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
-        self._changed = asyncio.Event()
         self._is_connected = False
-        self._worker_class = ray.remote(EngineWorker)
 
     async def start(self) -> None:
         """Join the cluster and wait for the first worker; the others take part as they come up."""
         self._cluster = connect(self._address)
         self._is_connected = True
-        self._demand = engine_demand(self._config, read_capacity())
-        self._keepers = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
+        self._pool.demand = engine_demand(self._config, read_capacity())
+        self._keepers = [asyncio.create_task(self._pool.keep(slot)) for slot in self._pool.slots]
         waited = 0.0
-        while not self._usable():
+        while not self._pool.usable():
             for keeper in self._keepers:
                 if keeper.done():
                     keeper.result()
-            errors = [slot.error for slot in self._slots if slot.error is not None]
-            if len(errors) == len(self._slots):
+            errors = [slot.error for slot in self._pool.slots if slot.error is not None]
+            if len(errors) == len(self._pool.slots):
                 raise errors[0]
-            if waited > _PLACE_SECONDS and not any(slot.node for slot in self._slots):
+            if waited > _PLACE_SECONDS and not any(slot.node for slot in self._pool.slots):
                 raise EngineError(
-                    f"no node has had {self._demand} for an engine worker within {_PLACE_SECONDS:.0f} s",
+                    f"no node has had {self._pool.demand} for an engine worker within {_PLACE_SECONDS:.0f} s",
                     where="generate.engine",
                     remedy="add nodes, or wait for those that use them (`ray status` lists both)",
                 )
-            if not await self._change_within(_STARTING_NOTE_SECONDS):
+            if not await self._pool.change_within(_STARTING_NOTE_SECONDS):
                 waited += _STARTING_NOTE_SECONDS
-                self._note(f"waits for the first of {len(self._slots)} engine workers ({self._demand} each)")
+                self._note(f"waits for the first of {len(self._pool.slots)} engine workers ({self._pool.demand} each)")
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
         """One request, to the worker of its lane while that serves and has room, else to the least busy one."""
-        slot = await self._acquire(completion.lane)
+        slot = await self._pool.acquire(completion.lane)
         if slot is None:
             return EngineFailure("connection", "no engine worker is up")
         actor = slot.actor
         try:
-            answer = actor.complete.remote(replace(completion, lane=completion.lane // len(self._slots)))
+            answer = actor.complete.remote(replace(completion, lane=completion.lane // len(self._pool.slots)))
             result: Reply | EngineFailure = await asyncio.wait_for(
                 answer, completion.timeout_seconds + _REPLY_GRACE_SECONDS
             )
@@ -186,27 +90,27 @@ class RayEngine:
             result = EngineFailure("timeout", f"engine worker {slot.number} on node {slot.node} did not answer")
         except RayError as error:
             if slot.actor is actor and slot.state != "starting":
-                self._set_state(slot, "starting")
+                self._pool.set_state(slot, "starting")
             slot.trouble.set()
             message = f"engine worker {slot.number} on node {slot.node} died: {first_line(error)}"
             return EngineFailure("connection", message)
         finally:
             slot.in_flight -= 1
-            self._wake(1)
+            self._pool.wake(1)
         if isinstance(result, EngineFailure) and result.kind in ("connection", "timeout"):
             slot.trouble.set()
         return result
 
     async def is_healthy(self) -> bool:
         """Have every worker looked at; True when one serves within ten seconds."""
-        for slot in self._usable():
-            self._set_state(slot, "doubtful")
+        for slot in self._pool.usable():
+            self._pool.set_state(slot, "doubtful")
             slot.trouble.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HEALTH_SECONDS):
-                while not self._serving():
-                    await self._change_within(_HEALTH_SECONDS)
-        return bool(self._serving())
+                while not self._pool.serving():
+                    await self._pool.change_within(_HEALTH_SECONDS)
+        return bool(self._pool.serving())
 
     def info(self) -> EngineInfo:
         """What the recipe says of the engine; concurrency over all workers."""
@@ -220,123 +124,5 @@ class RayEngine:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        await asyncio.gather(*(self._end(slot) for slot in self._slots))
+        await asyncio.gather(*(self._pool.end(slot) for slot in self._pool.slots))
         self._cluster.close()
-
-    async def _keep(self, slot: _Slot) -> None:
-        """Fill a slot with a worker, look at it when there is trouble, and fill it again when it is gone."""
-        number = 0
-        while True:
-            if await self._bring_up(slot):
-                number = 0
-                await self._watch(slot)
-            await self._end(slot)
-            await asyncio.sleep(backoff_seconds(number))
-            number += 1
-
-    async def _bring_up(self, slot: _Slot) -> bool:
-        """A new worker in the slot, serving; False when it cannot be had, and `slot.error` says why."""
-        config = self._config.model_copy(update={"num_servers": 1}).model_dump(mode="json")
-        options = self._worker_class.options(
-            num_cpus=self._demand.num_cpus,
-            num_gpus=self._demand.num_gpus,
-            max_concurrency=self._config.concurrency + 4,
-            scheduling_strategy="SPREAD",
-        )
-        slot.node = ""
-        slot.trouble.clear()
-        slot.actor = options.remote(config)
-        try:
-            slot.node = await slot.actor.node.remote()
-            answer = await slot.actor.start.remote()
-        except RayError as error:
-            slot.error = EngineError(f"an engine worker died while starting: {first_line(error)}", where=slot.node)
-        else:
-            slot.error = self._start_error(slot, answer)
-        self._set_state(slot, "serving" if slot.error is None else "starting")
-        return slot.error is None
-
-    def _start_error(self, slot: _Slot, answer: Mapping[str, Any]) -> EngineError | None:
-        """Why the worker that answered so cannot take part."""
-        if "error" in answer:
-            error = answer["error"]
-            return EngineError(f"node {slot.node}: {error['what']}", where=error["where"], remedy=error["remedy"])
-        if answer["identity"] != dict(self._info.identity):
-            return EngineError(
-                f"node {slot.node} has another model under the same name",
-                where=f"generate.engine.model={self._config.model}",
-                remedy="put the same file on every node",
-            )
-        return None
-
-    async def _watch(self, slot: _Slot) -> None:
-        """Return when the slot's worker is gone or cannot be mended."""
-        while True:
-            await slot.trouble.wait()
-            slot.trouble.clear()
-            if slot.state == "starting":
-                return
-            self._set_state(slot, "doubtful")
-            try:
-                async with asyncio.timeout(_MEND_SECONDS):
-                    is_healthy = await slot.actor.is_healthy.remote()
-            except (RayError, TimeoutError):
-                is_healthy = False
-            self._set_state(slot, "serving" if is_healthy else "starting")
-            if not is_healthy:
-                return
-
-    async def _end(self, slot: _Slot) -> None:
-        """Close the slot's worker, if it still listens, and end it."""
-        actor, slot.actor, slot.state = slot.actor, None, "starting"
-        if actor is None:
-            return
-        if slot.node:
-            with contextlib.suppress(RayError, TimeoutError):
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await actor.close.remote()
-        ray.kill(actor)
-
-    async def _acquire(self, lane: int) -> _Slot | None:
-        """A place for one request, waiting for room; None when no worker is up."""
-        while usable := self._usable():
-            home = self._slots[lane % len(self._slots)]
-            slot = home if home in usable else min(usable, key=lambda slot: slot.in_flight)
-            if slot.in_flight >= self._config.concurrency:
-                slot = min(usable, key=lambda slot: slot.in_flight)
-            if slot.in_flight < self._config.concurrency:
-                slot.in_flight += 1
-                return slot
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            await waiter
-        return None
-
-    def _wake(self, number: int) -> None:
-        """Let so many waiting requests look for a place again."""
-        while number > 0 and self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():  # cancelled
-                waiter.set_result(None)
-                number -= 1
-
-    def _usable(self) -> list[_Slot]:
-        return [slot for slot in self._slots if slot.state != "starting"]
-
-    def _serving(self) -> list[_Slot]:
-        return [slot for slot in self._slots if slot.state == "serving"]
-
-    def _set_state(self, slot: _Slot, state: Literal["starting", "serving", "doubtful"]) -> None:
-        was_usable, slot.state = slot.state != "starting", state
-        if was_usable != (state != "starting"):
-            self._note(f"{len(self._usable())} of {len(self._slots)} engine workers up")
-            self._wake(len(self._waiting))
-        self._changed.set()
-
-    async def _change_within(self, seconds: float) -> bool:
-        """Whether some slot's state changed within this time."""
-        self._changed.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        return self._changed.is_set()

@@ -37,7 +37,7 @@ from megadocs.pipeline.cluster.ray_cluster import (
     node_problem,
     shown_lock,
 )
-from megadocs.pipeline.cluster.ray_engine import engine_demand
+from megadocs.pipeline.cluster.worker_pool import engine_demand
 from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import EngineConfig

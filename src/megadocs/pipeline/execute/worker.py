@@ -12,7 +12,6 @@ protocol. SIGTERM asks the running step to save and stop; a dead parent does the
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -24,14 +23,13 @@ from typing import Any
 from megadocs.errors import LockedError, MegadocsError
 from megadocs.pipeline.stages.stage import Stopped, run_step
 from megadocs.store.artifact import Workspace
-
-_PR_SET_PDEATHSIG = 1
+from megadocs.store.children import die_with_parent
 
 
 def main() -> int:
     """Serve jobs until standard input ends."""
     workspace = Workspace(sys.argv[1])
-    _die_with_parent()
+    die_with_parent(signal.SIGTERM)  # a killed runner leaves no orphans, and its training is saved
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # a library's print goes to the log
     stop = _StopFlag()
@@ -87,12 +85,6 @@ def _serve(job: dict[str, Any], workspace: Workspace, emit: Any, stop: _StopFlag
             "is_bug": True,
         }
     return {"event": "done", "seconds": time.monotonic() - started}
-
-
-def _die_with_parent() -> None:
-    """Linux: get SIGTERM when the parent dies, so that a killed runner leaves no orphans."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,21 @@ reading than a rephrase of the same document, and its time is priced from what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from megadocs.documents import Document
+from megadocs.generate import load_index
 from megadocs.generate.engines.fake_replies import count_prompt_tokens
 from megadocs.generate.plan import asked_task, plan_requests, split_tokenizer
+from megadocs.generate.sender import total_cost
 from megadocs.kinds import SAMPLE, task_kind
+from megadocs.pipeline.price.corpus_sizes import CorpusSizes
 from megadocs.pipeline.price.rates import reading_speed
+from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import GenerateConfig, Recipe
+from megadocs.store.artifact import Workspace
 from megadocs.text.token_estimate import estimate_tokens
 
 #: New tokens per second of one llamacpp thread with SmolLM2-135M, four replies at once, reading not counted; and of
@@ -34,6 +40,10 @@ _MESSAGE_TOKENS = 6
 _PROMPT_TOKENS = 60
 #: Share of the length limit that replies use (measured on the quickstart: 0.85 of 160 and 96 tokens).
 _REPLY_FRACTION = 0.85
+
+
+#: A corpus with more documents and an empty ledger is counted without cutting each document (164,000 take minutes).
+_MAX_LISTED_DOCUMENTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +138,53 @@ def _token_counter(config: GenerateConfig) -> Callable[[str, int], float]:
     if tokenizer is None:
         return lambda text, num_messages: estimate_tokens(text) + num_messages * _MESSAGE_TOKENS
     return lambda text, num_messages: len(tokenizer.offsets(text)) + num_messages * _MESSAGE_TOKENS
+
+
+class GenerationPricer:
+    """Prices generate steps one by one; steps of one task whose generations nest share what a line above writes.
+
+    Args:
+        recipe: for the rates and lengths that it names.
+        workspace: whose ledgers say what is there.
+        sizes: of the corpus.
+        rates: task -> new tokens per second by finished steps.
+    """
+
+    def __init__(self, recipe: Recipe, workspace: Workspace, sizes: CorpusSizes, rates: Mapping[str, float]) -> None:
+        self._recipe = recipe
+        self._workspace = workspace
+        self._sizes = sizes
+        self._rates = rates
+        self._planned: dict[str, int] = {}
+
+    def price(self, step: Step) -> dict[str, Any]:
+        """Counts, tokens, cost and seconds of a generate step that is to do, as fields of a `PlanLine`."""
+        task, num_generations = step.config["task"], step.config["num_generations"]
+        config = GenerateConfig.model_validate(step.config["generate"]).with_num_generations(task, num_generations)
+        pending = self._pending(config, task)
+        if task_kind(task).nests:  # what a line above writes is there for this one
+            above = self._planned.get(task, 0)
+            pending, self._planned[task] = max(0, pending - above), max(pending, above)
+        num_tokens = round(pending * reply_tokens(self._recipe, task))
+        facts, documents = self._sizes.facts, self._sizes.documents
+        prompts = count_prompts(
+            config,
+            task,
+            documents.train_multiple(1) if documents is not None else None,
+            self._sizes.train_tokens(1) / max(1, facts.num_train_1x),
+        )
+        prompt_tokens = round(pending * prompts.tokens / num_generations)
+        cached_tokens = round(pending * prompts.cached_tokens / num_generations)
+        num_read = prompt_tokens - cached_tokens
+        seconds = generation_seconds(self._recipe, config, num_read, num_tokens, self._rates.get(task))
+        cost = total_cost(config.limits, prompt_tokens, num_tokens, seconds / 3600 * config.engine.num_servers)
+        tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_cached_tokens": cached_tokens}
+        return {**tokens, "num_tokens": num_tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
+
+    def _pending(self, config: GenerateConfig, task: str) -> int:
+        """Requests that the ledger does not answer; one by one where it answers any."""
+        index, documents = load_index(self._workspace.root / "ledger" / task), self._sizes.documents
+        if documents is None or (not len(index) and self._sizes.facts.num_train_1x > _MAX_LISTED_DOCUMENTS):
+            return self._sizes.facts.num_train_1x * asked_task(config, task).num_generations
+        requests = [request for request in plan_requests(config, task, documents.train_multiple(1)) if not request.skip]
+        return int((index.find([request.identity for request in requests]) < 0).sum())

@@ -17,27 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import RecipeError
-from megadocs.generate import load_index, plan_requests
-from megadocs.generate.plan import asked_task
-from megadocs.generate.sender import total_cost
-from megadocs.kinds import SAMPLE, row_kind, task_kind
+from megadocs.kinds import SAMPLE, row_kind
 from megadocs.model import resolve_config
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
-from megadocs.pipeline.price.generation import count_prompts, generation_seconds, reply_tokens
+from megadocs.pipeline.price.generation import GenerationPricer, reply_tokens
 from megadocs.pipeline.price.lines import Plan, PlanLine
 from megadocs.pipeline.price.rates import StageTimes, load_rates
 from megadocs.pipeline.price.wall_time import wall_seconds
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.step import Step, find_artifact
-from megadocs.recipe import GenerateConfig, Recipe
+from megadocs.recipe import Recipe
 from megadocs.store.artifact import Workspace
 from megadocs.store.lock import is_locked
 from megadocs.streams import REAL_STREAM
 from megadocs.streams.shares import exact_steps
 
-#: A corpus with more documents and an empty ledger is counted without cutting each document (164,000 take minutes).
-_MAX_LISTED_DOCUMENTS = 20_000
 #: Training rate of one core in bfloat16, model FLOPs per second.
 _TRAIN_FLOPS_PER_CORE = 1.2e11
 #: A zero-shot item: a question with two to four answers, scored apart.
@@ -119,8 +114,8 @@ class _Pricer:
         runs = (*experiment.runs, *experiment.members)
         self._runs = {step.fingerprint: run for run in runs for step in (run.train, run.evaluate)}
         self._num_slots = num_slots
-        self._planned: dict[str, int] = {}
         self.rates = load_rates(workspace, recipe.generate.engine)
+        self._generation = GenerationPricer(recipe, workspace, sizes, self.rates.generate)
         self.stages = StageTimes()
 
     def line(self, step: Step) -> PlanLine:
@@ -135,7 +130,7 @@ class _Pricer:
         price: dict[str, Any]
         match step.kind:
             case "generate":
-                price = self._generation(step)
+                price = self._generation.price(step)
             case "train":
                 price = self._training(self._runs[step.fingerprint], slots)
             case "evaluate":
@@ -163,29 +158,6 @@ class _Pricer:
         seconds = self.stages.publish_seconds + self.stages.report_seconds + runs
         return PlanLine(step.name, step.kind, step.fingerprint, "to do", seconds=seconds)
 
-    def _generation(self, step: Step) -> dict[str, Any]:
-        task, num_generations = step.config["task"], step.config["num_generations"]
-        config = GenerateConfig.model_validate(step.config["generate"]).with_num_generations(task, num_generations)
-        pending = self._pending(config, task)
-        if task_kind(task).nests:  # what a line above writes is there for this one
-            above = self._planned.get(task, 0)
-            pending, self._planned[task] = max(0, pending - above), max(pending, above)
-        num_tokens = round(pending * reply_tokens(self._recipe, task))
-        facts, documents = self._sizes.facts, self._sizes.documents
-        prompts = count_prompts(
-            config,
-            task,
-            documents.train_multiple(1) if documents is not None else None,
-            self._sizes.train_tokens(1) / max(1, facts.num_train_1x),
-        )
-        prompt_tokens = round(pending * prompts.tokens / num_generations)
-        cached_tokens = round(pending * prompts.cached_tokens / num_generations)
-        num_read = prompt_tokens - cached_tokens
-        seconds = generation_seconds(self._recipe, config, num_read, num_tokens, self.rates.generate.get(task))
-        cost = total_cost(config.limits, prompt_tokens, num_tokens, seconds / 3600 * config.engine.num_servers)
-        tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_cached_tokens": cached_tokens}
-        return {**tokens, "num_tokens": num_tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
-
     def _rows_characters(self, step: Step) -> float:
         """Characters that a rows step encodes."""
         if self._sizes.documents is None:
@@ -199,14 +171,6 @@ class _Pricer:
             return float(once)
         new: float = step.config["num_generations"] * reply_tokens(self._recipe, task) * _CHARACTERS_PER_NEW_TOKEN
         return (once if row_kind(step.config["kind"]).is_stretched else 0) + self._sizes.facts.num_train_1x * new
-
-    def _pending(self, config: GenerateConfig, task: str) -> int:
-        """Requests that the ledger does not answer; one by one where it answers any."""
-        index, documents = load_index(self._workspace.root / "ledger" / task), self._sizes.documents
-        if documents is None or (not len(index) and self._sizes.facts.num_train_1x > _MAX_LISTED_DOCUMENTS):
-            return self._sizes.facts.num_train_1x * asked_task(config, task).num_generations
-        requests = [request for request in plan_requests(config, task, documents.train_multiple(1)) if not request.skip]
-        return int((index.find([request.identity for request in requests]) < 0).sum())
 
     def _training(self, run: Run, slots: int) -> dict[str, Any]:
         config = run.arm.recipe

@@ -10,7 +10,6 @@ torchrun.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import selectors
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from megadocs.errors import MegadocsError
 from megadocs.pipeline.stages.stage import StageContext, Stopped
+from megadocs.store.children import die_with_parent
 from megadocs.store.files import write_json_atomic
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _JOB = "ranks.json"
 _POLL_SECONDS = 0.25
-_PR_SET_PDEATHSIG = 1
 
 
 def is_rank() -> bool:
@@ -91,12 +90,6 @@ def _start_torchrun(job: str, num_processes: int) -> subprocess.Popen[bytes]:
         env=os.environ | {"OMP_NUM_THREADS": str(max(1, threads // num_processes))},
         preexec_fn=die_with_parent,
     )
-
-
-def die_with_parent() -> None:
-    """Linux: be killed when the process that started this one ends, however it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _events(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any] | None]:
