@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from megadocs.cli import build_app
-from megadocs.recipe import Recipe
+from megadocs.recipe import GenerateConfig, Recipe, TaskConfig
 from megadocs.recipe.validation import models_in
 
 HERE = Path(__file__).parent
@@ -57,6 +57,8 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[type[BaseMode
     for name, field in model.model_fields.items():
         for below in models_in(field.annotation):
             yield from _sections(below, f"{path}.{name}".lstrip("."))
+    if model is GenerateConfig:
+        yield TaskConfig, f"{path}.TASK"
 
 
 def _default(field: Any) -> str:

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from kinds.toy import Toy, run_toy
-from megadocs.errors import RecipeError
+from megadocs.errors import ConsentError, RecipeError
 from megadocs.generate.engines import build_engine, engine_identity
-from megadocs.kinds import codes_of, find_ordering, load_code, row_kind, task_kind
+from megadocs.kinds import OrderingOptions, codes_of, find_ordering, load_code, row_kind, task_kind
 from megadocs.pipeline.steps.sources import open_experiment
 from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import EngineConfig, GenerateConfig, MixtureConfig, StreamConfig
 from megadocs.store.artifact import Workspace
 from megadocs.streams import build_streams
 from streams.helpers import make_table
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 ORDERS = """
 import numpy as np
@@ -203,6 +205,27 @@ def steps_of_haiku(toy: Toy) -> list[Step]:
     return [run.train, rows, rows.inputs["generations"]]
 
 
+def test_the_examples_of_the_docs_run(folder: Path) -> None:
+    for page, name in (("kinds", "my_kinds"), ("streams", "my_orders")):
+        text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+        code = text[text.index(f"# {name}.py") :]
+        write(folder, name, code[: code.index("```")])
+    load_code(["my_kinds:HAIKU", "my_orders:longest_first"], allow=True)
+    assert task_kind("haiku").place(None, 3) == ""
+    spec = find_ordering("my_orders:longest_first")
+    table, _ = make_table([("a", "real", 0, 4), ("b", "real", 0, 9), ("c", "rephrase", 0, 6), ("d", "real", 0, 6)])
+    order = spec.order(table, np.arange(4), seed=0, epoch=0, options=OrderingOptions()).tolist()
+    assert order[0] == 1 and order[-1] == 0 and spec.kinds == ("rephrase", "real")
+
+
+def test_a_run_is_refused_before_it_makes_anything(folder: Path) -> None:
+    write(folder, "my_kinds", KINDS)
+    (folder / "haiku.md").write_text(STYLE, encoding="utf-8")
+    with pytest.raises(ConsentError, match="runs code of its own"):
+        run_toy(folder, {"my_kinds:HAIKU": {"style": "haiku.md"}}, {"haikus": {"stream.ordering": "my_kinds:HAIKU"}})
+    assert not list((folder / "ws").glob("corpus/*/record.json"))
+
+
 def test_codes_of_built_in_kinds_are_not_given_away(folder: Path) -> None:
     write(folder, "my_kinds", KINDS)
     with pytest.raises(RecipeError, match="codes below 128 are for built-in kinds"):
@@ -231,7 +254,7 @@ def test_an_engine_of_ones_own_is_known_by_its_source(folder: Path) -> None:
 
 
 def test_every_built_in_ordering_keeps_its_rows_or_says_so() -> None:
-    from megadocs.kinds import OrderingOptions, ordering_names, ordering_spec
+    from megadocs.kinds import ordering_names, ordering_spec
 
     for name in ordering_names():
         spec = ordering_spec(name)

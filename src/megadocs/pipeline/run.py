@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from megadocs.corpus import loss_lines
 from megadocs.errors import DamagedError, InputError, MegadocsError
 from megadocs.generate import Accounting
+from megadocs.kinds import load_code
 from megadocs.pipeline.execute.executor import Executor
 from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.execute.scheduler import Listener, Outcome, run_steps
@@ -31,7 +32,7 @@ from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.rows import generate_step, without_custom_orderings
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
-from megadocs.recipe import Recipe
+from megadocs.recipe import Recipe, own_code_names
 from megadocs.recipe.consent import EVERYTHING, check_consent
 from megadocs.recipe.wishes import Act
 from megadocs.store.artifact import Artifact, Workspace
@@ -117,7 +118,7 @@ def run_experiment(
         stage: key of `STAGES` at which to stop.
         num_slots: steps side by side; None is one per core.
         show: makes a listener for a number of steps (see `cli.console.show_progress`).
-        allow_code: load orderings of the form module:attribute that the recipe names.
+        allow_code: load the kinds, orderings and engines of the form module:attribute that the recipe names.
         executor: where steps run, closed at the end; None: processes of this machine.
 
     Raises:
@@ -127,13 +128,14 @@ def run_experiment(
     executor = executor or LocalExecutor(root, num_slots)
     try:
         check_consent(recipe, _ACTS.get(stage, EVERYTHING))
+        needs_orderings = stage not in ("corpus", "generate")
+        built = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
+        load_code(own_code_names(built), allow=allow_code)
         corpus = sources_step(recipe, workspace)
         outcomes = [_run([corpus], workspace, executor, show)]
         artifact = find_artifact(corpus, workspace)
         if artifact is None:
             return ExperimentOutcome(None, tuple(outcomes), None)
-        needs_orderings = stage not in ("corpus", "generate")
-        built = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
         experiment = build_experiment(built, corpus, corpus_facts(artifact), allow_code=allow_code)
         if not experiment.runs:
             reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())

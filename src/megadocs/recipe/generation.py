@@ -56,7 +56,7 @@ class EngineConfig(Section):
 
 
 class TaskConfig(Section):
-    """What any other task kind asks for: `generate.NAME`, by the kind's name (docs/generation.md lists them)."""
+    """What any other task kind asks for, by its name (docs/kinds.md lists them) or as module:attribute."""
 
     num_generations: int = Field(2, ge=1, le=1024, description="Generations of each document.")
     style: str | None = Field(None, description="Prompt style; none: the kind's own.")

@@ -27,8 +27,8 @@ class StreamConfig(Section):
 
     ordering: str | None = Field(
         None,
-        description="simple, stitched, latent_thoughts, merged, self_distilled, repeat, mis_stitched, "
-        "thoughts_appended, or module:attribute (needs --allow-code). None: real documents only.",
+        description="An ordering of docs/streams.md (simple, stitched, latent_thoughts, ...), or module:attribute "
+        "(needs --allow-code). None: real documents only.",
     )
     num_generations: int | None = Field(
         None,
