@@ -19,6 +19,7 @@ from megadocs.generate import retry as retry_layer
 from megadocs.generate.engines import openai
 from megadocs.generate.judgement import iter_judged
 from megadocs.generate.ledger import load_index
+from megadocs.generate.progress import progress_note
 from megadocs.generate.records import GenerationRecord
 from megadocs.generate.status import count_reasons
 from megadocs.recipe import GenerateConfig
@@ -177,7 +178,10 @@ def test_a_slow_list_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_ceilings_bind_whatever_the_server_counts(name: str, limit: dict[str, Any], tmp_path: Path) -> None:
     with serving(SERVES[name]) as server:
         config = make_config(server, limits=limit, engine={"concurrency": 1})
-        books = run(config, tmp_path, make_documents(40))
+        moments: list[GenerationProgress] = []
+        books = run(config, tmp_path, make_documents(40), progress=moments.append)
+        assert (moments[-1].num_counted_here > 0) == (name in ("no usage", "null usage"))  # and it is said
+        assert ("counted here" in progress_note(moments[-1])) == (name in ("no usage", "null usage"))
         assert books.stopped == next(iter(limit))
         assert 0 < server.num_posts < 10
         assert books.spent_new_tokens > 0

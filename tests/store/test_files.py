@@ -1,6 +1,9 @@
 """Atomic files: the old content or the new, errors that name the path."""
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +63,14 @@ def test_a_directory_in_the_way_is_said(tmp_path):
         files.write_bytes_atomic(tmp_path / "report.html", b"x")
     assert "a directory is in the way" in caught.value.remedy
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_no_permission_is_no_full_disk(number: int, tmp_path: Path) -> None:
+    remedy = files.store_error("cannot read", tmp_path / "x", OSError(number, os.strerror(number))).remedy
+    assert remedy is not None
+    assert "permission" in remedy
+    assert "free" not in remedy
+    full = files.store_error("cannot write", tmp_path / "x", OSError(errno.ENOSPC, "No space left")).remedy
+    assert full is not None
+    assert "MB are free" in full

@@ -117,6 +117,7 @@ class GenerationProgress:
         cost: so far, this invocation, at the recipe's prices; 0 when it has none.
         state: `starting the engine`, `running`, `waiting for the engine`, `no reply for 80 s`, `stopping`; at the end
             `finished`, `stopped`.
+        num_counted_here: replies of this invocation without the server's token counts: we counted theirs.
         reason: the last failure where no good reply has come since, and for how long; else empty.
     """
 
@@ -137,3 +138,4 @@ class GenerationProgress:
     cost: float
     state: str
     reason: str = ""
+    num_counted_here: int = 0

@@ -69,6 +69,8 @@ def progress_note(progress: GenerationProgress) -> str:
         parts[-1] += f" ({classes})" if classes else ""
     if progress.cached_share:
         parts.append(f"{progress.cached_share:.0%} of prompt tokens cached")
+    if progress.num_counted_here:
+        parts.append(f"tokens of {progress.num_counted_here} replies counted here, the server gives none")
     if progress.cost:
         parts.append(f"{progress.server_hours:.2f} server hours, cost {progress.cost:.2f}")
     if progress.state not in ("running", "finished"):

@@ -304,6 +304,7 @@ class _Run:
             cost=self.sender.cost,
             state="stopping" if self.sender.stop_reason and state == "running" else state,
             reason=reason,
+            num_counted_here=self.sender.num_counted_here,
         )
         write_progress(self.ledger.directory, progress)
         self.progress(progress)

@@ -148,6 +148,8 @@ def store_error(what: str, path: Path, error: OSError) -> StoreError:
         remedy = "ask its owner for permission to read (and, for a run, to write) there, or name another place"
     elif error.errno == errno.EROFS:
         remedy = "the disk is mounted read-only: copy the workspace to one that can be written"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "ask whoever owns it for permission (`ls -l` shows who that is), or choose another --workspace"
     else:
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(_existing(path)).free

@@ -110,3 +110,20 @@ def test_a_run_whose_server_is_killed_ends_with_everything_accounted(
     assert books.cached_tokens > 0  # the generations of a document share its prompt
     assert run_generation(config, "rephrase", documents, tmp_path, progress, lambda: False).num_sent == 0
     wait_gone(killed)
+
+
+@pytest.mark.parametrize("concurrency", [16, 64])
+def test_prompts_of_real_length_at_once(tmp_path: Path, engine_config: EngineConfig, concurrency: int) -> None:
+    """Prompts that are together far longer than a step reads: the CPU worker dies of a split one."""
+    config = GenerateConfig.model_validate(
+        {
+            "engine": {**engine_config.model_dump(), "concurrency": concurrency},
+            "rephrase": {"num_generations": 2, "max_new_tokens": 48},
+            "attempt_timeout_seconds": 2 * SECONDS,
+            "gates": {"empty": "accept"},
+        }
+    )
+    story = "The harbour froze early. Ships waited outside for the ice to break, and the town lived on its grain. "
+    documents = [Document(f"d{number}", f"In {1800 + number}: {story * (5 + number % 20)}") for number in range(64)]
+    books = run_generation(config, "rephrase", documents, tmp_path / "l", print, lambda: False, log_dir=tmp_path)
+    assert (books.requested, books.ok, books.failed, books.num_sent) == (128, 128, 0, 128)

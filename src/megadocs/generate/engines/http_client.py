@@ -131,10 +131,10 @@ def read_answer(status: int, headers: Mapping[str, str], data: bytes | None) -> 
         return EngineFailure("too_large", f"HTTP {status}: the reply is over {MAX_REPLY_BYTES} bytes", status=status)
     if not 200 <= status < 300:
         return failure_of_answer(status, headers, data)
-    kind = one_line(headers.get("Content-Type", "no content type"), 60)
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
+        kind = one_line(headers.get("Content-Type", "no content type"), 60)
         return EngineFailure("malformed", f"HTTP {status}: {len(data)} bytes of {kind}, not JSON", status=status)
     if not isinstance(value, dict):
         return EngineFailure("malformed", f"HTTP {status}: the reply is not a JSON object", status=status)

@@ -140,6 +140,8 @@ def _iter_words(value: Any, depth: int) -> Iterator[str]:
 
 def _finish_reason(choice: Mapping[str, Any], new_tokens: int | None, max_new_tokens: int | None) -> str:
     reason = choice.get("finish_reason")
+    if reason in ("stop", "length"):
+        return str(reason)
     if isinstance(reason, str) and reason:
         name = one_line(reason.lower(), 40)
         return _FINISH_REASONS.get(name, name)
