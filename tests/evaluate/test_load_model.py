@@ -11,7 +11,8 @@ from megadocs.documents import Document
 from megadocs.errors import DamagedError, InputError
 from megadocs.evaluate.document_losses import score_documents
 from megadocs.evaluate.evaluation_set import build_evaluation_set
-from megadocs.evaluate.load_model import load_model, weights_digest
+from megadocs.evaluate.load_model import load_model
+from megadocs.model.pretrained import weights_digest
 from megadocs.store.files import file_sha256
 from megadocs.text.tokenizer import train_tokenizer
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from megadocs.errors import InputError, RecipeError, UsageError
+from megadocs.errors import InputError, UsageError
 from megadocs.model import build_model, export_hf
 from megadocs.recipe.training import ModelConfig
+from megadocs.text.tokenizer import train_tokenizer
 from megadocs.train.metrics_log import read_metrics
 from megadocs.train.student import build_student
 from megadocs.train.trackers import open_trackers
@@ -35,17 +36,49 @@ def test_a_run_goes_on_from_a_folder_and_takes_its_tokenizer_along(tmp_path, pre
     assert json.loads((tmp_path / "run/model/config.json").read_text())["tie_word_embeddings"]
 
 
+def test_an_export_keeps_all_that_the_pretrained_folder_says(tmp_path):
+    """Several EOS, padding, the chat template and the longest text go along with the model's own tokenizer."""
+    tokenizer = train_tokenizer(["some words to train on"] * 3, 270)
+    origin = export_hf(build_model(MODEL, tokenizer.vocab_size, 32, seed=9), tmp_path / "chat")
+    tokenizer.save(origin)
+    edit = lambda name, **more: (origin / name).write_text(json.dumps(json.loads((origin / name).read_text()) | more))  # noqa: E731
+    edit("config.json", eos_token_id=[1, 5], pad_token_id=7)
+    edit("generation_config.json", eos_token_id=[1, 5], temperature=0.6)
+    edit("tokenizer_config.json", model_max_length=32, chat_template="{{ messages }}", pad_token="<|eos|>")
+    (origin / "chat_template.jinja").write_text("{{ messages }}")
+    student = build_student(ModelConfig(init_from=str(origin)), train_config(), vocab_size=270, seed=0)
+    tokenizer.save(tmp_path / "artifact")
+    files, kept = student.exported_files(sorted((tmp_path / "artifact").glob("tokenizer*.json")))
+    out = export_hf(student.model, tmp_path / "out", tokenizer_files=files, bos_id=0, eos_id=1, origin=kept)
+    for name in ("generation_config.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.json"):
+        assert (out / name).read_bytes() == (origin / name).read_bytes()
+    config = json.loads((out / "config.json").read_text())
+    assert (config["eos_token_id"], config["pad_token_id"]) == ([1, 5], 7)
+
+
+def test_with_another_tokenizer_what_is_left_out_is_said(tmp_path, caplog):
+    tokenizer = train_tokenizer(["some words to train on"] * 3, 270)
+    origin = export_hf(build_model(MODEL, tokenizer.vocab_size, 32, seed=9), tmp_path / "chat")
+    tokenizer.save(origin)
+    (origin / "chat_template.jinja").write_text("{{ messages }}")
+    student = build_student(ModelConfig(init_from=str(origin)), train_config(), vocab_size=260, seed=0)
+    train_tokenizer(["other text altogether"] * 3, 262).save(tmp_path / "artifact")
+    own = sorted((tmp_path / "artifact").glob("tokenizer*.json"))
+    assert student.exported_files(own) == (own, None)
+    assert "chat_template.jinja" in caplog.text
+
+
 @pytest.mark.parametrize(
     "error, words, model, vocab_size",
     [
         (InputError, "has 65 tokens, the model 64", {}, 65),
-        (RecipeError, "keeps its shape", {"num_hidden_layers": 3}, VOCAB),
+        (ValueError, "remove model.num_hidden_layers, or remove model.init_from", {"num_hidden_layers": 3}, VOCAB),
         (InputError, "no such folder", {"init_from": "/nowhere/at/all"}, VOCAB),
     ],
 )
 def test_what_does_not_fit_is_refused(pretrained, error, words, model, vocab_size):
-    recipe_model = ModelConfig(**({"init_from": str(pretrained)} | model))
     with pytest.raises(error, match=words):
+        recipe_model = ModelConfig(**({"init_from": str(pretrained)} | model))
         build_student(recipe_model, train_config(), vocab_size=vocab_size, seed=0)
 
 

@@ -4,14 +4,13 @@
     loaded = load_model("HuggingFaceTB/SmolLM2-135M")        # a hub name: this downloads
     score_windows(loaded.model, build_evaluation_set("test", documents, loaded.tokenizer), context_length=1024)
 
-Models of the Llama family run in megadocs' own `Llama`; other families in transformers, from safetensors only and never
+Plain Llamas run in megadocs' own `Llama`; whatever differs from them in transformers, from safetensors only and never
 with code from the folder. A model brings its own tokenizer: losses per token of two tokenizers do not compare, bits per
 byte do.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from typing import Any
 from megadocs.errors import DamagedError, InputError
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
 from megadocs.hub_errors import hub_errors
-from megadocs.model.hf_import import FAMILY, import_hf
+from megadocs.model.hf_import import import_hf, is_plain_llama
+from megadocs.model.pretrained import weights_digest
 from megadocs.store.artifact import RECORD, iter_problems
-from megadocs.store.files import file_sha256, read_json
+from megadocs.store.files import read_json
 from megadocs.text.tokenizer import BOS_TOKEN, Tokenizer, load_tokenizer
 
 _FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
@@ -77,7 +77,7 @@ def load_model(
     folder = _model_folder(Path(source)) if Path(source).is_dir() else _download(source, revision)
     _check_record(folder)
     config = _read_config(folder)
-    network = import_hf(folder) if config.get("model_type") in FAMILY else _load_other(folder)
+    network = import_hf(folder) if is_plain_llama(config) else _load_other(folder)
     model = as_scoring_model(network.to(device), dtype=dtype)
     tokenizer = load_tokenizer(str(folder))
     if tokenizer.vocab_size > model.vocab_size:
@@ -138,13 +138,6 @@ def _check_record(folder: Path) -> None:
     for problem in iter_problems(folder, own):
         remedy = f"delete {folder.parent} and run again: only this step is repeated"
         raise DamagedError(problem.what, where=problem.path, remedy=remedy)
-
-
-def weights_digest(folder: Path) -> str:
-    """SHA-256 over `config.json` and the weight files, by name and content."""
-    names = sorted(path.name for path in folder.glob("*.safetensors"))
-    parts = [(name, file_sha256(folder / name)) for name in ["config.json", *names]]
-    return hashlib.sha256(json.dumps(parts).encode("utf-8")).hexdigest()
 
 
 def _load_other(folder: Path) -> Any:

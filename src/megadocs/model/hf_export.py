@@ -21,6 +21,8 @@ from megadocs.model.config import LlamaConfig
 from megadocs.model.llama import Llama
 from megadocs.store.files import fsync_directory, fsync_file, store_error
 
+_GENERATION = "generation_config.json"
+
 
 def export_hf(
     model: Llama,
@@ -30,6 +32,7 @@ def export_hf(
     bos_id: int | None = None,
     eos_id: int | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    origin: Path | None = None,
 ) -> Path:
     """Write the folder, replacing an older one; returns it.
 
@@ -40,6 +43,8 @@ def export_hf(
         bos_id: written to both configurations where the tokenizer has one.
         eos_id: likewise.
         weights: full tensors by parameter name.
+        origin: folder of the pretrained model with this tokenizer: its ids of control tokens (several EOS, padding) and
+            its `generation_config.json` are kept.
 
     Raises:
         StoreError: writing failed; nothing half-written stays.
@@ -50,7 +55,9 @@ def export_hf(
         directory.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        _write(temporary, model, weights, bos_id, eos_id)
+        _write(temporary, model, weights, _control_ids(origin, bos_id, eos_id))
+        if origin is not None and (origin / _GENERATION).is_file():
+            shutil.copyfile(origin / _GENERATION, temporary / _GENERATION)
         for source in tokenizer_files:
             shutil.copyfile(source, temporary / Path(source).name)
         _publish(temporary, directory)
@@ -60,7 +67,7 @@ def export_hf(
     return directory
 
 
-def hf_config(config: LlamaConfig, *, bos_id: int | None = None, eos_id: int | None = None) -> dict[str, Any]:
+def hf_config(config: LlamaConfig, control_ids: Mapping[str, Any]) -> dict[str, Any]:
     """The content of `config.json`, RoPE both as transformers 5 looks for it and as older readers do."""
     rope: dict[str, Any] = {"rope_type": "default", **(config.rope_scaling or {}), "rope_theta": config.rope_theta}
     return {
@@ -85,16 +92,22 @@ def hf_config(config: LlamaConfig, *, bos_id: int | None = None, eos_id: int | N
         "attention_dropout": 0.0,
         "initializer_range": config.hidden_size**-0.5,
         "use_cache": True,
-        "bos_token_id": bos_id,
-        "eos_token_id": eos_id,
+        **control_ids,
         "dtype": "float32",
         "torch_dtype": "float32",
     }
 
 
-def _write(
-    folder: Path, model: Llama, weights: Mapping[str, Tensor] | None, bos_id: int | None, eos_id: int | None
-) -> None:
+def _control_ids(origin: Path | None, bos_id: int | None, eos_id: int | None) -> dict[str, Any]:
+    """Ids of control tokens for `config.json`: the origin's, else those of the tokenizer."""
+    own = {"bos_token_id": bos_id, "eos_token_id": eos_id}
+    if origin is None:
+        return own
+    raw = json.loads((origin / "config.json").read_bytes())
+    return own | {name: raw[name] for name in (*own, "pad_token_id") if raw.get(name) is not None}
+
+
+def _write(folder: Path, model: Llama, weights: Mapping[str, Tensor] | None, control_ids: Mapping[str, Any]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -102,10 +115,10 @@ def _write(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in source.items()}
     if model.config.tie_word_embeddings:
         tensors.pop("lm_head.weight", None)
-    config = hf_config(model.config, bos_id=bos_id, eos_id=eos_id)
-    generation = {"bos_token_id": bos_id, "eos_token_id": eos_id, "do_sample": True, "temperature": 1.0, "top_p": 1.0}
+    config = hf_config(model.config, control_ids)
+    generation = {**control_ids, "do_sample": True, "temperature": 1.0, "top_p": 1.0}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
+    (folder / _GENERATION).write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
     try:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     except SafetensorError as error:

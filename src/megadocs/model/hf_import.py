@@ -19,12 +19,14 @@ from torch import Tensor
 from megadocs.errors import DamagedError, InputError
 from megadocs.model.config import LlamaConfig
 from megadocs.model.llama import Llama
+from megadocs.model.rope import ROPE_TYPES, rope_tables
 
 #: Model types whose forward pass is exactly Llama's.
 FAMILY = ("llama",)
 _MAX_CONFIG_BYTES = 1 << 20
 #: The rotation's tables hold every position: 4 GB at this many, width 64.
 _MAX_POSITIONS = 1 << 23
+_CHECK = "copy or download the model again"
 
 
 def import_hf(directory: Path, *, context_length: int | None = None) -> Llama:
@@ -57,6 +59,8 @@ def import_hf(directory: Path, *, context_length: int | None = None) -> Llama:
             where=str(directory),
             remedy="check that config.json and the weights belong together",
         )
+    if whole := sorted(name for name in expected if not tensors[name].is_floating_point()):
+        raise DamagedError(f"{whole[0]} holds no floating-point numbers", where=str(directory), remedy=_CHECK)
     with torch.no_grad():
         for name, parameter in expected.items():
             parameter.copy_(tensors[name])
@@ -64,61 +68,105 @@ def import_hf(directory: Path, *, context_length: int | None = None) -> Llama:
 
 
 def read_config(directory: Path, *, context_length: int | None = None) -> LlamaConfig:
-    """The shape in `config.json`, for windows of at most `context_length`."""
+    """The shape in `config.json`, for windows of at most `context_length`.
+
+    `config.json` is read as transformers reads it: its defaults for what is absent, its older spellings.
+    """
     path = Path(directory) / "config.json"
     if not path.is_file():
         raise InputError("no model is here", where=str(path), remedy="give a Hugging Face folder with config.json")
     if path.stat().st_size > _MAX_CONFIG_BYTES:
-        raise InputError("config.json is larger than 1 MB", where=str(path))
+        raise InputError("config.json is larger than 1 MB", where=str(path), remedy=_CHECK)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        _refuse_others(raw, path)
-        return _to_config(raw, path, context_length)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"config.json is not a Llama's: {type(error).__name__} {error}", where=str(path), remedy="check the folder"
-        ) from error
-
-
-def _refuse_others(raw: dict[str, Any], path: Path) -> None:
-    if raw.get("model_type") not in FAMILY:
-        raise InputError(
-            f"model type {raw.get('model_type')!r} is not of the Llama family",
-            where=str(path),
-            remedy="use a model with model_type 'llama' (Llama 2 and 3, SmolLM, TinyLlama)",
-        )
-    odd = [key for key in ("attention_bias", "mlp_bias") if raw.get(key)]
-    if odd or raw.get("hidden_act", "silu") != "silu":
-        raise InputError(f"not a plain Llama: {', '.join(odd) or raw['hidden_act']}", where=str(path))
-
-
-def _to_config(raw: dict[str, Any], path: Path, context_length: int | None) -> LlamaConfig:
-    rope = {**(raw.get("rope_scaling") or {}), **(raw.get("rope_parameters") or {})}
-    theta = rope.pop("rope_theta", raw.get("rope_theta", 10_000.0))
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    longest = int(raw["max_position_embeddings"])
-    if not 0 < longest <= _MAX_POSITIONS:
-        raise ValueError(f"max_position_embeddings is {longest}")
+        raw = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedError(f"config.json is not JSON: {error}", where=str(path), remedy=_CHECK) from error
+    config, reason = _read(raw, str(path))
+    if config is None:
+        remedy = "use a model with model_type 'llama' and no such setting (Llama 2 and 3, SmolLM, TinyLlama)"
+        raise InputError(f"not a plain Llama: {reason}", where=str(path), remedy=remedy)
+    longest = config.max_position_embeddings
     if context_length is not None and context_length > longest:
         raise InputError(
             f"the model was made for {longest} positions, the recipe asks for {context_length}",
             where="train.context_length",
             remedy=f"use at most {longest}",
         )
-    heads = int(raw["num_attention_heads"])
+    return config
+
+
+def is_plain_llama(raw: dict[str, Any]) -> bool:
+    """Whether a `config.json` describes a model whose forward pass is exactly that of `Llama` here.
+
+    Raises:
+        InputError: it says that it is a Llama and transformers cannot read it.
+    """
+    return raw.get("model_type") in FAMILY and _read(raw, "config.json")[0] is not None
+
+
+def _read(raw: Any, where: str) -> tuple[LlamaConfig | None, str]:
+    """The shape; or None and what makes the model another one than `Llama` here."""
+    from transformers import LlamaConfig as HfConfig
+
+    kind = raw.get("model_type") if isinstance(raw, dict) else None
+    if kind not in FAMILY:
+        remedy = "use a model with model_type 'llama' (Llama 2 and 3, SmolLM, TinyLlama)"
+        raise InputError(f"model type {kind!r} is not of the Llama family", where=where, remedy=remedy)
+    try:
+        parsed = HfConfig.from_dict(raw)
+        if not 0 < parsed.max_position_embeddings <= _MAX_POSITIONS:
+            raise ValueError(f"max_position_embeddings is {parsed.max_position_embeddings}")
+        reason = _difference(parsed)
+        config = None if reason else _to_config(parsed)
+        if config is not None:
+            _check_sizes(config)
+    except Exception as error:  # transformers' validators raise classes of their own, beside KeyError and TypeError
+        what = f"config.json is not a Llama's: {type(error).__name__} {' '.join(str(error).split())}"
+        raise InputError(what, where=where, remedy=_CHECK) from error
+    return config, reason
+
+
+def _check_sizes(config: LlamaConfig) -> None:
+    """Refuse sizes that make no model (ValueError), and RoPE settings that make no angles (KeyError, TypeError)."""
+    sizes = (config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers)
+    if min(*sizes, config.num_key_value_heads, config.head_dim, config.rope_theta, config.rms_norm_eps) <= 0:
+        raise ValueError("a size is not above zero")
+    if config.num_attention_heads % config.num_key_value_heads or config.head_dim % 2:
+        raise ValueError("its heads do not fit each other")
+    if not all(table.isfinite().all() for table in rope_tables(config, 2)):
+        raise ValueError("its RoPE settings give no angles")
+
+
+def _difference(parsed: Any) -> str:
+    """What makes the model another one than `Llama` here; nothing: they are the same."""
+    rope = parsed.rope_parameters
+    odd = [name for name in ("attention_bias", "mlp_bias") if getattr(parsed, name)]
+    if parsed.hidden_act not in ("silu", "swish"):
+        odd.append(f"hidden_act {parsed.hidden_act!r}")
+    if rope["rope_type"] not in ROPE_TYPES:
+        odd.append(f"RoPE variant {rope['rope_type']!r} is not supported")
+    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+        odd.append("partial_rotary_factor")
+    if getattr(parsed, "quantization_config", None) is not None:
+        odd.append("quantised weights")
+    return ", ".join(odd)
+
+
+def _to_config(parsed: Any) -> LlamaConfig:
+    rope = {key: value for key, value in parsed.rope_parameters.items() if key not in ("rope_theta", "type")}
     return LlamaConfig(
-        vocab_size=int(raw["vocab_size"]),
-        hidden_size=int(raw["hidden_size"]),
-        intermediate_size=int(raw["intermediate_size"]),
-        num_hidden_layers=int(raw["num_hidden_layers"]),
-        num_attention_heads=heads,
-        num_key_value_heads=int(raw.get("num_key_value_heads") or heads),
-        head_dim=int(raw.get("head_dim") or int(raw["hidden_size"]) // heads),
-        max_position_embeddings=longest,
-        rope_theta=float(theta),
-        rope_scaling=None if kind == "default" else rope,
-        rms_norm_eps=float(raw["rms_norm_eps"]),
-        tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+        vocab_size=int(parsed.vocab_size),
+        hidden_size=int(parsed.hidden_size),
+        intermediate_size=int(parsed.intermediate_size),
+        num_hidden_layers=int(parsed.num_hidden_layers),
+        num_attention_heads=int(parsed.num_attention_heads),
+        num_key_value_heads=int(parsed.num_key_value_heads),
+        head_dim=int(parsed.head_dim),
+        max_position_embeddings=int(parsed.max_position_embeddings),
+        rope_theta=float(parsed.rope_parameters["rope_theta"]),
+        rope_scaling=None if rope["rope_type"] == "default" else rope,
+        rms_norm_eps=float(parsed.rms_norm_eps),
+        tie_word_embeddings=bool(parsed.tie_word_embeddings),
     )
 
 
@@ -128,9 +176,9 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
 
     index = directory / "model.safetensors.index.json"
     names = ["model.safetensors"]
-    if index.is_file():
+    if not (directory / names[0]).is_file() and index.is_file():  # the order in which transformers looks
         try:
-            names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+            names = sorted({Path(name).name for name in json.loads(index.read_bytes())["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedError(
                 f"not an index of weights: {type(error).__name__} {error}",
@@ -139,7 +187,7 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
             ) from error
     tensors: dict[str, Tensor] = {}
     for name in names:
-        path = directory / Path(name).name
+        path = directory / name
         if not path.is_file():
             raise InputError(
                 "weights are missing (safetensors only; pickled .bin files are never read)",

@@ -10,14 +10,33 @@ The hub is asked only here, only because the recipe names a model there, and onl
 
 from __future__ import annotations
 
+import hashlib
+import json
+from functools import cache
 from pathlib import Path
 
 from megadocs.errors import InputError
 from megadocs.hub_errors import hub_errors
 from megadocs.recipe.paths import user_path
+from megadocs.store.files import file_sha256
 
-_WANTED = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json"]
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_WANTED = [
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*.json",
+    "*.jinja",
+]
+_TOKENIZER = (
+    "tokenizer*.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.*",
+)
 
 
 def find_pretrained(source: str) -> Path:
@@ -39,6 +58,26 @@ def find_pretrained(source: str) -> Path:
         ) from error
 
 
+@cache
+def local_model_digest(source: str) -> str | None:
+    """SHA-256 of a folder's configuration and weights; None for a name on the hub. Read once in a process."""
+    path = user_path(source)
+    return weights_digest(path) if path.is_dir() else None
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over `config.json` and the weight files, by name and content.
+
+    Raises:
+        InputError: the folder has no `config.json`.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError("no model is here", where=str(folder), remedy="give a Hugging Face folder with config.json")
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    parts = [(name, file_sha256(folder / name)) for name in ["config.json", *names]]
+    return hashlib.sha256(json.dumps(parts).encode("utf-8")).hexdigest()
+
+
 def tokenizer_files(folder: Path) -> list[Path]:
-    """The tokenizer's files in a model's folder, those that are there."""
-    return [folder / name for name in _TOKENIZER if (folder / name).is_file()]
+    """The tokenizer's files in a model's folder, those that are there: vocabulary, settings, chat template."""
+    return sorted(path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file())

@@ -17,6 +17,9 @@ from torch import Tensor
 from megadocs.errors import InputError
 from megadocs.model.config import LlamaConfig
 
+#: The variants that `rope_tables` knows.
+ROPE_TYPES = ("default", "linear", "llama3")
+
 
 def rope_tables(config: LlamaConfig, length: int) -> tuple[Tensor, Tensor]:
     """Cosine and sine tables, float32, (length, head_dim), for positions 0..length-1."""
@@ -35,7 +38,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _scaled(frequencies: Tensor, scaling: dict[str, Any] | None) -> Tensor:
-    kind = (scaling or {}).get("rope_type", (scaling or {}).get("type", "default"))
+    kind = (scaling or {}).get("rope_type", "default")
     if scaling is None or kind == "default":
         return frequencies
     if kind == "linear":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from megadocs.recipe.base import MAX_SEED, NowOperational, Operational, Section
 
@@ -26,6 +26,16 @@ class ModelConfig(Section):
     rope_theta: float = Field(10_000.0, gt=0, le=1e12, description="RoPE base (facts, section 6).")
     rms_norm_eps: float = Field(1e-5, gt=0, le=1, description="RMSNorm epsilon.")
     tie_word_embeddings: bool = Field(False, description="Share input and output embeddings; the paper does not.")
+
+    @model_validator(mode="after")
+    def _shape_of_the_pretrained(self) -> Self:
+        if self.init_from is not None:
+            decided = sorted(self.model_dump(exclude_defaults=True, exclude={"init_from"}))
+            if decided:
+                raise ValueError(
+                    f"init_from decides the shape: remove model.{', model.'.join(decided)}, or remove model.init_from"
+                )
+        return self
 
 
 class TrainConfig(Section):

@@ -124,7 +124,7 @@ def run_training(
         output_dir: the run's folder.
         bos_id: for the exported configuration.
         eos_id: likewise.
-        tokenizer_files: copied into the exported folder; none with `init_from`: that model's own.
+        tokenizer_files: copied into the exported folder; with `init_from` and its tokenizer, all of that model's own.
         data_identity: JSON values naming the data; a resumed run must have the same.
         announce: told steps, tokens, FLOPs and rates before the first step.
         progress: called after each logged step, first rank only, as `announce` is.
@@ -271,9 +271,10 @@ def run_training(
             model_dir="model",
         )
         if world.is_first:
-            files = tokenizer_files or student.tokenizer_files
+            files, origin = student.exported_files(tokenizer_files)
             folder = output_dir / summary.model_dir
-            export_hf(model, folder, tokenizer_files=files, bos_id=bos_id, eos_id=eos_id, weights=weights)
+            ids = {"bos_id": bos_id, "eos_id": eos_id}
+            export_hf(model, folder, tokenizer_files=files, weights=weights, origin=origin, **ids)
             write_json_atomic(output_dir / "summary.json", asdict(summary))
         world.barrier()
     return summary

@@ -116,3 +116,44 @@ def test_the_compute_type_of_a_machine_enters_as_if_it_were_written(experiment, 
     monkeypatch.setattr("megadocs.machine.has_fast_bfloat16", lambda device: fast)
     assert trains(experiment()) == trains(experiment("train.dtype=auto")) == written[stands_for]
     assert not set(written["bfloat16"].values()) & set(written["float32"].values())
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    from megadocs.model import build_model, export_hf
+    from megadocs.recipe import ModelConfig
+
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return export_hf(build_model(ModelConfig(**shape), 300, 64, 0), tmp_path / "pretrained")
+
+
+def test_a_pretrained_model_is_known_by_its_content(experiment, pretrained, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from megadocs.model.pretrained import local_model_digest
+
+    def fingerprints(folder):
+        local_model_digest.cache_clear()  # read once in a process; a change is seen by the next command
+        return trains(experiment(f"model={{init_from: {folder}}}"))
+
+    before = fingerprints(pretrained)
+    shutil.copytree(pretrained, tmp_path / "copied")
+    assert fingerprints(tmp_path / "copied") == before
+    weights = load_file(pretrained / "model.safetensors")
+    save_file({name: tensor * 0.5 for name, tensor in weights.items()}, pretrained / "model.safetensors")
+    halved = fingerprints(pretrained)
+    (pretrained / "config.json").write_text((pretrained / "config.json").read_text().replace("1e-05", "1e-06"))
+    changed = fingerprints(pretrained)
+    assert not set(before.values()) & set(halved.values())
+    assert not set(halved.values()) & set(changed.values())
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["preset: 5m", "hidden_size: 64", "rope_theta: 500000", "tie_word_embeddings: true", "rms_norm_eps: 0.1"],
+)
+def test_keys_that_the_pretrained_folder_decides_are_refused(experiment, pretrained, key):
+    with pytest.raises(RecipeError, match=f"init_from decides the shape: remove model.{key.split(':')[0]}"):
+        experiment(f"model={{init_from: {pretrained}, {key}}}")

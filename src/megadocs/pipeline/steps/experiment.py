@@ -30,6 +30,7 @@ from megadocs.errors import RecipeError
 from megadocs.kinds import load_code
 from megadocs.machine import resolve_dtype
 from megadocs.model import resolve_config
+from megadocs.model.pretrained import local_model_digest
 from megadocs.pipeline.steps.distillation import sample_section
 from megadocs.pipeline.steps.evaluation import LOSS_FIELDS, Ensemble, Scored, Scoring, check_arm, member_seeds
 from megadocs.pipeline.steps.published import published_corpus_fields
@@ -210,10 +211,12 @@ class _RunMaker:
         dtype = resolve_dtype(recipe.train.dtype, recipe.train.device)
         named = recipe.train.model_copy(update={"dtype": "auto" if dtype == "bfloat16" else dtype})
         codes = arm_codes(recipe)
+        # A pretrained model is known by its content, as a tokenizer is: weights that change under a path train again.
+        digest = None if recipe.model.init_from is None else local_model_digest(recipe.model.init_from)
         sections: dict[str, Any] = {
             "stream": with_generations(recipe),
             "mixture": recipe.mixture,
-            "model": recipe.model,
+            "model": recipe.model if digest is None else {"init_from_sha256": digest},
             "train": named,
             "seed": seed,
         }
@@ -223,7 +226,7 @@ class _RunMaker:
             sections | ({"code": codes} if codes else {}),
             inputs,
             former={"train": recipe.train},
-            facts={"train": recipe.train.model_copy(update={"dtype": dtype})},
+            facts={"model": recipe.model, "train": recipe.train.model_copy(update={"dtype": dtype})},
             settings=own_code_settings(codes),
             slots=recipe.train.num_processes if _fits_one_thread(recipe) else None,
         )
