@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from megadocs.errors import InputError
-from megadocs.evaluate.document_losses import score_documents, score_windows
+from megadocs.evaluate.document_losses import iter_alone_losses, iter_window_losses, score_documents, score_windows
 from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
+from megadocs.evaluate.target_losses import SINGLE
 
 BOS, VOCAB_SIZE = 1, 61
 LENGTHS = [5, 17, 2, 40, 9, 33, 3, 12, 8, 27]
@@ -168,3 +169,58 @@ def test_bad_input_is_refused_with_the_set_and_a_remedy(make_set, hf_llama):
         score_documents(model, make_set([5]), context_length=8, stride=8)
     with pytest.raises(InputError, match="not a model"):
         as_scoring_model(object())
+
+
+@pytest.fixture
+def own_llama(hf_llama, tmp_path):
+    """The same weights in the model that knows boundaries."""
+    from megadocs.model import import_hf
+
+    hf_llama.save_pretrained(tmp_path / "m")
+    return as_scoring_model(import_hf(tmp_path / "m"))
+
+
+def losses_of(batches):
+    found = {}
+    for batch in batches:
+        for document, position, nll in zip(batch.document, batch.position, batch.nll[0], strict=True):
+            found[int(document), int(position)] = float(nll)
+    return found
+
+
+def test_within_a_boundary_each_piece_of_a_window_is_on_its_own(make_set, hf_llama, own_llama):
+    """Against transformers run on every document's part of every window by itself; the first token of a part that
+    begins inside a window is predicted by what stands before it, which sees its own document only."""
+    data = make_set([20, 7, 30, 9, 25, 11])
+    context = 16
+    found = losses_of(
+        iter_window_losses([own_llama], [SINGLE], data, context_length=context, batch_size=2, boundary=True)
+    )
+    tokens = np.concatenate(data.rows).astype(np.int64)
+    owner = np.repeat(np.arange(len(data)), [len(row) for row in data.rows])
+    starts = np.concatenate(([0], np.cumsum([len(row) for row in data.rows])))
+    num_checked = 0
+    for start in range(0, len(tokens) - context + 1, context):
+        for place in range(start + 1, start + context):
+            first = max(start, int(starts[owner[place - 1]]))
+            with torch.no_grad():
+                logits = hf_llama(torch.from_numpy(tokens[None, first:place])).logits[0, -1].double()
+            expected = -torch.log_softmax(logits, -1)[tokens[place]].item()
+            assert found[int(owner[place]), place - int(starts[owner[place]])] == pytest.approx(expected, abs=1e-4)
+            num_checked += 1
+    assert num_checked == len(found)
+    across = losses_of(iter_window_losses([own_llama], [SINGLE], data, context_length=context, batch_size=2))
+    assert max(abs(across[key] - found[key]) for key in found) > 0.1
+
+
+def test_within_a_boundary_a_start_token_is_seen_by_the_first_token_alone(make_set, hf_llama, own_llama):
+    data = make_set([9, 12])
+    found = losses_of(iter_alone_losses([own_llama], [SINGLE], data, context_length=16, start_id=2, boundary=True))
+    for document, row in enumerate(data.rows):
+        tokens = torch.from_numpy(row.astype(np.int64))[None]
+        with torch.no_grad():
+            inside = torch.log_softmax(hf_llama(tokens).logits[0].double(), -1)
+            first = torch.log_softmax(hf_llama(torch.tensor([[2]])).logits[0, -1].double(), -1)
+        assert found[document, 0] == pytest.approx(-first[tokens[0, 0]].item(), abs=1e-4)
+        for place in range(1, len(row)):
+            assert found[document, place] == pytest.approx(-inside[place - 1, tokens[0, place]].item(), abs=1e-4)

@@ -6,7 +6,8 @@
 
 **Windowed.** Rows are concatenated, cut into windows of `context_length` tokens, the tail is dropped and counted.
 T tokens give T-1 targets, separators included; a target belongs to the document that holds it (docs/ordering.md). A set
-shorter than one window cannot be scored this way.
+shorter than one window cannot be scored this way. A model that was trained with an attention boundary is scored with it
+(`windowed`), and across it for comparison (`windowed_across`).
 
 **Alone.** A document starts at its BOS and every token after the first is predicted exactly once. Past the context
 length the window slides by `stride` tokens: each predicted token then sees `context_length - stride` or more before it.
@@ -110,8 +111,12 @@ def iter_window_losses(
     *,
     context_length: int,
     batch_size: int = 32,
+    boundary: bool = False,
 ) -> Iterator[TargetLosses]:
-    """Batches of target losses, windowed as in training; documents in the order of `data`."""
+    """Batches of target losses, windowed as in training; documents in the order of `data`.
+
+    With `boundary` attention stays inside each document, as in arms that train with `attention_boundary`.
+    """
     _check(models, averages, data, context_length, batch_size)
     ends = np.cumsum([len(row) for row in data.rows], dtype=np.int64)
     num_windows = int(ends[-1]) // context_length
@@ -129,9 +134,11 @@ def iter_window_losses(
             tokens_BT = _stream_tokens(data, ends, start, stop).reshape(size, context_length)
             wanted_BT = np.ones_like(tokens_BT, dtype=np.bool_)
             wanted_BT[:, 0] = False
-            nll_AN = target_losses(models, averages, tokens_BT, wanted_BT)
+            document_BT = np.searchsorted(ends, np.arange(start, stop, dtype=np.int64), side="right").reshape(size, -1)
+            segments_BT = document_BT if boundary else None
+            nll_AN = target_losses(models, averages, tokens_BT, wanted_BT, segments_BT)
             places = np.arange(start, stop, dtype=np.int64).reshape(size, context_length)[:, 1:].reshape(-1)
-            document = np.searchsorted(ends, places, side="right")
+            document = document_BT[:, 1:].reshape(-1)
             position = places - np.concatenate(([0], ends))[document]
             yield TargetLosses(document, position, np.tile(context, size), nll_AN)
 
@@ -145,8 +152,12 @@ def iter_alone_losses(
     stride: int | None = None,
     batch_size: int = 32,
     start_id: int | None = None,
+    boundary: bool = False,
 ) -> Iterator[TargetLosses]:
-    """Batches of target losses, each document from its own start. Windows of like length share a forward pass."""
+    """Batches of target losses, each document from its own start. Windows of like length share a forward pass.
+
+    With `boundary` a start token, which is the end of what came before, is seen by the first token alone.
+    """
     _check(models, averages, data, context_length, batch_size)
     stride = max(1, context_length // 2) if stride is None else stride
     if not 1 <= stride < context_length:
@@ -168,7 +179,11 @@ def iter_alone_losses(
                 if start_id is not None and start == 0:
                     tokens_BT[line, 0] = start_id
                 wanted_BT[line, scored_from - start : stop - start] = True
-            nll_AN = target_losses(models, averages, tokens_BT, wanted_BT)
+            segments_BT = None
+            if boundary and lead:
+                segments_BT = np.ones_like(tokens_BT)
+                segments_BT[batch[:, 1] == 0, 0] = 0
+            nll_AN = target_losses(models, averages, tokens_BT, wanted_BT, segments_BT)
             lines, context = np.nonzero(wanted_BT)
             yield TargetLosses(batch[lines, 0], batch[lines, 1] + context - lead, context, nll_AN)
 
@@ -201,7 +216,7 @@ class ScoreCollector:
         of its bytes.
         """
         data, num_tokens = self._data, self._num_tokens
-        has_first = self._mode == "windowed" or self._has_start
+        has_first = self._mode != "alone" or self._has_start
         targets = np.array([len(row) for row in data.rows], dtype=np.int64) - (not has_first)
         share = 2 * np.asarray(data.num_bytes, dtype=np.int64) * num_tokens + targets
         num_bytes = share // (2 * targets)  # rounded

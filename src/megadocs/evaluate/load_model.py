@@ -39,12 +39,14 @@ class LoadedModel:
         tokenizer: from the model's folder.
         source: what was asked for (a path or hub name).
         weights_sha256: over the configuration and every weight file: two models share it only if they are the same.
+        boundary: a train artifact whose arm kept attention inside rows or documents: it is scored so.
     """
 
     model: ScoringModel
     tokenizer: Tokenizer
     source: str
     weights_sha256: str
+    boundary: bool = False
 
     @property
     def begins_with_bos(self) -> bool:
@@ -54,7 +56,8 @@ class LoadedModel:
 
     def identity(self) -> dict[str, str]:
         """What a cached result of this model is keyed by."""
-        return {"weights": self.weights_sha256, "tokenizer": self.tokenizer.fingerprint, "dtype": self.model.dtype}
+        found = {"weights": self.weights_sha256, "tokenizer": self.tokenizer.fingerprint, "dtype": self.model.dtype}
+        return found | ({"attention": "within documents"} if self.boundary else {})
 
 
 def load_model(
@@ -86,17 +89,23 @@ def load_model(
             where=str(folder),
             remedy="put the tokenizer the model was trained with into its folder",
         )
-    return LoadedModel(model, tokenizer, source, weights_digest(folder))
+    return LoadedModel(model, tokenizer, source, weights_digest(folder), _has_boundary(folder))
 
 
 def check_one_tokenizer(members: Sequence[LoadedModel]) -> None:
-    """`InputError` for members of different tokenizers: they cannot be averaged."""
+    """`InputError` for members of different tokenizers or attention boundaries: they cannot be averaged."""
     for member in members[1:]:
         if member.tokenizer.fingerprint != members[0].tokenizer.fingerprint:
             raise InputError(
                 f"{member.source} has another tokenizer than {members[0].source}",
                 where="--model",
                 remedy="an ensemble averages models of one tokenizer: score the others on their own",
+            )
+        if member.boundary != members[0].boundary:
+            raise InputError(
+                f"of {member.source} and {members[0].source} one was trained with an attention boundary",
+                where="--model",
+                remedy="score them apart: a model is scored with the boundary it was trained with",
             )
 
 
@@ -138,6 +147,14 @@ def _check_record(folder: Path) -> None:
     for problem in iter_problems(folder, own):
         remedy = f"delete {folder.parent} and run again: only this step is repeated"
         raise DamagedError(problem.what, where=problem.path, remedy=remedy)
+
+
+def _has_boundary(folder: Path) -> bool:
+    """Whether the record of a train artifact says that attention stayed inside rows or documents."""
+    if folder.name != "model" or not (folder.parent / RECORD).is_file():
+        return False
+    stream = read_json(folder.parent / RECORD).get("config", {}).get("stream", {})
+    return bool(stream.get("attention_boundary", "none") != "none")
 
 
 def _load_other(folder: Path) -> Any:

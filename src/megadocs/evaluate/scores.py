@@ -25,7 +25,7 @@ import numpy.typing as npt
 from megadocs.errors import DamagedError, InputError
 from megadocs.store.files import write_bytes_atomic
 
-Mode = Literal["windowed", "alone"]
+Mode = Literal["windowed", "windowed_across", "alone"]
 
 
 @dataclass(frozen=True, slots=True)

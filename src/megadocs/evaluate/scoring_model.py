@@ -49,6 +49,8 @@ class ScoringModel:
         dtype: compute type of both halves (parameters stay as they are; losses are always float32).
         device: where the tokens go.
         max_context: most tokens a window may hold; None: no limit known.
+        hidden_within: tokens (B, T) and segment ids (B, T) -> states, attention staying inside each segment; None: the
+            model knows no boundaries.
     """
 
     hidden: Callable[[torch.Tensor], torch.Tensor]
@@ -58,6 +60,7 @@ class ScoringModel:
     dtype: Dtype = "float32"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     max_context: int | None = None
+    hidden_within: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
 
     @classmethod
     def from_callable(
@@ -100,18 +103,17 @@ def as_scoring_model(model: Any, *, dtype: Dtype = "float32") -> ScoringModel:
     if not isinstance(model, Llama):
         _check_causal(model, kind)
     limit = getattr(model.config, "max_position_embeddings", None)
-    if isinstance(model, Llama):
-        hidden = _own_body(model, dtype)
-    else:
-        hidden = _whole_forward(model, dtype) if head is None else _decoder(model, dtype)
+    own = _own_body(model, dtype) if isinstance(model, Llama) else None
+    body: Callable[..., torch.Tensor] = own or (_whole_forward if head is None else _decoder)(model, dtype)
     return ScoringModel(
-        hidden=hidden,
+        hidden=body,
         vocab_size=model.config.vocab_size if head is None else head.out_features,
         head_weight=None if head is None else head.weight.detach(),
         head_bias=None if head is None or head.bias is None else head.bias.detach(),
         dtype=dtype,
         device=next(model.parameters()).device,
         max_context=limit if isinstance(limit, int) and limit > 0 else None,
+        hidden_within=own,
     )
 
 
@@ -130,14 +132,14 @@ def _check_causal(model: Any, kind: str) -> None:
         )
 
 
-def _own_body(model: Llama, dtype: Dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+def _own_body(model: Llama, dtype: Dtype) -> Callable[..., torch.Tensor]:
     """Our model computes in the type it is told; what it was told before is put back."""
 
-    def hidden(tokens_BT: torch.Tensor) -> torch.Tensor:
+    def hidden(tokens_BT: torch.Tensor, segments_BT: torch.Tensor | None = None) -> torch.Tensor:
         before = model.compute_dtype
         model.compute_dtype = _TORCH_DTYPES[dtype]
         try:
-            return model.hidden_states(tokens_BT)
+            return model.hidden_states(tokens_BT, segments_BT)
         finally:
             model.compute_dtype = before
 

@@ -73,6 +73,7 @@ def target_losses(
     averages: Sequence[Average],
     tokens_BT: npt.NDArray[np.int64],
     wanted_BT: npt.NDArray[np.bool_],
+    segments_BT: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Nats of every wanted target, (A, N): one line per average, targets in row-major order of `wanted_BT`.
 
@@ -81,11 +82,12 @@ def target_losses(
         averages: A averages over them.
         tokens_BT: the windows, right-padded with any valid id.
         wanted_BT: True where the token is to be predicted from those before it; the first column is False.
+        segments_BT: attention stays inside each segment; None: it goes across.
     """
     assert not wanted_BT[:, 0].any(), "the first token of a window has nothing before it"
     places = np.flatnonzero(wanted_BT)
     targets = tokens_BT.reshape(-1)[places]
-    return position_losses(models, averages, tokens_BT, places - 1, targets).nll
+    return position_losses(models, averages, tokens_BT, places - 1, targets, segments_BT=segments_BT).nll
 
 
 def position_losses(
@@ -96,6 +98,7 @@ def position_losses(
     targets: npt.NDArray[np.int64],
     *,
     want_top: bool = False,
+    segments_BT: npt.NDArray[np.int64] | None = None,
 ) -> PositionResults:
     """Nats of `targets` (N,) as the tokens that follow the flat `positions` (N,) of the windows (B, T)."""
     targets_N = torch.from_numpy(targets).to(models[0].device)
@@ -103,7 +106,7 @@ def position_losses(
     is_top_AN = np.empty(nll_AN.shape, dtype=np.bool_) if want_top else None
     with torch.no_grad():
         heads = [model.open_head() for model in models]
-        states = [_states_at(model, tokens_BT, positions) for model in models]
+        states = [_states_at(model, tokens_BT, positions, segments_BT) for model in models]
         step = max(MIN_CHUNK, CHUNK_LOGITS // models[0].vocab_size)
         for start in range(0, len(targets), step):
             chunk = slice(start, start + step)
@@ -135,8 +138,18 @@ def check_members(models: Sequence[ScoringModel], averages: Sequence[Average]) -
         )
 
 
-def _states_at(model: ScoringModel, tokens_BT: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> torch.Tensor:
-    hidden_BTD = model.hidden(torch.from_numpy(tokens_BT).to(model.device))
+def _states_at(
+    model: ScoringModel,
+    tokens_BT: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64],
+    segments_BT: npt.NDArray[np.int64] | None,
+) -> torch.Tensor:
+    tokens = torch.from_numpy(tokens_BT).to(model.device)
+    if segments_BT is None:
+        hidden_BTD = model.hidden(tokens)
+    else:
+        assert model.hidden_within is not None, "boundaries are for models trained here"
+        hidden_BTD = model.hidden_within(tokens, torch.from_numpy(segments_BT).to(model.device))
     return hidden_BTD.reshape(-1, hidden_BTD.shape[-1])[torch.from_numpy(positions).to(model.device)]
 
 

@@ -117,6 +117,7 @@ class ContinuedScoring:
             context_length or min(limit, _DEFAULT_CONTEXT),
             stride,
             batch_size,
+            boundary=members[0].boundary,
         )
 
     def score_sets(self, sets: Mapping[str, ScoringSet]) -> list[EnsembleScores]:

@@ -8,7 +8,7 @@ from megadocs.errors import RecipeError
 from megadocs.pipeline.steps.experiment import CorpusFacts, build_experiment, corpus_step
 from megadocs.recipe import load_recipe
 from megadocs.text.tokenizer import train_tokenizer
-from pipeline.corpora import write_recipe
+from pipeline.corpora import write_recipe, write_texts
 
 FACTS = CorpusFacts(num_train_1x=12, max_multiple=2)
 
@@ -157,3 +157,25 @@ def test_a_pretrained_model_is_known_by_its_content(experiment, pretrained, tmp_
 def test_keys_that_the_pretrained_folder_decides_are_refused(experiment, pretrained, key):
     with pytest.raises(RecipeError, match=f"init_from decides the shape: remove model.{key.split(':')[0]}"):
         experiment(f"model={{init_from: {pretrained}, {key}}}")
+
+
+def test_only_arms_with_a_boundary_are_scored_anew(experiment, tmp_path):
+    """Everybody else's scores of 0.1 stay valid: their identity says nothing of boundaries."""
+    write_texts(tmp_path / "texts", 12)
+    more = ("evaluate.sets.long={}", "ensembles.pair={arm: simple}")
+    before = {step.name: step for step in experiment(*more).steps}
+    inside = {step.name: step for step in experiment(*more, "arms.simple={stream.attention_boundary: row}").steps}
+    scores = [name for name, step in before.items() if step.kind in ("evaluate", "extra_set", "ensemble")]
+    assert all("attention_boundary" not in before[name].identity for name in scores)
+    changed = {name for name in scores if inside[name].fingerprint != before[name].fingerprint}
+    assert changed == {name for name in scores if "simple" in name or "pair" in name}
+    assert {inside[name].identity["attention_boundary"] for name in changed} == {"row"}
+
+
+def test_only_validation_within_a_boundary_trains_again(experiment):
+    often = "train.evaluate_every_steps=5"
+    plain, inside = experiment(often), experiment(often, "arms.simple={stream.attention_boundary: row}")
+    assert all("validation" not in run.train.identity for run in plain.runs)
+    assert {run.arm.name for run in inside.runs if "validation" in run.train.identity} == {"simple"}
+    rarely = experiment("arms.simple={stream.attention_boundary: row}")
+    assert all("validation" not in run.train.identity for run in rarely.runs)

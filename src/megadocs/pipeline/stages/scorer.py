@@ -9,7 +9,7 @@ A single model is scored under one average (itself), K members under both averag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from megadocs.evaluate.document_losses import (
 from megadocs.evaluate.ensembles import EnsembleScores, Subsets, build_averages, losses_by_size
 from megadocs.evaluate.evaluation_set import EvaluationSet, build_evaluation_set
 from megadocs.evaluate.positions import PositionLosses, PositionTotals, past_only
-from megadocs.evaluate.scores import DocumentScores
+from megadocs.evaluate.scores import DocumentScores, Mode
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import SINGLE, Average
 from megadocs.evaluate.token_classes import ClassCollectors, TargetClasses
@@ -62,6 +62,8 @@ class Scorer:
         stride: new tokens per slide of a document past the context; None: half of it.
         batch_size: windows per forward pass.
         watch: called after every batch with the set's name, the targets scored and all targets; may raise to stop.
+        boundary: the members were trained with attention that stays inside documents: so they are scored, and windowed
+            across documents, too (mode `windowed_across`).
     """
 
     members: Sequence[ScoringModel]
@@ -71,6 +73,7 @@ class Scorer:
     stride: int | None = None
     batch_size: int = 32
     watch: Callable[[str, int, int], None] = lambda name, done, total: None
+    boundary: bool = False
 
     @classmethod
     def open(cls, context: StageContext, trained: Sequence[Artifact]) -> Scorer:
@@ -85,6 +88,7 @@ class Scorer:
             evaluate.get("stride"),
             evaluate.get("batch_size", 32),
             watcher(context),
+            has_boundary(trained[0].record["config"]),
         )
 
     def data(self, name: str, documents: Sequence[Document]) -> EvaluationSet:
@@ -108,17 +112,27 @@ class Scorer:
         ]
 
     def windowed(self, data: EvaluationSet) -> list[EnsembleScores]:
-        """Windowed as in training; nothing for a set that fills no window."""
+        """Windowed as in training, and across documents where training kept inside; nothing for a set that fills no
+        window."""
         data = data.ordered()
         if data.num_tokens < self.context_length:
             return []
-        batches = iter_window_losses(
-            self.members, self.averages, data, context_length=self.context_length, batch_size=self.batch_size
-        )
-        dropped = data.num_tokens % self.context_length
-        watched = self._watched(data, batches)
-        scores = collect_scores(data, "windowed", watched, len(self.averages), num_dropped_tokens=dropped)
-        return self._paired(scores)
+        modes: list[tuple[Mode, bool]] = [("windowed", self.boundary)]
+        if self.boundary:
+            modes.append(("windowed_across", False))
+        scores = []
+        for mode, boundary in modes:
+            batches = iter_window_losses(
+                self.members,
+                self.averages,
+                data,
+                context_length=self.context_length,
+                batch_size=self.batch_size,
+                boundary=boundary,
+            )
+            watched, dropped = self._watched(data, batches), data.num_tokens % self.context_length
+            scores += self._paired(collect_scores(data, mode, watched, len(self.averages), num_dropped_tokens=dropped))
+        return scores
 
     def further_set(self, name: str, documents: Sequence[Document], config: EvaluationSetConfig) -> SetResults:
         """A further set whole, its short and long documents apart, past positions, and by position.
@@ -173,6 +187,7 @@ class Scorer:
             stride=self.stride,
             batch_size=self.batch_size,
             start_id=self._start_id,
+            boundary=self.boundary,
         )
         return self._watched(data, batches)
 
@@ -235,6 +250,11 @@ def json_number(mean: float | None) -> float | str | None:
 def averages_of(num_members: int, subsets: Subsets = "prefixes") -> list[Average]:
     """A model on its own, or both averages of every size."""
     return [SINGLE] if num_members == 1 else build_averages(num_members, subsets)
+
+
+def has_boundary(config: Mapping[str, Any]) -> bool:
+    """Whether a train step's configuration keeps attention inside rows or documents."""
+    return bool(config["stream"].get("attention_boundary", "none") != "none")
 
 
 def load_trained(artifact: Artifact) -> ScoringModel:

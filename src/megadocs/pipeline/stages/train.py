@@ -12,6 +12,7 @@ import numpy as np
 from megadocs.errors import InputError
 from megadocs.evaluate.evaluation_set import build_evaluation_set
 from megadocs.pipeline.stages.arm_data import TrainingData, accounting, exposure_text, real_documents
+from megadocs.pipeline.stages.scorer import has_boundary
 from megadocs.pipeline.stages.stage import StageContext, Stopped
 from megadocs.pipeline.stages.torchrun import is_rank, train_on_ranks
 from megadocs.recipe import ModelConfig, TrainConfig
@@ -74,6 +75,7 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
         )
 
     config = TrainConfig.model_validate(context.config["train"])
+    boundary = has_boundary(context.config)
     try:
         return run_training(
             recipe_model=ModelConfig.model_validate(context.config["model"]),
@@ -89,16 +91,17 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
             data_identity={role: artifact.fingerprint for role, artifact in sorted(context.inputs.items())},
             announce=None if announce is None else lambda plan: announce(),
             progress=report,
-            evaluate=_validation(data, config) if config.evaluate_every_steps is not None else None,
+            evaluate=_validation(data, config, boundary) if config.evaluate_every_steps is not None else None,
         )
     except TrainingInterrupted as interrupted:
         raise Stopped from interrupted
 
 
-def _validation(data: TrainingData, config: TrainConfig) -> Callable[[Llama], dict[str, float]]:
+def _validation(data: TrainingData, config: TrainConfig, boundary: bool) -> Callable[[Llama], dict[str, float]]:
     """A function model -> mean loss on the validation documents, cut into windows of the training length.
 
-    In the training's compute type, every window whole, so that any number of ranks finds the same.
+    In the training's compute type, every window whole, so that any number of ranks finds the same; with an attention
+    boundary attention stays inside each document, as in training.
     """
     import torch
 
@@ -111,12 +114,20 @@ def _validation(data: TrainingData, config: TrainConfig) -> Callable[[Llama], di
             where="train.evaluate_every_steps",
             remedy="set it to none, or add validation documents",
         )
-    windows = torch.from_numpy(tokens[: num_windows * length].reshape(num_windows, length))
-    parts = [windows[start : start + config.batch_size] for start in range(0, num_windows, config.batch_size)]
+    used = num_windows * length
+    windows = torch.from_numpy(tokens[:used].reshape(num_windows, length))
+    owners = torch.from_numpy(np.repeat(np.arange(len(rows)), [len(row) for row in rows])[:used].reshape(windows.shape))
+    starts = range(0, num_windows, config.batch_size)
+    parts = [
+        (windows[start : start + config.batch_size], owners[start : start + config.batch_size]) for start in starts
+    ]
 
     def evaluate(model: Llama) -> dict[str, float]:
         device = next(model.parameters()).device
-        total = sum(float(model(part.to(device), loss_scale=1.0)) for part in parts)
+        total = sum(
+            float(model(part.to(device), owner.to(device) if boundary else None, loss_scale=1.0))
+            for part, owner in parts
+        )
         return {"validation_loss": total / (num_windows * (length - 1))}
 
     return evaluate

@@ -129,6 +129,7 @@ class Scoring:
                     "set": entry,
                     "evaluate": self.recipe.evaluate,
                     **choice,
+                    **own_boundary(members[0]),
                 },
                 {**inputs, "corpus": self.corpus},
                 only={"evaluate": LOSS_FIELDS},
@@ -143,7 +144,12 @@ class Scoring:
         losses = Step.of(
             "ensemble",
             f"ensemble {name}",
-            {"context_length": context_length, "subsets": config.subsets, "evaluate": self.recipe.evaluate},
+            {
+                "context_length": context_length,
+                "subsets": config.subsets,
+                "evaluate": self.recipe.evaluate,
+                **own_boundary(members[0]),
+            },
             {**member_roles(members), "corpus": self.corpus, "tokenizer": self.tokenizer},
             only={"evaluate": LOSS_FIELDS},
             slots=members[0].slots,
@@ -172,6 +178,12 @@ def corpus_config(entry: EvaluationSetConfig, recipe: Recipe) -> CorpusConfig:
     if entry.source is None:
         return recipe.corpus.model_copy(update={**own, "split": "auto"})
     return CorpusConfig(source=entry.source, text_field=entry.text_field, id_field=entry.id_field, **own)
+
+
+def own_boundary(train: Step) -> dict[str, Any]:
+    """For models trained with attention that stays inside rows or documents: they are scored so (0.1 did not)."""
+    boundary = train.config["stream"].get("attention_boundary", "none")
+    return {} if boundary == "none" else {"attention_boundary": boundary}
 
 
 def benchmark_options(name: str, config: EvaluateConfig) -> dict[str, Any]:

@@ -32,7 +32,15 @@ from megadocs.machine import resolve_dtype
 from megadocs.model import resolve_config
 from megadocs.model.pretrained import local_model_digest
 from megadocs.pipeline.steps.distillation import sample_section
-from megadocs.pipeline.steps.evaluation import LOSS_FIELDS, Ensemble, Scored, Scoring, check_arm, member_seeds
+from megadocs.pipeline.steps.evaluation import (
+    LOSS_FIELDS,
+    Ensemble,
+    Scored,
+    Scoring,
+    check_arm,
+    member_seeds,
+    own_boundary,
+)
 from megadocs.pipeline.steps.published import published_corpus_fields
 from megadocs.pipeline.steps.rows import arm_codes, arm_rows, needs_samples, own_code_settings, with_generations
 from megadocs.pipeline.steps.step import Step
@@ -193,7 +201,7 @@ class _RunMaker:
         evaluate = Step.of(
             "evaluate",
             f"evaluate {arm.name} seed {seed}",
-            {"evaluate": arm.recipe.evaluate, "context_length": context_length},
+            {"evaluate": arm.recipe.evaluate, "context_length": context_length, **own_boundary(train)},
             {"train": train, "corpus": self._corpus, "tokenizer": self._tokenizer},
             only={"evaluate": LOSS_FIELDS},
             slots=train.slots,
@@ -220,6 +228,9 @@ class _RunMaker:
             "train": named,
             "seed": seed,
         }
+        if recipe.train.evaluate_every_steps and recipe.stream.attention_boundary != "none":
+            # The validation losses in metrics.jsonl keep the arm's boundary; those of 0.1 went across it.
+            sections["validation"] = "inside documents"
         return Step.of(
             "train",
             f"train {arm.name} seed {seed}",
