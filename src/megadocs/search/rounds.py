@@ -161,15 +161,20 @@ class Walks:
         return True if most < self._max_runs else False if fewest >= self._max_runs else None
 
     def _positions(self, number: int, turn: int) -> tuple[int, int]:
-        """Fewest and most trials before this one, by the rounds that are known and those that may still come."""
+        """Fewest and most trials before this one, by the rounds that are known and those that may still come.
+
+        The budget's order is round by round, and within a round one trial of each walk in turn: with two walks a and b
+        and rounds of two it is a0 b0 (the starts), then a1 b1 a2 b2, and so on. Before b2, the second trial of b's
+        second round, stand five. Missing rounds of a walk that is behind are empty for the fewest, full for the most.
+        """
         last = len(self.walks[number].rounds) - 1
         fewest = most = 0
         for other, walk in enumerate(self.walks):
-            here = turn + (other < number)
+            here = turn + (other < number)  # of this round: those of earlier turns, and of this turn in walks before
             sizes = [len(trials) for trials in walk.rounds[: last + 1]]
-            fewest += sum(sizes[:last]) + min(here, sum(sizes[last:]))
+            known = sum(sizes[:last]) + min(here, sum(sizes[last:]))
+            fewest, most = fewest + known, most + known
             unknown = 0 if walk.is_finished else last + 1 - len(sizes)
-            most += sum(sizes[:last]) + min(here, sum(sizes[last:]))
             if unknown:
                 most += (unknown - 1) * self._round_size + min(here, self._round_size)
         return fewest, most

@@ -154,6 +154,9 @@ class Mixture:
         """Index of the stream, epoch and window of each sample of a step, each (batch_size,)."""
         if not 0 <= step < self.num_steps:
             raise IndexError(f"step {step} is not within the {self.num_steps} steps of the run")
+        # A block of 2,048 windows at shares 1/10 and 9/10 has its first 204 slots for the first stream (205 in four of
+        # five blocks, so that the run's count is exact) and the rest for the second. The block's permutation says which
+        # slots this step takes; a slot's number within its stream, over all blocks, names the stream's window.
         block, offset = divmod(step * self.batch_size, self.block_windows)
         slots = self._block_order(block)[offset : offset + self.batch_size]
         counts, given = self.shares.counts(block), self.shares.given_before(block)
