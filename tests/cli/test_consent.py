@@ -70,7 +70,7 @@ def server():
         running.shutdown()
 
 
-@pytest.mark.parametrize("verb", [["run"], ["generate", "run"], ["plan", "--probe"], ["rows"], ["generate", "retry"]])
+@pytest.mark.parametrize("verb", [["run"], ["generate", "run"], ["rows"], ["generate", "retry"]])
 def test_a_recipe_starts_no_program(folder, verb):
     engine = "{kind: vllm, model: x, command: [sh, -c, 'touch pwned']}"
     (folder / "recipe.yaml").write_text(RECIPE.replace("ENGINE", engine))
