@@ -167,3 +167,31 @@ def test_duplicates_are_dropped_the_first_by_id_stays_and_all_are_counted() -> N
     everything = ids(corpus.train + corpus.validation + corpus.test)
     assert "zz" not in everything
     assert len(set(everything)) == len(everything) == 40 - corpus.report["not_used"]
+
+
+def test_probe_documents_are_of_other_records_and_leave_the_other_splits_alone() -> None:
+    documents = [
+        Document(f"r{record}#{piece}", f"text {record} {piece}", {"group": f"r{record}", "piece": piece})
+        for record in range(120)
+        for piece in range(2)
+    ]
+    counts = {"train": 20, "validation": 10, "test": 10, "max_multiple": 2}
+    config = CorpusConfig.model_validate({"source": "x", "split": counts})
+    probed = CorpusConfig.model_validate({"source": "x", "split": {**counts, "probe": 12}})
+    before, after = split_documents(documents, config), split_documents(documents, probed)
+    assert (before.train, before.validation, before.test) == (after.train, after.validation, after.test)
+    assert not before.probe
+    assert len(after.probe) == after.report["num_probe"] == 12
+    groups = {
+        name: {doc.meta["group"] for doc in getattr(after, name)} for name in ("train", "validation", "test", "probe")
+    }
+    assert all(not groups["probe"] & groups[name] for name in ("train", "validation", "test"))
+
+
+def test_more_probe_documents_than_are_left_is_one_message() -> None:
+    documents = [Document(f"d{n}", f"text {n}", {"group": f"d{n}"}) for n in range(100)]
+    counts = {"train": 20, "validation": 10, "test": 10, "max_multiple": 1, "probe": 90}
+    config = CorpusConfig.model_validate({"source": "x", "split": counts})
+    with pytest.raises(InputError, match="90 probe documents asked for") as caught:
+        split_documents(documents, config)
+    assert "corpus.split.probe" in str(caught.value)

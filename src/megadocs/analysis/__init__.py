@@ -3,6 +3,7 @@
 from megadocs.analysis.benchmarks import BenchmarkScore, benchmark_results
 from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
+from megadocs.analysis.gate import GateFacts, formation_tokens, gate_row, gate_sentences
 from megadocs.analysis.positions import RunPositions, position_tables
 from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
 from megadocs.analysis.search_findings import search_warnings
@@ -13,6 +14,7 @@ from megadocs.analysis.world import world_tables
 __all__ = [
     "BenchmarkScore",
     "EnsembleLoss",
+    "GateFacts",
     "RunFacts",
     "RunPositions",
     "RunScores",
@@ -23,6 +25,9 @@ __all__ = [
     "build_block",
     "dump_results",
     "ensemble_results",
+    "formation_tokens",
+    "gate_row",
+    "gate_sentences",
     "json_form",
     "number_of",
     "parse_results",

@@ -17,7 +17,7 @@ from megadocs.store.files import read_json, write_json_atomic
 
 _DOCUMENTS = "documents.parquet"
 _SUMMARY = "corpus.json"
-_SPLITS = ("train", "validation", "test")
+_SPLITS = ("train", "validation", "test", "probe")
 _BATCH_ROWS = 2048
 
 
@@ -44,12 +44,13 @@ def write_corpus(corpus: SplitCorpus, directory: Path) -> dict[str, Any]:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     except OSError as error:
         raise StoreError(f"cannot write the corpus: {error}", where=str(directory / _DOCUMENTS)) from error
+    splits = [split for split in _SPLITS if split != "probe" or corpus.probe]  # as before where there is no probe
     summary = {
         "num_train_1x": corpus.num_train_1x,
         "max_multiple": corpus.max_multiple,
-        "num_documents": {split: len(getattr(corpus, split)) for split in _SPLITS},
-        "num_characters": {split: sum(len(doc.text) for doc in getattr(corpus, split)) for split in _SPLITS},
-        "num_groups": {split: len({doc.meta.get("group") for doc in getattr(corpus, split)}) for split in _SPLITS},
+        "num_documents": {split: len(getattr(corpus, split)) for split in splits},
+        "num_characters": {split: sum(len(doc.text) for doc in getattr(corpus, split)) for split in splits},
+        "num_groups": {split: len({doc.meta.get("group") for doc in getattr(corpus, split)}) for split in splits},
         "report": corpus.report,
     }
     write_json_atomic(directory / _SUMMARY, summary)
@@ -79,7 +80,7 @@ def read_corpus(directory: Path) -> SplitCorpus:
         raise StoreError("the corpus table is missing", where=str(path)) from error
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DamagedError(f"the corpus table cannot be read: {error}", where=str(path)) from error
-    counts = {split: len(documents) for split, documents in splits.items()}
+    counts = {split: len(documents) for split, documents in splits.items() if split in summary["num_documents"]}
     if counts != summary["num_documents"]:
         raise DamagedError(f"holds {counts} documents, {summary['num_documents']} were written", where=str(path))
     return SplitCorpus(

@@ -46,6 +46,8 @@ class SplitCorpus:
         num_train_1x: size of the 1x set.
         max_multiple: largest k.
         report: counts and the way the split was made (JSON-serialisable).
+        probe: documents that are written about and never trained on or scored as validation or test: the one exception
+            to the rule that only training documents reach a generator. Empty unless the recipe asks for them.
     """
 
     train: list[Document]
@@ -54,6 +56,7 @@ class SplitCorpus:
     num_train_1x: int
     max_multiple: int
     report: dict[str, Any] = field(default_factory=dict)
+    probe: list[Document] = field(default_factory=list)
 
     def train_multiple(self, multiple: int) -> list[Document]:
         """The kx training set.
@@ -81,6 +84,7 @@ class _Plan:
     num_train_1x: int
     max_multiple: int
     report: dict[str, Any]
+    probe: list[int] = field(default_factory=list)
 
 
 def split_documents(documents: Iterable[Document], config: CorpusConfig) -> SplitCorpus:
@@ -111,7 +115,7 @@ def split_documents(documents: Iterable[Document], config: CorpusConfig) -> Spli
         **plan.report,
         "num_train_1x": plan.num_train_1x,
         "max_multiple": plan.max_multiple,
-        **{f"num_{name}": len(selected) for name, selected in chosen.items()},
+        **{f"num_{name}": len(selected) for name, selected in chosen.items() if selected or name != "probe"},
         "not_used": len(entries) - sum(len(selected) for selected in chosen.values()),
     }
     return SplitCorpus(**chosen, num_train_1x=plan.num_train_1x, max_multiple=plan.max_multiple, report=report)
@@ -139,7 +143,8 @@ def _refuse_empty(entries: Sequence[Entry], intake: dict[str, Any], config: Corp
 def _collect(documents: Iterable[Document], plan: _Plan) -> dict[str, list[Document]]:
     places: dict[int, tuple[str, int, Entry]] = {}
     chosen: dict[str, list[Any]] = {}
-    for name, indices in (("train", plan.train), ("validation", plan.validation), ("test", plan.test)):
+    parts = {"train": plan.train, "validation": plan.validation, "test": plan.test, "probe": plan.probe}
+    for name, indices in parts.items():
         chosen[name] = [None] * len(indices)
         for rank, index in enumerate(indices):
             places[plan.entries[index].position] = (name, rank, plan.entries[index])
@@ -161,17 +166,34 @@ def _plan_counts(entries: Sequence[Entry], counts: SplitCounts, config: CorpusCo
     if any(held < asked for held, asked in short.values()):
         raise _too_few(entries, counts, {name: held for name, (held, _) in short.items()}, config)
     max_multiple = min(counts.max_multiple, len(pools["train"]) // counts.train)
+    train = _draw(entries, pools["train"], config.seed)[: counts.train * max_multiple]
     report: dict[str, Any] = {"split": "counts", "asked_max_multiple": counts.max_multiple}
     report["num_pool"] = {name: len(pool) for name, pool in pools.items()}
     return _Plan(
         entries=entries,
-        train=_draw(entries, pools["train"], config.seed)[: counts.train * max_multiple],
+        train=train,
         validation=_draw(entries, pools["validation"], config.seed)[: counts.validation],
         test=_draw(entries, pools["test"], config.seed)[: counts.test],
         num_train_1x=counts.train,
         max_multiple=max_multiple,
         report=report,
+        probe=_draw_probe(entries, pools["train"], train, counts.probe, config),
     )
+
+
+def _draw_probe(
+    entries: Sequence[Entry], pool: Sequence[int], train: Sequence[int], asked: int, config: CorpusConfig
+) -> list[int]:
+    """Documents of source records that no training document comes from; the other splits do not depend on them."""
+    used = {entries[index].group for index in train}
+    found = [index for index in _draw(entries, pool, config.seed) if entries[index].group not in used]
+    if len(found) < asked:
+        raise InputError(
+            f"{asked} probe documents asked for; {len(found)} are left of records that no training document comes from",
+            where=f"{config.source} (corpus.split.probe)",
+            remedy="lower corpus.split.probe, corpus.split.train or corpus.split.max_multiple, or add documents",
+        )
+    return found[:asked]
 
 
 def _pools(entries: Sequence[Entry], counts: SplitCounts, seed: int, *, spread: bool) -> dict[str, list[int]]:

@@ -39,7 +39,7 @@ from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import make_directory, read_json, write_bytes_atomic
 
 _TRAINED = ("corpus", "tokenizer", "generate", "rows", "train")
-_SCORES = ("evaluate", "ensemble", "extra_set", "benchmark")
+_SCORES = ("evaluate", "ensemble", "extra_set", "benchmark", "gate")
 
 #: A stage on its own: the kinds of steps that it comprises (and whatever these need: a student's rows its teacher).
 STAGES: dict[str, tuple[str, ...]] = {

@@ -37,6 +37,13 @@ class SplitCounts(Section):
     max_multiple: int = Field(
         4, ge=1, le=10**6, description="Largest real_multiple kept: train * max_multiple documents."
     )
+    probe: int = Field(
+        0,
+        ge=0,
+        le=10**9,
+        description="Documents written about and never trained on, of other records than all others: they show "
+        "whether a student uses the rephrases in its context (docs/order.md). 0: none.",
+    )
 
 
 class CorpusConfig(Section):

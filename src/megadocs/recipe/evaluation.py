@@ -50,6 +50,11 @@ class EvaluateConfig(Section):
     stride: int | None = Field(
         None, ge=1, le=10**7, description="Per-document scoring past the context: new tokens per slide; none: half."
     )
+    gate: bool = Field(
+        True,
+        description="Measure, for the first seed of arms with several rows of a document, whether the student uses "
+        "its context: where it does not, order cannot act (docs/order.md).",
+    )
     sets: dict[str, EvaluationSetConfig] = Field(
         default_factory=dict, description="Further named sets, each scored by every run and ensemble."
     )

@@ -21,6 +21,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from megadocs.analysis.gate import gate_sentences
 from megadocs.analysis.statement import multiple_interval_text, multiple_text
 from megadocs.report import wording
 from megadocs.report.audit import audit_view
@@ -74,6 +75,8 @@ def build_report(inputs: ReportInputs) -> str:
         compute=compute_view(results),
         positions=position_views(results),
         world=results.get("world"),
+        gate=results.get("gate"),
+        gate_sentence=next(iter(gate_sentences(results.get("gate", ()), results)), ""),
         paper=paper_views(results),
         tokens_of={arm["arm"]: arm.get("train_tokens") for arm in results["arms"]},
         setting=_setting_text,

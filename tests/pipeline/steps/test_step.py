@@ -66,7 +66,8 @@ def build(**train):
 
 
 def prints(experiment):
-    return {step.name: step.fingerprint for step in experiment.steps}
+    """Of the steps that 0.1 knew; it had no gate."""
+    return {step.name: step.fingerprint for step in experiment.steps if step.kind != "gate"}
 
 
 def test_fingerprints_are_those_of_0_1():

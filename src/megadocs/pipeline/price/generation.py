@@ -23,6 +23,7 @@ from megadocs.generate.sender import total_cost
 from megadocs.kinds import SAMPLE, task_kind
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes
 from megadocs.pipeline.price.rates import reading_speed
+from megadocs.pipeline.steps.gate import num_probes
 from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Workspace
@@ -161,16 +162,17 @@ class GenerationPricer:
         """Counts, tokens, cost and seconds of a generate step that is to do, as fields of a `PlanLine`."""
         task, num_generations = step.config["task"], step.config["num_generations"]
         config = GenerateConfig.model_validate(step.config["generate"]).with_num_generations(task, num_generations)
-        pending = self._pending(config, task)
-        if task_kind(task).nests:  # what a line above writes is there for this one
+        is_probe = step.config.get("documents") == "probe"
+        pending = self._pending(config, task, is_probe=is_probe)
+        if task_kind(task).nests and not is_probe:  # what a line above writes is there for this one
             above = self._planned.get(task, 0)
             pending, self._planned[task] = max(0, pending - above), max(pending, above)
         num_tokens = round(pending * reply_tokens(self._recipe, task))
-        facts, documents = self._sizes.facts, self._sizes.documents
+        facts = self._sizes.facts
         prompts = count_prompts(
             config,
             task,
-            documents.train_multiple(1) if documents is not None else None,
+            self._asked_about(is_probe=is_probe),
             self._sizes.train_tokens(1) / max(1, facts.num_train_1x),
         )
         prompt_tokens = round(pending * prompts.tokens / num_generations)
@@ -181,10 +183,16 @@ class GenerationPricer:
         tokens = {"num_requests": pending, "num_prompt_tokens": prompt_tokens, "num_cached_tokens": cached_tokens}
         return {**tokens, "num_tokens": num_tokens, "cost": cost or None, "seconds": seconds, "is_estimate": True}
 
-    def _pending(self, config: GenerateConfig, task: str) -> int:
+    def _asked_about(self, *, is_probe: bool) -> Sequence[Document] | None:
+        """The documents that a generate step is about; None where the corpus is not there."""
+        documents = self._sizes.documents
+        return None if documents is None else documents.probe if is_probe else documents.train_multiple(1)
+
+    def _pending(self, config: GenerateConfig, task: str, *, is_probe: bool) -> int:
         """Requests that the ledger does not answer; one by one where it answers any."""
-        index, documents = load_index(self._workspace.root / "ledger" / task), self._sizes.documents
-        if documents is None or (not len(index) and self._sizes.facts.num_train_1x > _MAX_LISTED_DOCUMENTS):
-            return self._sizes.facts.num_train_1x * asked_task(config, task).num_generations
-        requests = [request for request in plan_requests(config, task, documents.train_multiple(1)) if not request.skip]
+        index, documents = load_index(self._workspace.root / "ledger" / task), self._asked_about(is_probe=is_probe)
+        if documents is None or (not len(index) and len(documents) > _MAX_LISTED_DOCUMENTS):
+            num_documents = num_probes(self._recipe) if is_probe else self._sizes.facts.num_train_1x
+            return num_documents * asked_task(config, task).num_generations
+        requests = [request for request in plan_requests(config, task, documents) if not request.skip]
         return int((index.find([request.identity for request in requests]) < 0).sum())

@@ -135,7 +135,7 @@ class _Pricer:
                 price = self._training(self._runs[step.fingerprint], slots)
             case "evaluate":
                 price = self._evaluation(self._runs[step.fingerprint], slots)
-            case "ensemble" | "extra_set" | "benchmark":
+            case "ensemble" | "extra_set" | "benchmark" | "gate":
                 price = self._scoring(step, slots)
             case "sample":
                 price = self._sampling(step, slots)

@@ -28,7 +28,8 @@ def run(context: StageContext) -> None:
     config = GenerateConfig.model_validate(context.config["generate"])
     config = config.with_num_generations(task, context.config["num_generations"])
     _refuse_changed_prompts(context, config)
-    documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
+    corpus = read_corpus(context.inputs["corpus"].path)
+    documents = corpus.probe if context.config.get("documents") == "probe" else corpus.train_multiple(1)
     ledger = context.workspace.root / "ledger" / task
     engine = _cluster_engine(config, context)
     show = progress_reporter(context)

@@ -12,6 +12,7 @@ from megadocs.analysis import (
     benchmark_results,
     dump_results,
     ensemble_results,
+    gate_sentences,
     json_form,
     position_tables,
     search_warnings,
@@ -20,6 +21,7 @@ from megadocs.analysis import (
 from megadocs.corpus import SplitCorpus, loss_lines, read_corpus
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
+from megadocs.pipeline.stages.gate_records import gate_rows
 from megadocs.pipeline.stages.run_records import FinishedRun, record_path
 from megadocs.pipeline.stages.score_records import benchmark_scores, ensemble_losses, extra_positions, extra_scores
 from megadocs.pipeline.stages.stage import StageContext
@@ -69,6 +71,10 @@ def run(context: StageContext) -> None:
         "recipes": config.get("recipes", [config["recipe"]["name"]]),
     }
     results["warnings"] += search_warnings(results)
+    gates = gate_rows(runs, context.inputs, accounts)
+    if gates:
+        results["gate"] = gates
+        results["answer"][1:1] = gate_sentences(gates, results)
     write_bytes_atomic(context.build.path / "results.json", dump_results(results))
     inputs = ReportInputs(
         results=results,
@@ -197,6 +203,8 @@ def _corpus_counts(corpus: Artifact) -> dict[str, Any]:
     }
     if losses := list(loss_lines(report)):
         counts["left out"] = "; ".join(losses)
+    if report.get("num_probe"):
+        counts["probe documents (written about, never trained on)"] = report["num_probe"]
     if report.get("warning"):
         counts["warning"] = report["warning"]
     return counts
@@ -208,7 +216,10 @@ def _audit(corpus: SplitCorpus, generations: list[Artifact]) -> dict[str, Any]:
     for artifact in sorted(generations, key=lambda artifact: artifact.record["config"]["num_generations"]):
         largest[artifact.record["config"]["task"]] = artifact
     files = {task: artifact.path / "generations.parquet" for task, artifact in largest.items()}
-    return audit_generations(files, corpus.train, {"validation": corpus.validation, "test": corpus.test})
+    held_out = {"validation": corpus.validation, "test": corpus.test}
+    if corpus.probe:  # written about on purpose; none of it may stand in training text
+        held_out["probe"] = corpus.probe
+    return audit_generations(files, corpus.train, held_out)
 
 
 def _generation_account(artifact: Artifact) -> GenerationAccount:

@@ -32,15 +32,17 @@ class Scored:
     Attributes:
         benchmarks: task -> step.
         sets: name -> step.
+        gate: whether the model uses its context; only of the first seed of arms with several rows of a document.
     """
 
     benchmarks: Mapping[str, Step]
     sets: Mapping[str, Step]
+    gate: Step | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """All of them, sets first."""
-        return (*self.sets.values(), *self.benchmarks.values())
+        return (*self.sets.values(), *self.benchmarks.values(), *([self.gate] if self.gate else []))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ that more generations leave finished runs valid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from megadocs.errors import RecipeError
@@ -41,6 +41,7 @@ from megadocs.pipeline.steps.evaluation import (
     member_seeds,
     own_boundary,
 )
+from megadocs.pipeline.steps.gate import gate_step, sibling_kind
 from megadocs.pipeline.steps.published import published_corpus_fields
 from megadocs.pipeline.steps.rows import arm_codes, arm_rows, needs_samples, own_code_settings, with_generations
 from megadocs.pipeline.steps.step import Step
@@ -207,6 +208,10 @@ class _RunMaker:
             slots=train.slots,
         )
         scored = self.scoring.of(f"{arm.name} seed {seed}", [train], context_length)
+        kind = sibling_kind(arm.recipe)
+        if kind is not None and seed == arm.recipe.seeds[0] and arm.recipe.evaluate.gate:
+            label = f"{arm.name} seed {seed}"
+            scored = replace(scored, gate=gate_step(label, arm.recipe, train, self._corpus, self._tokenizer, kind))
         run = Run(arm, seed, train, evaluate, scored)
         self.made.setdefault(train.fingerprint, run)
         return run
@@ -285,6 +290,9 @@ def _in_priority(
         for step in rows:
             if step.inputs["generations"].kind == kind:
                 add(step.inputs["generations"])
+    for run in runs:
+        if run.scored.gate is not None and "probe" in run.scored.gate.inputs:
+            add(run.scored.gate.inputs["probe"])
     for run in runs:
         add(run.train)
         add(run.evaluate)

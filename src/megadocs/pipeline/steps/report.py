@@ -61,7 +61,8 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, fa
 def scored_roles(owner: str, scored: Scored) -> dict[str, Step]:
     """Roles of a model's sets and benchmarks among the report's inputs; `owner` is a run's number or an ensemble."""
     sets = {f"set {owner} {name}": step for name, step in scored.sets.items()}
-    return sets | {f"benchmark {owner} {task}": step for task, step in scored.benchmarks.items()}
+    gate = {f"gate {owner}": scored.gate} if scored.gate else {}
+    return sets | {f"benchmark {owner} {task}": step for task, step in scored.benchmarks.items()} | gate
 
 
 def _published(roles: Mapping[str, Step], workspace: Workspace) -> dict[str, Step]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from megadocs.errors import RecipeError
 from megadocs.generate import engine_info
@@ -19,8 +19,10 @@ from megadocs.recipe.streams import ExtraStream, StreamConfig
 from megadocs.streams import required_kinds, synthetic_parts
 
 
-def generate_step(config: GenerateConfig, task: str, num_generations: int, corpus: Step) -> Step:
-    """Write G generations of one task for every 1x training document. Steps of one task share its ledger."""
+def generate_step(
+    config: GenerateConfig, task: str, num_generations: int, corpus: Step, of: Literal["train", "probe"] = "train"
+) -> Step:
+    """Write G generations of one task for every 1x training document, or probe document; the ledger is the task's."""
     engine = config.engine
     local = engine.kind == "llamacpp"
     sections = {
@@ -32,10 +34,11 @@ def generate_step(config: GenerateConfig, task: str, num_generations: int, corpu
         "context_tokens": engine.context_tokens,
         "split_tokenizer": config.split_tokenizer,
         "max_attempts": config.max_attempts,
+        **({} if of == "train" else {"documents": of}),
     }
     return Step.of(
         "generate",
-        f"generate {task} G={num_generations}",
+        f"generate {task} G={num_generations}" + ("" if of == "train" else f" of {of} documents"),
         sections,
         {"corpus": corpus},
         facts={"generate": config},

@@ -27,7 +27,8 @@ STEP_VERSIONS: Mapping[str, int] = {
     "extra_set": 1,
     "benchmark": 2,
     "ensemble": 1,
-    "report": 15,
+    "gate": 1,
+    "report": 16,
 }
 
 

@@ -146,7 +146,9 @@ def trial_steps(
     steps: dict[str, Step] = {}
     for space, trial in trials:
         arms = {space.label(trial.point): space.overrides_at(trial.point)}
-        losses_only = recipe.evaluate.model_copy(update={"sets": {}, "benchmarks": [], "benchmark_data": {}})
+        losses_only = recipe.evaluate.model_copy(
+            update={"sets": {}, "benchmarks": [], "benchmark_data": {}, "gate": False}
+        )
         own = {"arms": arms, "seeds": [trial.seed], "ensembles": {}, "evaluate": losses_only}
         alone = recipe.model_copy(update=own)
         try:

@@ -1,0 +1,150 @@
+"""Can order act here? The verdict on a student's use of its context, from measurements on held-out documents.
+
+    rows = [gate_row(GateFacts(...)), ...]
+    results["gate"] = rows; results["answer"][1:1] = gate_sentences(rows)
+
+Stitched and simple streams hold the same rows in another order, so they can differ only in a student that reads what
+stands before a row. Three verdicts, each complete: `yes` (its own rephrases in the context help with a held-out
+document), `cannot` (they help by less than `SMALLEST_GAIN`, or not even a copy of the document does), `undecided`.
+The arithmetic beside them (rows in a window, tokens against the formation estimate) explains and never decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: Nats per token below which a context is called unused. An order's effect in training is smaller than what the
+#: context is worth at test, and effects of .01 are the smallest that anybody resolves here.
+SMALLEST_GAIN = 0.02
+
+#: Rows of one document in a window of the paper's runs (docs/facts.md, section 4).
+PAPER_ROWS_PER_WINDOW = (6, 7)
+
+
+def formation_tokens(batch_size: int, context_length: int) -> float:
+    """Training tokens after which in-context copying appears, at a rate of 2.5e-4: an order of magnitude.
+
+    10**5.7 * sqrt(sequences in a batch * tokens of context), whatever the model's size (arXiv:2511.16893); sooner at
+    higher rates and with repetition in the context (arXiv:2505.17863; in the controlled world at 3e-3 thirty times).
+    """
+    return float(10**5.7 * math.sqrt(batch_size * context_length))
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """What the gate knows of one run.
+
+    Attributes:
+        arm, seed: whose.
+        ordering: of its stream.
+        measured: summary of the gate step: copy_gain, repeat_score, late_minus_early, perhaps sibling_gain.
+        context_length, batch_size: of training.
+        num_steps, train_tokens: of training.
+        row_tokens: mean tokens of a row of the synthetic stream.
+        megadoc_tokens: tokens of that stream per document.
+        truncated_share: share of the rephrases that the length limit cut; None where it is not known.
+        record: of the gate step.
+    """
+
+    arm: str
+    seed: int
+    ordering: str
+    measured: Mapping[str, Any]
+    context_length: int
+    batch_size: int
+    num_steps: int
+    train_tokens: int
+    row_tokens: float
+    megadoc_tokens: float
+    truncated_share: float | None
+    record: str | None = None
+
+
+def gate_row(facts: GateFacts) -> dict[str, Any]:
+    """The run's entry in the results: verdict, why, measurements, arithmetic."""
+    verdict, why = _verdict(facts.measured)
+    return {
+        "arm": facts.arm,
+        "seed": facts.seed,
+        "ordering": facts.ordering,
+        "verdict": verdict,
+        "why": why,
+        **{
+            name: facts.measured.get(name) for name in ("sibling_gain", "copy_gain", "repeat_score", "late_minus_early")
+        },
+        "rows_per_window": facts.context_length / facts.row_tokens,
+        "megadocs_per_window": facts.megadoc_tokens / facts.context_length,
+        "truncated_share": facts.truncated_share,
+        "num_steps": facts.num_steps,
+        "train_tokens": facts.train_tokens,
+        "formation_tokens": formation_tokens(facts.batch_size, facts.context_length),
+        "record": facts.record,
+    }
+
+
+def _verdict(measured: Mapping[str, Any]) -> tuple[str, str]:
+    sibling, copy = measured.get("sibling_gain"), measured["copy_gain"]
+    if sibling is not None:
+        low, high = sibling["interval"]
+        told = f"behind its own rephrases a held-out document loses {_gain(sibling)} than behind foreign ones"
+        if low > 0 and sibling["nats_per_token"] >= SMALLEST_GAIN:
+            return "yes", told
+        return ("cannot" if high < SMALLEST_GAIN else "undecided"), told
+    low, high = copy["interval"]
+    told = f"behind a copy of itself a held-out document loses {_gain(copy)} than behind another document"
+    if high < SMALLEST_GAIN:
+        return "cannot", told
+    return "undecided", f"{told}; whether rephrases help as much needs probe documents (corpus.split.probe)"
+
+
+def _gain(measured: Mapping[str, Any]) -> str:
+    gain, (low, high) = measured["nats_per_token"], measured["interval"]
+    return f"{abs(gain):.3f} nats per token {'less' if gain >= 0 else 'more'} [{low:+.3f}, {high:+.3f}]"
+
+
+def gate_sentences(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any] | None = None) -> list[str]:
+    """The verdict in one sentence; none without measured runs, or where no arms differ in order alone.
+
+    Args:
+        rows: of `gate_row`.
+        results: where they say that simple and a grouped arm are not separated, the sentence says so too.
+    """
+    if not rows:
+        return []
+    verdicts = {row["verdict"] for row in rows}
+    names = ", ".join(row["arm"] for row in rows)
+    apart = _not_separated(rows, results) if results else ""
+    first = rows[0]
+    if verdicts == {"cannot"}:
+        return [
+            f"{apart}Order cannot act here: none of the students measured ({names}) uses its context; {_worst(rows)}."
+        ]
+    if "yes" in verdicts:
+        using = [row for row in rows if row["verdict"] == "yes"]
+        rest = [row["arm"] for row in rows if row["verdict"] != "yes"]
+        others = f", {', '.join(rest)} {'does' if len(rest) == 1 else 'do'} not, or not measurably" if rest else ""
+        names = ", ".join(row["arm"] for row in using)
+        uses = "uses its" if len(using) == 1 else "use their"
+        return [f"{apart}Order can act here: {names} {uses} context ({using[0]['arm']}: {using[0]['why']}){others}."]
+    return [f"{apart}Whether order can act here is not decided ({first['arm']}: {first['why']})."]
+
+
+def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The reason of the row that comes nearest to using its context."""
+    key = "sibling_gain" if all(row["sibling_gain"] for row in rows) else "copy_gain"
+    row = max(rows, key=lambda row: row[key]["nats_per_token"])
+    return f"at most, with {row['arm']}, {row['why']}"
+
+
+def _not_separated(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
+    """ "a and b are not separated. " for the first pair of measured arms of two orderings with that verdict."""
+    orderings = {row["arm"]: row["ordering"] for row in rows}
+    for pair in results["sets"][0]["pairs"]:
+        arms = (pair["arm"], pair["reference"])
+        known = [orderings[arm] for arm in arms if arm in orderings]
+        if len(set(known)) == 2 and "simple" in known and pair["verdict"] == "not separated":
+            return f"{arms[0]} and {arms[1]} are not separated. "
+    return ""

@@ -1,0 +1,58 @@
+"""The gate's measurements as the analysis wants them: with what the run saw, from their records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from megadocs.analysis import GateFacts, gate_row, json_form
+from megadocs.pipeline.stages.run_records import FinishedRun, record_path
+from megadocs.report import GenerationAccount
+from megadocs.store.artifact import Artifact
+
+
+def gate_rows(
+    runs: Mapping[str, FinishedRun], inputs: Mapping[str, Artifact], accounts: Sequence[GenerationAccount]
+) -> list[dict[str, Any]]:
+    """One entry for each run that was measured.
+
+    Args:
+        runs: owner -> run.
+        inputs: of the report step; the roles `gate <owner>` are read.
+        accounts: of the generations, for the share that the length limit cut.
+    """
+    rows = []
+    for owner, run in runs.items():
+        gate = inputs.get(f"gate {owner}")
+        streams = [stream for stream in run.streams() if stream.stream != "real"]
+        if gate is None or not streams:
+            continue
+        facts, stream, train = run.facts(), streams[0], run.train.record["config"]["train"]
+        num_documents = facts.real_documents / run.train.record["config"]["mixture"]["real_multiple"]
+        rows.append(
+            gate_row(
+                GateFacts(
+                    arm=run.arm,
+                    seed=run.seed,
+                    ordering=str(facts.settings["ordering"]),
+                    measured=gate.summary,
+                    context_length=train["context_length"],
+                    batch_size=train["batch_size"],
+                    num_steps=facts.num_steps or 0,
+                    train_tokens=facts.train_tokens or 0,
+                    row_tokens=stream.num_tokens / stream.num_rows,
+                    megadoc_tokens=stream.num_tokens / num_documents,
+                    truncated_share=_truncated(accounts),
+                    record=record_path(gate),
+                )
+            )
+        )
+    found: list[dict[str, Any]] = json_form(rows)
+    return found
+
+
+def _truncated(accounts: Sequence[GenerationAccount]) -> float | None:
+    """Of the largest set of rephrases, the share of usable ones that were cut."""
+    written = [account for account in accounts if account.task.startswith("rephrase") and account.ok]
+    largest = max(written, key=lambda account: account.requested, default=None)
+    return None if largest is None else largest.truncated / largest.ok
