@@ -96,5 +96,9 @@ class TrainingError(MegadocsError):
     """A training run cannot go on (non-finite loss, foreign checkpoint, not enough memory)."""
 
 
+class DivergedError(TrainingError):
+    """A loss or gradient is no finite number: the setting is worse than any that can be trained."""
+
+
 class AnalysisError(MegadocsError):
     """The records do not allow the number asked for."""

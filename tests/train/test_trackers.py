@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sqlite3
+import sys
 
 import pytest
 
+from megadocs.errors import UsageError
 from megadocs.train.metrics_log import read_metrics
-from megadocs.train.trackers import run_id
+from megadocs.train.trackers import require_trackers, run_id
 from train.runs import read_random, train, train_config
 
 
@@ -63,3 +66,43 @@ def test_trackio(tmp_path, monkeypatch):
         rows = connection.execute("SELECT step, metrics FROM metrics ORDER BY step").fetchall()
     assert {step for step, _ in rows} == set(losses)
     assert all("grad_norm" in str(metrics) for _, metrics in rows)
+
+
+def stub(tmp_path, monkeypatch, text):
+    """A package `wandb` that does what its service may do."""
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub/wandb.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path / "stub"))
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+
+
+RUN = "class Run:\n    def log(self, *a, **k): {log}\n    def finish(self): {finish}\ndef init(**k): {init}\n"
+FINE = {"log": "pass", "finish": "pass", "init": "return Run()"}
+
+
+@pytest.mark.parametrize("broken", ["init", "log", "finish", "import"])
+def test_nothing_that_a_tracker_does_ends_a_run(tmp_path, monkeypatch, caplog, broken):
+    text = RUN.format(**FINE | {broken: "raise RuntimeError('no API key configured')"})
+    stub(tmp_path, monkeypatch, "raise RuntimeError('broken package')" if broken == "import" else text)
+    plain = train(tmp_path / "plain")
+    tracked = train(tmp_path / "run", config=train_config(trackers=["wandb"]))
+    assert tracked.final_loss == plain.final_loss
+    assert (tmp_path / "run/model/config.json").is_file()
+    assert "tracker wandb" in caplog.text
+    assert train(tmp_path / "run", config=train_config(trackers=["wandb"])) == tracked  # finished, and stays so
+
+
+def test_ids_stay_with_the_folder_and_a_new_run_gets_a_new_one(tmp_path):
+    (tmp_path / "run").mkdir()
+    first = run_id(tmp_path / "run")
+    assert run_id(tmp_path / "run") == first
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert run_id(tmp_path / "moved") == first
+    (tmp_path / "run").mkdir()  # the same path in a new workspace
+    assert run_id(tmp_path / "run") != first
+
+
+def test_a_missing_package_is_found_before_the_run(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="wandb is not installed"):
+        require_trackers(["wandb"])

@@ -171,6 +171,9 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
         f"{duration(cost['training_seconds'])} of training"
     )
     for trial in arm["trials"]:
+        if trial.get("diverged"):
+            at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
+            yield f"  diverged {at}, seed {trial['seed']}: {printable(trial['diverged'])}"
         if trial["error"]:
             at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
             yield f"  FAILED {at}, seed {trial['seed']}: {printable(trial['error'])}"
@@ -191,7 +194,8 @@ def claim(certificate: dict[str, Any]) -> str:
         proof = "too few seeds to know the noise, so no neighbour is separated from it"
     else:
         proof = "some neighbours are not separated from it"
-    return f"{place}; {proof}"
+    num_diverged = sum(line["verdict"] == "diverged" for line in certificate["neighbours"])
+    return f"{place}; {proof}" + (f" ({num_diverged} diverged)" if num_diverged else "")
 
 
 def _neighbour_text(line: dict[str, Any]) -> str:

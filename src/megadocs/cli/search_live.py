@@ -213,6 +213,8 @@ class _News:
 
 def _result_text(result: TrialResult) -> str:
     where = f"{setting_text(result.setting)}, seed {result.seed}"
+    if result.diverged is not None:
+        return f"diverged, {where}: {printable(result.diverged)}"
     if result.loss is None:
         return f"FAILED, {where}: {printable(str(result.error))}"
     return f"{result.loss:.4f} in {duration(result.seconds)}, {where}"

@@ -210,10 +210,7 @@ class Ledger:
         self.directory = Path(directory)
         self._segment_bytes = segment_bytes
         self._stack = contextlib.ExitStack()
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the ledger: {error.strerror}", where=str(directory)) from error
+        make_directory(self.directory)
         self._stack.enter_context(hold_lock(self.directory / "ledger.lock", purpose=f"the ledger {directory}"))
         try:
             paths, scan = segment_paths(self.directory), _Scan()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from megadocs.model.config import LlamaConfig
 from megadocs.model.llama import Llama
-from megadocs.store.files import fsync_directory, fsync_file, store_error
+from megadocs.store.files import fsync_directory, fsync_file, make_directory, store_error
 
 _GENERATION = "generation_config.json"
 
@@ -52,7 +52,7 @@ def export_hf(
     directory = Path(directory)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(directory.parent)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         _write(temporary, model, weights, _control_ids(origin, bos_id, eos_id))

@@ -23,6 +23,7 @@ from megadocs.generate.requests import GenerationRequest
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import GenerateConfig
 from megadocs.store.artifact import RECORD, Artifact, Workspace
+from megadocs.store.files import make_directory
 from megadocs.store.lock import is_locked
 
 
@@ -67,7 +68,7 @@ def set_aside(artifact: Artifact, workspace: Workspace) -> None:
     if not (artifact.path / RECORD).is_file():  # moved already, by way of another of its users
         return
     target = workspace.root / "superseded" / artifact.step
-    target.mkdir(parents=True, exist_ok=True)
+    make_directory(target)
     number = sum(1 for _ in target.glob(f"{artifact.fingerprint}-*"))
     artifact.path.rename(target / f"{artifact.fingerprint}-{number}")
 

@@ -32,11 +32,12 @@ from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.rows import generate_step, without_custom_orderings
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
-from megadocs.recipe import Recipe, own_code_names
+from megadocs.recipe import Recipe, build_arms, own_code_names
 from megadocs.recipe.consent import EVERYTHING, check_consent
 from megadocs.recipe.wishes import Act
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import make_directory, read_json, write_bytes_atomic
+from megadocs.train.trackers import require_trackers
 
 _TRAINED = ("corpus", "tokenizer", "generate", "rows", "train")
 _SCORES = ("evaluate", "ensemble", "extra_set", "benchmark", "gate")
@@ -127,7 +128,10 @@ def run_experiment(
     workspace = Workspace(root)
     executor = executor or LocalExecutor(root, num_slots)
     try:
-        check_consent(recipe, _ACTS.get(stage, EVERYTHING))
+        acts = _ACTS.get(stage, EVERYTHING)
+        check_consent(recipe, acts)
+        if "train" in acts:
+            require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
         needs_orderings = stage not in ("corpus", "generate")
         built = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
         load_code(own_code_names(built), allow=allow_code)

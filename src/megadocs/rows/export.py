@@ -26,7 +26,7 @@ from megadocs.kinds import row_kind_of_code
 from megadocs.rows.dataset_card import dataset_card
 from megadocs.rows.row_store import RowStore
 from megadocs.rows.segment import ROWS_FILE
-from megadocs.store.files import file_sha256, store_error, write_bytes_atomic, write_json_atomic
+from megadocs.store.files import file_sha256, make_directory, store_error, write_bytes_atomic, write_json_atomic
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -91,7 +91,7 @@ def export_stream(
 
 def _write_memmap(store: RowStore, order: Int64Array, directory: Path) -> None:
     """tokens.bin (uint16 or uint32, little-endian) and offsets.npy, row after row."""
-    directory.mkdir(parents=True)
+    make_directory(directory)
     with (directory / "tokens.bin").open("wb") as file:
         _copy_tokens(store, order, file, _stored_dtype(store))
     np.save(directory / "offsets.npy", _offsets(store.table.num_tokens[order]))
@@ -99,7 +99,7 @@ def _write_memmap(store: RowStore, order: Int64Array, directory: Path) -> None:
 
 def _write_megatron(store: RowStore, order: Int64Array, directory: Path, name: str, group_documents: bool) -> None:
     """Megatron's .bin and .idx: tokens as uint16 or int32, then lengths, byte pointers and document bounds."""
-    directory.mkdir(parents=True)
+    make_directory(directory)
     dtype = np.dtype("<u2") if _stored_dtype(store).itemsize == 2 else np.dtype("<i4")
     stem = name.replace(":", "-").replace("/", "-")
     with (directory / f"{stem}.bin").open("wb") as file:
@@ -124,7 +124,7 @@ def _write_parquet(store: RowStore, order: Int64Array, directory: Path, shard_to
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    directory.mkdir(parents=True)
+    make_directory(directory)
     table = store.table
     bounds = _shard_bounds(table.num_tokens[order], shard_tokens)
     for shard, (begin, end) in enumerate(bounds):

@@ -14,11 +14,11 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from megadocs.errors import DamagedError, StoreError
+from megadocs.errors import DamagedError
 from megadocs.kinds import row_kind
 from megadocs.rows.segment import SegmentEntry
 from megadocs.rows.source import SourceRow
-from megadocs.store.files import read_json, write_json_atomic
+from megadocs.store.files import make_directory, read_json, write_json_atomic
 
 INDEX_DIR = "index"
 
@@ -82,10 +82,7 @@ class SegmentIndex:
     def remember(self, key: SegmentKey, entry: SegmentEntry) -> None:
         """Enter the segment that was built from the rows noted for `key`."""
         path = self._path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the segment index: {error.strerror}", where=str(path.parent)) from error
+        make_directory(path.parent)
         write_json_atomic(path, entry.to_json())
 
     def _look_up(self, key: SegmentKey) -> SegmentEntry | None:

@@ -28,7 +28,14 @@ import numpy.typing as npt
 from megadocs.errors import InputError
 from megadocs.recipe.fingerprint import fingerprint
 from megadocs.rows.source import SourceRow
-from megadocs.store.files import file_sha256, fsync_directory, fsync_file, store_error, write_json_atomic
+from megadocs.store.files import (
+    file_sha256,
+    fsync_directory,
+    fsync_file,
+    make_directory,
+    store_error,
+    write_json_atomic,
+)
 
 TOKENS_FILE, OFFSETS_FILE, ROWS_FILE, SEGMENT_FILE = "tokens.bin", "offsets.npy", "rows.parquet", "segment.json"
 
@@ -95,7 +102,8 @@ class SegmentWriter:
         self._dtype = token_dtype(vocab_size)
         self._directory = self._root / f".partial-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(6)}"
         try:
-            self._directory.mkdir(parents=True)
+            make_directory(self._root)
+            self._directory.mkdir()
             self._tokens_file = (self._directory / TOKENS_FILE).open("wb", buffering=_BUFFER_BYTES)
         except OSError as error:
             raise store_error("cannot make a segment", self._directory, error) from error

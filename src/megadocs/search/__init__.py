@@ -8,11 +8,12 @@ from megadocs.search.certificate import (
     count_bounds,
 )
 from megadocs.search.grid import Axis, Grid, Point, build_axis
-from megadocs.search.noise import Losses, Trial
+from megadocs.search.noise import DIVERGED, Losses, Trial
 from megadocs.search.rounds import LocalWalk, Walk, Walks
 from megadocs.search.walk import next_trials
 
 __all__ = [
+    "DIVERGED",
     "Axis",
     "Certificate",
     "Grid",

@@ -17,6 +17,7 @@ import numpy as np
 
 from megadocs.search.grid import Grid, Point, Step
 from megadocs.search.noise import (
+    DIVERGED,
     MIN_FREEDOM,
     Comparison,
     Losses,
@@ -70,7 +71,7 @@ class Certificate:
         edges: `axis: value` ends without a neighbour.
         neighbours: axis by axis, lower first.
         noise_sd, noise_freedom: run-to-run noise among the centre and its neighbours.
-        num_trials, num_failed: of the whole search.
+        num_trials, num_failed, num_diverged: of the whole search; a diverged trial's setting is worse than all others.
     """
 
     kind: Kind
@@ -85,6 +86,7 @@ class Certificate:
     noise_freedom: int
     num_trials: int
     num_failed: int
+    num_diverged: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -101,9 +103,12 @@ def certify(grid: Grid, seeds: Sequence[int], losses: Losses, *, confidence: flo
         confidence: level of "worse".
     """
     table = losses_by_point(losses)
-    num_failed = len(losses) - sum(len(by_seed) for by_seed in table.values())
+    num_failed = sum(loss is None for loss in losses.values())
+    num_diverged = sum(loss == DIVERGED for loss in losses.values())
     if not table:
-        return Certificate("incomplete", None, {}, None, 0, False, (), (), None, 0, len(losses), num_failed)
+        return Certificate(
+            "incomplete", None, {}, None, 0, False, (), (), None, 0, len(losses), num_failed, num_diverged
+        )
     centre = best_point(adjusted_means(table, estimate_noise(table)))
     steps = grid.steps(centre)
     noise = estimate_noise(table, [centre, *(step.point for step in steps if step.point is not None)])
@@ -115,7 +120,7 @@ def certify(grid: Grid, seeds: Sequence[int], losses: Losses, *, confidence: flo
             continue
         by_seed = table.get(step.point)
         if by_seed is None:
-            compared = Comparison("failed" if Trial(step.point, seeds[0]) in losses else "not tried", None, None, 0)
+            compared = Comparison(_verdict_without_loss(step.point, seeds[0], losses), None, None, 0)
         else:
             compared = compare(by_seed, table[centre], noise, confidence=confidence)
         verdicts.append(compared.verdict)
@@ -126,13 +131,14 @@ def certify(grid: Grid, seeds: Sequence[int], losses: Losses, *, confidence: flo
         setting=grid.setting(centre),
         loss=float(np.mean(list(table[centre].values()))),
         num_seeds=len(table[centre]),
-        is_separated=all(verdict == "worse" for verdict in verdicts),
+        is_separated=all(verdict in ("worse", "diverged") for verdict in verdicts),
         edges=tuple(_edge(grid, centre, step) for step in steps if step.point is None),
         neighbours=tuple(lines),
         noise_sd=noise.sd,
         noise_freedom=noise.num_freedom,
         num_trials=len(losses),
         num_failed=num_failed,
+        num_diverged=num_diverged,
     )
 
 
@@ -165,6 +171,13 @@ def _line(grid: Grid, step: Step, compared: Comparison, by_seed: dict[int, float
         compared.margin_error,
         compared.num_pairs,
     )
+
+
+def _verdict_without_loss(point: Point, seed: int, losses: Losses) -> Verdict:
+    """Of a neighbour of which no run has ended with a loss, or one has diverged."""
+    if any(trial.point == point and loss == DIVERGED for trial, loss in losses.items()):
+        return "diverged"
+    return "failed" if Trial(point, seed) in losses else "not tried"
 
 
 def _edge(grid: Grid, centre: Point, step: Step) -> str:

@@ -21,7 +21,11 @@ from megadocs.search.grid import Point
 #: to agree would make every margin look large. Measured on a 0.3M model: sd 0.0012 from one, 0.195 from six.
 MIN_FREEDOM = 3
 
-Verdict = Literal["worse", "better", "not separated", "failed", "not tried"]
+#: The loss of a trial that diverged (a loss or gradient that is no number): with it its setting is worse than any that
+#: ended, whatever its other seeds came to.
+DIVERGED = math.inf
+
+Verdict = Literal["worse", "better", "not separated", "diverged", "failed", "not tried"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Trial:
     seed: int
 
 
-#: The validation loss of each trial that has ended (nats per token); None: it failed.
+#: The validation loss of each trial that has ended (nats per token); None: it failed; DIVERGED: its loss was no number.
 Losses = Mapping[Trial, float | None]
 
 
@@ -68,11 +72,12 @@ class Comparison:
 
 
 def losses_by_point(losses: Losses) -> dict[Point, dict[int, float]]:
-    """point -> seed -> loss, of finished trials, in the order of points and seeds."""
+    """point -> seed -> loss of finished trials, in the order of points and seeds; no setting that diverged."""
+    diverged = {trial.point for trial, loss in losses.items() if loss == DIVERGED}
     table: dict[Point, dict[int, float]] = {}
     for trial in sorted(losses, key=lambda trial: (trial.point, trial.seed)):
         loss = losses[trial]
-        if loss is not None and math.isfinite(loss):
+        if loss is not None and math.isfinite(loss) and trial.point not in diverged:
             table.setdefault(trial.point, {})[trial.seed] = loss
     return table
 

@@ -28,7 +28,15 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import DamagedError, InputError, LockedError, StoreError
-from megadocs.store.files import file_sha256, fsync_directory, fsync_file, read_json, store_error, write_json_atomic
+from megadocs.store.files import (
+    file_sha256,
+    fsync_directory,
+    fsync_file,
+    make_directory,
+    read_json,
+    store_error,
+    write_json_atomic,
+)
 from megadocs.store.lock import hold_lock
 
 RECORD = "record.json"
@@ -194,7 +202,7 @@ class Workspace:
             try:
                 if partial.exists() and not resumable:
                     shutil.rmtree(partial)
-                partial.mkdir(parents=True, exist_ok=True)
+                make_directory(partial)
             except OSError as error:
                 raise store_error("cannot make the directory", partial, error) from error
             build = Build(partial)

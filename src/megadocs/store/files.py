@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -49,15 +50,23 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
 
 def make_directory(path: str | Path) -> None:
-    """Make a directory and those above it; one that is there stays as it is.
+    """Make a directory and those above it, so that they survive a power loss; one that is there stays as it is.
+
+    A new directory is an entry in the one above it, and that entry is on the disk only once the one above is synced:
+    files that are synced within it would be lost with it. ext4, XFS and btrfs commit the ancestors of a synced file in
+    practice; POSIX promises nothing, and network file systems less. So everything that must last is made with this.
 
     Raises:
         StoreError: a file of that name is there, or no permission.
     """
+    path = Path(path)
+    missing = list(itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents)))
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        for made in reversed(missing):
+            fsync_directory(made.parent)
     except OSError as error:
-        raise store_error("cannot make the directory", Path(path), error) from error
+        raise store_error("cannot make the directory", path, error) from error
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:

@@ -75,7 +75,6 @@ class FramedLog:
 
     def __init__(self, path: str | Path, on_frame: Callable[[int, memoryview], None] | None = None) -> None:
         self.path = Path(path)
-        existed = self.path.exists()
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -85,8 +84,7 @@ class FramedLog:
             if self.scan.torn_bytes:
                 os.ftruncate(self._descriptor, self.scan.end)
                 os.fsync(self._descriptor)
-            if not existed:
-                fsync_directory(self.path.parent)
+            fsync_directory(self.path.parent)  # of a file that was there too: whoever made it may have died before this
         except OSError as error:
             os.close(self._descriptor)
             raise store_error("cannot repair the log", self.path, error) from error

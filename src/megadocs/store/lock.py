@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from megadocs.errors import LockedError
-from megadocs.store.files import store_error
+from megadocs.store.files import make_directory, store_error
 
 _POLL_SECONDS = 0.1
 
@@ -38,7 +38,7 @@ def hold_lock(path: str | Path, *, purpose: str, wait_seconds: float = 0.0) -> I
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise store_error("cannot open the lock", path, error) from error

@@ -28,7 +28,14 @@ import torch
 from torch import Tensor
 
 from megadocs.errors import DamagedError, TrainingError
-from megadocs.store.files import file_sha256, fsync_directory, fsync_file, store_error, write_json_atomic
+from megadocs.store.files import (
+    file_sha256,
+    fsync_directory,
+    fsync_file,
+    make_directory,
+    store_error,
+    write_json_atomic,
+)
 from megadocs.train.distributed import World, is_sharded
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -96,7 +103,7 @@ class CheckpointStore:
         """An empty folder to write the files of a step into; leftovers of a killed save go."""
         folder = self._temporary(step)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self.directory)
             for leftover in self.directory.glob(".*ing-*"):
                 shutil.rmtree(leftover)
             folder.mkdir(mode=0o700)

@@ -16,11 +16,12 @@ by number, so resuming needs no state of a reader.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,13 +29,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megadocs.errors import TrainingError
+from megadocs.errors import DivergedError, TrainingError
 from megadocs.machine import resolve_dtype
 from megadocs.model.hf_export import export_hf
 from megadocs.model.llama import Llama
 from megadocs.model.memory import freed_memory_kept
 from megadocs.recipe.training import ModelConfig, TrainConfig
-from megadocs.store.files import read_json, write_json_atomic
+from megadocs.store.files import make_directory, read_json, write_json_atomic
 from megadocs.train.checkpoint import CheckpointStore
 from megadocs.train.checkpoint_writer import CheckpointWriter
 from megadocs.train.determinism import deterministic_kernels
@@ -51,6 +52,8 @@ from megadocs.train.schedule import learning_rate_factor, weight_decay_factor
 from megadocs.train.signals import StopSignals, TrainingInterrupted
 from megadocs.train.student import build_student
 from megadocs.train.trackers import open_trackers
+
+_log = logging.getLogger(__name__)
 
 #: Tokens (B, T) of a step, integers; and segment ids (B, T) where attention stops at row or document ends.
 Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]
@@ -132,7 +135,8 @@ def run_training(
         strict_resume: refuse a damaged newest checkpoint instead of using the one before it.
 
     Raises:
-        TrainingError: another run lives in the folder; a loss or gradient is not finite; not enough memory.
+        TrainingError: another run lives in the folder; not enough memory. DivergedError: a loss or gradient is not
+            finite.
         TrainingInterrupted: SIGTERM or SIGINT; a checkpoint was saved.
         StoreError: the disk is full; older checkpoints are whole.
     """
@@ -140,7 +144,7 @@ def run_training(
     config = config.model_copy(update={"dtype": resolve_dtype(config.dtype, config.device)})
     if num_steps < 1:
         raise TrainingError("the run has no steps", where="train.real_epochs", remedy="give more data or more epochs")
-    output_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(output_dir)
     identity = run_identity(
         recipe_model, config, vocab_size=vocab_size, num_steps=num_steps, seed=seed, data=data_identity
     )
@@ -179,6 +183,8 @@ def run_training(
         world.barrier()  # nobody writes before all have read
         log = MetricsLog(output_dir / "metrics.jsonl") if world.is_first else None
         if log is not None:
+            if is_resumed and step == 0:
+                plan = replace(plan, num_lost_steps=steps_without_checkpoint(log))
             log.keep_until(step)
             if not is_resumed:
                 write_json_atomic(output_dir / "run.json", identity)
@@ -326,6 +332,21 @@ def accumulate_gradients(wrapped: nn.Module, batch: StepBatch, micro_batch: int,
     return total / num_ranks
 
 
+def steps_without_checkpoint(log: MetricsLog) -> int:
+    """Steps that the metrics show of a run without a checkpoint, and a warning: they are trained again.
+
+    A run that is killed before its first checkpoint comes here too; one that had some and lost them (a power loss, a
+    deleted folder) must not begin anew without a word.
+    """
+    num_lost = log.last_step()
+    _log.warning(
+        "%s: the run was begun before and has no checkpoint; it begins again at step 0 (%d steps were logged)",
+        log.path.parent,
+        num_lost,
+    )
+    return num_lost
+
+
 def windows_digest(window_ids: Sequence[Hashable]) -> str:
     """16 hex digits naming the windows of a step in order."""
     return hashlib.sha256("\n".join(str(window) for window in window_ids).encode("utf-8")).hexdigest()[:16]
@@ -336,9 +357,9 @@ def is_evaluation_step(step: int, num_steps: int, every: int | None) -> bool:
     return step == num_steps or (every is not None and step % every == 0)
 
 
-def not_finite(step: int, loss: float, norm: float, window_ids: Sequence[Hashable]) -> TrainingError:
+def not_finite(step: int, loss: float, norm: float, window_ids: Sequence[Hashable]) -> DivergedError:
     """The error of a step whose loss or gradient is not a number: nothing was updated, nothing saved or pruned."""
-    return TrainingError(
+    return DivergedError(
         f"loss {loss} and gradient norm {norm} at step {step + 1}: stopped before the update",
         where="windows " + ", ".join(str(window) for window in window_ids),
         remedy="lower train.learning_rate or lengthen the warm-up; the last checkpoint is from before this step",

@@ -35,6 +35,10 @@ class MetricsLog:
         except OSError as error:
             raise store_error("cannot sync", self.path, error) from error
 
+    def last_step(self) -> int:
+        """The step of the last whole record; 0 without one."""
+        return max((_step_of(record, self.path) for record in iter_json_lines(self.path)), default=0)
+
     def keep_until(self, step: int) -> None:
         """Drop a torn last line and the records of later steps."""
         size = 0

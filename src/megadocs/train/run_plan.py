@@ -31,6 +31,7 @@ class RunPlan:
         micro_batch: windows per pass and rank.
         matmul_flops_per_second: measured for the model's own shapes, one rank.
         streams: name -> epochs, where the mixture tells.
+        num_lost_steps: steps that an earlier call logged and of which no checkpoint is left: they are trained again.
     """
 
     num_steps: int
@@ -42,6 +43,7 @@ class RunPlan:
     micro_batch: int
     matmul_flops_per_second: float
     streams: dict[str, float]
+    num_lost_steps: int = 0
 
     def text(self) -> str:
         """Three lines for people."""

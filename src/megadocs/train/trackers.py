@@ -4,54 +4,87 @@
 
 First rank only. Nothing is imported or contacted unless the recipe names it; `WANDB_MODE=offline` and the like are
 the libraries' own and are honoured by leaving them alone. A run resumed in the same folder goes on under the same run
-id. A tracker that fails while running is dropped with a warning: training goes on, the metrics file is the truth.
+id, which lies in that folder, so that another run at the same path gets another one.
+
+Nothing a tracker does may end a run: whether it cannot start (no key, no network), fails in the middle or at the end,
+it is left out from there on with a warning; the metrics file is the truth. Packages that are not installed are found
+before anything is generated (`require_trackers`).
 """
 
 from __future__ import annotations
 
-import hashlib
+import importlib.util
 import logging
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from megadocs.errors import UsageError
+from megadocs.store.files import read_json, write_json_atomic
 
 _log = logging.getLogger(__name__)
 Sink = Callable[[dict[str, Any]], None]
+#: A tracker that was started: what takes its records, and what ends it.
+Opened = tuple[Sink, Callable[[], object]]
+_ID_FILE = "tracker_run.json"
 
 
 @contextmanager
 def open_trackers(names: Sequence[str], output_dir: Path, config: dict[str, Any]) -> Iterator[Sink]:
-    """A function that sends a record to every tracker named (UsageError if one is not installed)."""
+    """A function that sends a record to every tracker named, as long as it works."""
     openers = {"wandb": _open_wandb, "trackio": _open_trackio, "tensorboard": _open_tensorboard}
-    with ExitStack() as stack:
-        sinks: dict[str, Sink] = {}
-        for name in names:
+    stack, sinks = ExitStack(), {}
+    for name in names:
+        try:
+            sinks[name], finish = openers[name](output_dir, config)
+        except Exception as error:
+            _leave_out(name, "cannot be started", error)
+            continue
+        stack.callback(_finish, name, finish)
+
+    def track(record: dict[str, Any]) -> None:
+        for name, sink in list(sinks.items()):
             try:
-                sinks[name] = openers[name](output_dir, config, stack)
-            except ImportError as error:
-                raise UsageError(
-                    f"the tracker {name} is not installed ({error})",
-                    where="train.trackers",
-                    remedy=f"pip install {name}, or remove it from train.trackers",
-                ) from error
+                sink(record)
+            except Exception as error:
+                _leave_out(name, "failed", error)
+                del sinks[name]
 
-        def track(record: dict[str, Any]) -> None:
-            for name, sink in list(sinks.items()):
-                try:
-                    sink(record)
-                except Exception as error:  # a third party's service: nothing it raises may end a run
-                    _log.warning("tracker %s failed and is left out from here on: %s", name, error)
-                    del sinks[name]
-
+    with stack:
         yield track
 
 
+def require_trackers(names: Sequence[str]) -> None:
+    """`UsageError` for a tracker whose package is not installed; asked before a run is paid for."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(
+                f"the tracker {name} is not installed",
+                where="train.trackers",
+                remedy=f"pip install {name}, or remove it from train.trackers",
+            )
+
+
 def run_id(output_dir: Path) -> str:
-    """The same 16 hex digits for the same folder, so that a resumed run continues its curves."""
-    return hashlib.sha256(str(output_dir.resolve()).encode("utf-8")).hexdigest()[:16]
+    """16 hex digits that stay with the run's folder: a resumed run continues its curves, a new one begins its own."""
+    path = output_dir / _ID_FILE
+    if not path.is_file():
+        write_json_atomic(path, {"id": secrets.token_hex(8)})
+    return str(read_json(path)["id"])
+
+
+def _leave_out(name: str, what: str, error: Exception) -> None:
+    """Say that a tracker is left out: a third party's service, of whose failures the run is independent."""
+    _log.warning("tracker %s %s and is left out from here on: %s", name, what, error)
+
+
+def _finish(name: str, finish: Callable[[], object]) -> None:
+    try:
+        finish()
+    except Exception as error:
+        _leave_out(name, "did not finish", error)
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
@@ -59,30 +92,27 @@ def _numbers(record: dict[str, Any]) -> dict[str, float]:
     return {key: value for key, value in flat.items() if key != "step" and isinstance(value, int | float)}
 
 
-def _open_wandb(output_dir: Path, config: dict[str, Any], stack: ExitStack) -> Sink:
+def _open_wandb(output_dir: Path, config: dict[str, Any]) -> Opened:
     import wandb
 
     run = wandb.init(project="megadocs", id=run_id(output_dir), resume="allow", dir=str(output_dir), config=config)
-    stack.callback(run.finish)
-    return lambda record: run.log(_numbers(record), step=record["step"])
+    return (lambda record: run.log(_numbers(record), step=record["step"])), run.finish
 
 
-def _open_trackio(output_dir: Path, config: dict[str, Any], stack: ExitStack) -> Sink:
+def _open_trackio(output_dir: Path, config: dict[str, Any]) -> Opened:
     import trackio
 
     trackio.init(project="megadocs", name=run_id(output_dir), resume="allow", config=config)
-    stack.callback(trackio.finish)
-    return lambda record: trackio.log(_numbers(record), step=record["step"])
+    return (lambda record: trackio.log(_numbers(record), step=record["step"])), trackio.finish
 
 
-def _open_tensorboard(output_dir: Path, config: dict[str, Any], stack: ExitStack) -> Sink:
+def _open_tensorboard(output_dir: Path, config: dict[str, Any]) -> Opened:
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(output_dir / "tensorboard"))
-    stack.callback(writer.close)
 
     def sink(record: dict[str, Any]) -> None:
         for key, value in _numbers(record).items():
             writer.add_scalar(key, value, record["step"])
 
-    return sink
+    return sink, writer.close

@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from megadocs.pipeline.steps.step import Step, job_of
-from megadocs.store.files import store_error
+from megadocs.store.files import make_directory, store_error
 
 _STOP_GRACE_SECONDS = 30.0
+#: Steps that save what they have when they are asked to stop; the others lose nothing that they would not do again.
+_SAVING_KINDS = ("train", "generate", "sample")
+#: So long after the signal a step that does not stop by itself (a long call into a library) is killed. Artifacts are
+#: published whole or not at all, the ledger and checkpoints are written at all times: killing is safe.
+_STOP_SECONDS, _SAVE_SECONDS = 5.0, 30.0
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -35,6 +40,7 @@ class LocalExecutor:
         self._idle: dict[int, list[_Worker]] = {}
         self._busy: dict[_Worker, Step] = {}
         self._selector = selectors.DefaultSelector()
+        self._stopping_since: float | None = None
 
     def start(self, step: Step) -> None:
         """Give the step to an idle worker with its number of threads, or to a new one."""
@@ -65,12 +71,15 @@ class LocalExecutor:
                     step = None
             if not is_open:
                 if step is not None:
-                    found.append((step, worker.death_event()))
+                    is_stopping = self._stopping_since is not None  # one that still starts dies of the signal
+                    found.append((step, {"event": "stopped"} if is_stopping else worker.death_event()))
                 self._forget(worker)
-        return found
+        return found + self._kill_late()
 
     def stop(self) -> None:
-        """Ask running steps to save and stop (SIGTERM)."""
+        """Ask running steps to save and stop (SIGTERM); `events` kills those that do not within seconds."""
+        if self._stopping_since is None:
+            self._stopping_since = time.monotonic()
         for worker in self._busy:
             worker.signal(signal.SIGTERM)
 
@@ -93,6 +102,20 @@ class LocalExecutor:
             worker.output.close()
         self._selector.close()
 
+    def _kill_late(self) -> list[tuple[Step, dict[str, Any]]]:
+        """End the steps that were asked to stop and have had their time."""
+        if self._stopping_since is None:
+            return []
+        waited = time.monotonic() - self._stopping_since
+        late = [worker for worker, step in self._busy.items() if waited > _seconds_to_stop(step)]
+        found: list[tuple[Step, dict[str, Any]]] = []
+        for worker in late:
+            found.append((self._busy[worker], {"event": "stopped"}))
+            worker.kill_group()
+            worker.wait(_STOP_SECONDS)
+            self._forget(worker)
+        return found
+
     def _new_worker(self, num_threads: int) -> _Worker:
         number = sum(len(idle) for idle in self._idle.values()) + len(self._busy)
         variables = os.environ | dict.fromkeys(THREAD_VARIABLES, str(num_threads))
@@ -108,16 +131,18 @@ class LocalExecutor:
         worker.output.close()
 
 
+def _seconds_to_stop(step: Step) -> float:
+    """What a step has between the signal and its end."""
+    return _SAVE_SECONDS if step.kind in _SAVING_KINDS else _STOP_SECONDS
+
+
 class _Worker:
     """A worker process with its pipes, its log and what it has said so far."""
 
     def __init__(self, workspace: Path, num_threads: int, number: int, environment: dict[str, str]) -> None:
         self.num_threads = num_threads
         logs = workspace / "logs"
-        try:
-            logs.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise store_error("cannot make the directory", logs, error) from error
+        make_directory(logs)
         self.log_path = logs / f"worker-{socket.gethostname()}-{os.getpid()}-{number}.log"
         try:
             log = self.log_path.open("ab")

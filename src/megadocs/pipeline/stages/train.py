@@ -20,6 +20,7 @@ from megadocs.recipe import ModelConfig, TrainConfig
 if TYPE_CHECKING:
     from megadocs.model.llama import Llama
     from megadocs.train import TrainSummary
+    from megadocs.train.run_plan import RunPlan
 
 
 def run(context: StageContext) -> None:
@@ -74,6 +75,13 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
             }
         )
 
+    def begin(plan: RunPlan) -> None:
+        if plan.num_lost_steps:
+            context.report({"note": f"no checkpoint is left of {plan.num_lost_steps} steps: they are trained again"})
+            context.build.summary["num_lost_steps"] = plan.num_lost_steps
+        if announce is not None:
+            announce()
+
     config = TrainConfig.model_validate(context.config["train"])
     boundary = has_boundary(context.config)
     try:
@@ -89,7 +97,7 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
             output_dir=context.build.path,
             tokenizer_files=sorted(context.inputs["tokenizer"].path.glob("tokenizer*.json")),
             data_identity={role: artifact.fingerprint for role, artifact in sorted(context.inputs.items())},
-            announce=None if announce is None else lambda plan: announce(),
+            announce=begin,
             progress=report,
             evaluate=_validation(data, config, boundary) if config.evaluate_every_steps is not None else None,
         )

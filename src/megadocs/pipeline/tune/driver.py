@@ -31,10 +31,11 @@ from megadocs.pipeline.tune.results import ArmSearch, Ending, SearchOutcome
 from megadocs.pipeline.tune.space import ArmSpace, build_spaces
 from megadocs.pipeline.tune.standing import NoWatcher, Standing, Watcher
 from megadocs.pipeline.tune.trials import TrialRunner
-from megadocs.recipe import Recipe
+from megadocs.recipe import Recipe, build_arms
 from megadocs.recipe.consent import check_consent
 from megadocs.search import LocalWalk, Walks
 from megadocs.store.artifact import Artifact, Workspace
+from megadocs.train.trackers import require_trackers
 
 
 def run_search(
@@ -71,6 +72,7 @@ def run_search(
     max_hours = recipe.search.max_hours if max_hours is None else max_hours
     try:
         check_consent(recipe)
+        require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
         with Interrupt() as interrupt:
             driver = _Driver(recipe, root, executor, interrupt, watcher or NoWatcher(), max_runs, max_hours)
             return driver.run(spaces, allow_code=allow_code)

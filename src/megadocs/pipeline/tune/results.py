@@ -18,10 +18,10 @@ in `searches/`:
       certificate  `search.Certificate`: kind, setting, loss, num_seeds, is_separated, edges, neighbours, noise_sd, ...
       matched_epochs  null, or with matched compute the train.real_epochs of the certificate's setting
       test         null, or mean and by_seed of the centre's loss on the reported set
-      cost         num_trials, num_new, num_settings, num_grid_settings, num_wasted, num_tokens, flops,
-                   training_seconds (tokens, flops and seconds of all that was trained, wasted or not)
+      cost         num_trials, num_new, num_settings, num_grid_settings, num_diverged, num_wasted, num_tokens,
+                   flops, training_seconds (tokens, flops and seconds of all that was trained, wasted or not)
       trials       those that count, ordered by setting and seed: seed, setting, fingerprint (of the train step), loss,
-                   num_tokens, flops, seconds, held_seconds, is_new, error (null or why), round (the
+                   num_tokens, flops, seconds, held_seconds, is_new, error, diverged (each null or why), round (the
                    walk's, from 0: trials of one round were asked for together), and test_loss at the certificate
       wasted       begun ahead on a free slot and never asked for; the same fields, round null. They decide nothing.
 """
@@ -35,7 +35,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from megadocs.pipeline.tune.space import ArmSpace
-from megadocs.search import Certificate, Trial, Walk, certify
+from megadocs.search import DIVERGED, Certificate, Trial, Walk, certify
 
 #: Keys of an evaluate artifact's losses: the set that decides, and the one that is reported.
 DECIDES = "validation windowed"
@@ -69,6 +69,12 @@ class TrialResult:
     held_seconds: float = 0.0
     is_new: bool = False
     error: str | None = None
+    diverged: str | None = None
+
+    @property
+    def outcome(self) -> float | None:
+        """As the walk sees it: a loss, `DIVERGED`, or None for a failure."""
+        return DIVERGED if self.diverged is not None else self.loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ class ArmSearch:
     @property
     def known(self) -> dict[Trial, float | None]:
         """For the decisions: everything that has ended."""
-        return {trial: result.loss for trial, result in self.results.items()}
+        return {trial: result.outcome for trial, result in self.results.items()}
 
     @property
     def rounds(self) -> dict[Trial, int]:
@@ -228,6 +234,7 @@ def _arm_json(arm: ArmSearch) -> dict[str, Any]:
             "num_new": sum(result.is_new for result in counted.values()),
             "num_settings": len({trial.point for trial in counted}),
             "num_grid_settings": arm.space.grid.num_points,
+            "num_diverged": sum(result.diverged is not None for result in counted.values()),
             "num_wasted": len(wasted),
             "num_tokens": sum(result.num_tokens for result in trained),
             "flops": sum(result.flops for result in trained),

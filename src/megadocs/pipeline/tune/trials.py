@@ -9,11 +9,12 @@ for arm, trial, result in trials.take_ended(): ...
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from megadocs.errors import DamagedError
+from megadocs.errors import DamagedError, DivergedError
 from megadocs.pipeline.execute.scheduler import Listener, Scheduler, StepState
 from megadocs.pipeline.steps.experiment import CorpusFacts, Run
 from megadocs.pipeline.steps.step import Step, find_artifact
@@ -152,11 +153,13 @@ class TrialRunner:
         train, evaluate = find_artifact(run.train, self._workspace), find_artifact(run.evaluate, self._workspace)
         assert train is not None and evaluate is not None
         summary, losses = train.summary, evaluate.summary["losses"]
+        loss = float(losses[DECIDES]["nats_per_token"])
         return TrialResult(
             trial.seed,
             begun.space.grid.setting(trial.point),
             run.train.fingerprint,
-            loss=float(losses[DECIDES]["nats_per_token"]),
+            loss=loss if math.isfinite(loss) else None,
+            diverged=None if math.isfinite(loss) else f"validation loss {loss}",
             test_loss=float(losses[REPORTED]["nats_per_token"]),
             num_tokens=summary["num_tokens"],
             flops=summary["flops"],
@@ -169,13 +172,15 @@ class TrialRunner:
         errors = [state.error for state in states if state.error]
         setting = begun.space.grid.setting(begun.trial.point)
         error: dict[str, Any] = errors[0] if errors else {"what": "not finished"}
+        what, has_diverged = str(error["what"]), error.get("error") == DivergedError.__name__
         return TrialResult(
             begun.trial.seed,
             setting,
             begun.run.train.fingerprint,
             None,
             held_seconds=self._held_seconds(begun),
-            error=str(error["what"]),
+            error=None if has_diverged else what,
+            diverged=what if has_diverged else None,
         )
 
     def _held_seconds(self, begun: _Begun) -> float:
