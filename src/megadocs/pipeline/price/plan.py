@@ -18,16 +18,18 @@ from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.kinds import SAMPLE, row_kind
-from megadocs.model import resolve_config
+from megadocs.model import LlamaConfig, resolve_config
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
 from megadocs.pipeline.price.generation import GenerationPricer, reply_tokens
 from megadocs.pipeline.price.lines import Plan, PlanLine
 from megadocs.pipeline.price.rates import StageTimes, load_rates
 from megadocs.pipeline.price.wall_time import wall_seconds
+from megadocs.pipeline.stages.arm_data import published_mixture
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe
+from megadocs.recipe.paths import user_path
 from megadocs.store.artifact import Workspace
 from megadocs.store.lock import is_locked
 from megadocs.streams import REAL_STREAM
@@ -73,7 +75,7 @@ def build_plan(
     slots = num_slots or len(os.sched_getaffinity(0))
     sizes = sizes or plan_sizes(recipe, root)
     experiment = planned_experiment(recipe, sizes, whole, allow_code=allow_code)
-    pricer = _Pricer(recipe, workspace, sizes, experiment, slots)
+    pricer = _Pricer(recipe, workspace, sizes, experiment, slots, counts_rows=whole is None)
     lines = [pricer.line(step) for step in experiment.steps if only is None or step.kind in only]
     if whole is None:
         _refuse_empty_runs(lines)
@@ -107,7 +109,10 @@ class _Pricer:
         sizes: CorpusSizes,
         experiment: Experiment,
         num_slots: int,
+        *,
+        counts_rows: bool,
     ) -> None:
+        self._counts_rows = counts_rows  # of a search with hundreds of settings each would have its rows ordered
         self._recipe = recipe
         self._workspace = workspace
         self._sizes = sizes
@@ -186,10 +191,13 @@ class _Pricer:
             epochs, windows, batch_size, share
         )  # an estimate: a run that may just have one step is priced with one
         num_steps = max(1, int(exact)) if exact >= _FEWEST_STEPS else 0
+        mixture = published_mixture(run.train, self._workspace) if self._counts_rows else None
+        if mixture is not None:  # the rows are there: as many steps as training will make of them
+            num_steps = mixture.num_steps
         num_tokens = num_steps * batch_size * context_length
         seconds = _RUN_SECONDS + num_tokens * flops_per_token(config) / (self._train_rate() * slots)
         price: dict[str, Any] = {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds}
-        return price | {"flops": num_tokens * flops_per_token(config), "is_estimate": True}
+        return price | {"flops": num_tokens * flops_per_token(config), "is_estimate": mixture is None}
 
     def _synthetic_tokens(self, run: Run) -> float:
         """Tokens of an arm's synthetic rows and of the real documents among them, once."""
@@ -234,8 +242,18 @@ class _Pricer:
 def flops_per_token(recipe: Recipe) -> float:
     """Training FLOPs per token of the recipe's student, forward and backward."""
     context_length = recipe.train.context_length
-    shape = resolve_config(recipe.model, vocab_size=expected_vocab_size(recipe), context_length=context_length)
-    return shape.flops_per_token(context_length)
+    return student_shape(recipe).flops_per_token(context_length)
+
+
+def student_shape(recipe: Recipe) -> LlamaConfig:
+    """The student's shape: of `model.init_from` its folder's own; the preset's where that is not on this machine."""
+    context_length, source = recipe.train.context_length, recipe.model.init_from
+    folder = user_path(source) if source is not None else None
+    if folder is not None and folder.is_dir():
+        from megadocs.model.hf_import import read_config  # imports torch: only where a folder is to be read
+
+        return read_config(folder, context_length=context_length)
+    return resolve_config(recipe.model, vocab_size=expected_vocab_size(recipe), context_length=context_length)
 
 
 def _refuse_empty_runs(lines: Iterable[PlanLine]) -> None:

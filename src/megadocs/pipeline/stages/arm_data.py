@@ -11,8 +11,10 @@ import numpy as np
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.kinds import REAL, row_kind
 from megadocs.pipeline.stages.stage import StageContext
+from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import MixtureConfig, StreamConfig, TrainConfig
 from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
+from megadocs.store.artifact import Workspace
 from megadocs.streams import Mixture, build_mixture, build_streams
 from megadocs.text.similarity import similarity_ranks
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
@@ -35,6 +37,17 @@ class TrainingData:
         rows = _open_rows(context, is_checked=is_checked)
         mixture = build_arm_mixture(context.config, rows, corpus)
         return cls(corpus, tokenizer, rows, mixture)
+
+
+def published_mixture(step: Step, workspace: Workspace) -> Mixture | None:
+    """What a train step would train on, when all of its rows are published; else None."""
+    artifacts = {role: find_artifact(needed, workspace) for role, needed in step.inputs.items()}
+    there = {role: artifact for role, artifact in artifacts.items() if artifact is not None}
+    if len(there) < len(artifacts):
+        return None
+    manifests = [RowsManifest.load(a.path / "rows.json") for a in there.values() if a.step == "rows"]
+    rows = open_rows(manifests, workspace.root / "segments")
+    return build_arm_mixture(step.config, rows, read_corpus(there["corpus"].path))
 
 
 def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCorpus) -> Mixture:
