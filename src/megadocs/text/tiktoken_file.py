@@ -1,7 +1,7 @@
 """Llama 3's tokenizer file (tiktoken format: one base64 token and its rank a line) as a `tokenizer.json`.
 
-The file holds no merges. They follow from the ranks: every way to cut a token into two tokens is a merge, and merges
-apply in the order of the rank of what they build. The ids were compared with `tiktoken` (see the tests).
+The file holds no merges: transformers makes them from the ranks. What control tokens there are, and the rule that cuts
+words, is in no file. The ids were compared with `tiktoken`'s algorithm (see the tests).
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
+from typing import Any
 
 from megadocs.errors import InputError
-from megadocs.text.byte_level import byte_characters, byte_level_bpe
+from megadocs.text.byte_level import byte_level_bpe
 from megadocs.text.plain_text import TokenizerJson
 
 LLAMA_3_BOS = "<|begin_of_text|>"
@@ -40,6 +41,8 @@ def read_llama_3(path: Path) -> TokenizerJson:
     Raises:
         InputError: not a tiktoken file, or not Llama 3's (the rule that cuts words is not in the file).
     """
+    from transformers.convert_slow_tokenizer import TikTokenConverter
+
     ranks = _read_ranks(path)
     if len(ranks) != _NUM_ORDINARY or sorted(ranks.values()) != list(range(_NUM_ORDINARY)):
         raise InputError(
@@ -47,24 +50,12 @@ def read_llama_3(path: Path) -> TokenizerJson:
             where=str(path),
             remedy="use the model's tokenizer.json",
         )
-    characters = byte_characters()
-
-    def name(token: bytes) -> str:
-        return "".join(characters[byte] for byte in token)
-
-    merges = [
-        (name(left), name(right))
-        for token in sorted(ranks, key=ranks.__getitem__)
-        for left, right in _cuts(token, ranks)
-    ]
-    vocabulary = {name(token): rank for token, rank in ranks.items()}
+    make: Any = TikTokenConverter
+    converter = make()
+    # Ranks are read here: the package tiktoken would serve a changed file from a cache that it keeps by path.
+    converter.load_tiktoken_bpe = lambda _: ranks
+    vocabulary, merges = converter.extract_vocab_merges_from_model(str(path))
     return byte_level_bpe(vocabulary, merges, _controls(), "llama-bpe", ignore_merges=True)
-
-
-def _cuts(token: bytes, ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
-    cuts = [(token[:index], token[index:]) for index in range(1, len(token))]
-    known = [(left, right) for left, right in cuts if left in ranks and right in ranks]
-    return sorted(known, key=lambda cut: (ranks[cut[0]], ranks[cut[1]]))
 
 
 def _controls() -> dict[str, int]:
