@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from megadocs.text.characters import cut_position
+
 _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*")
 _SENTENCE_END = re.compile(r"(?:[.!?][\"'”’)\]]*\s+|[。！？][”’」』）]*\s*)")
 _WHITE_SPACE = re.compile(r"\s+")
@@ -58,7 +60,7 @@ def _last_break(text: str, first: int, last: int) -> int:
         ends = [match.end() for match in pattern.finditer(text, first, last)]
         if ends:
             return ends[-1]
-    return last
+    return cut_position(text, last, after=first - 1)
 
 
 def _break_nearest(text: str, middle: int, first: int, last: int) -> int:
@@ -66,4 +68,4 @@ def _break_nearest(text: str, middle: int, first: int, last: int) -> int:
         ends = [match.end() for match in pattern.finditer(text, first, last)]
         if ends:
             return min(ends, key=lambda position: abs(position - middle))
-    return min(max(middle, first), last)
+    return cut_position(text, min(max(middle, first), last), after=first - 1)

@@ -6,8 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from megadocs.text.characters import cut_position
+
 #: Tokens per UTF-8 byte assumed where the generator's tokenizer is not known: on the safe side for most text.
 _ASSUMED_TOKENS_PER_BYTE = 0.4
+#: Of a first guess at how much text holds the budget, and how many tokens beyond it are read.
+_CHARACTERS_PER_TOKEN = 8
+_TOKENS_BEYOND = 64
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 
 
@@ -38,14 +43,32 @@ def fitting_spans(
     num_bytes = len(text.encode("utf-8", "surrogatepass"))
     if num_bytes <= budget_tokens:  # a token holds at least one byte
         return [Span(None)]
-    ends = _token_ends(text, num_bytes, tokenizer)
+    if policy == "split":
+        ends = _token_ends(text, num_bytes, tokenizer)
+        if len(ends) <= budget_tokens:
+            return [Span(None)]
+        return [Span(characters) for characters in _paragraph_parts(text, ends, budget_tokens)]
+    ends = _first_token_ends(text, num_bytes, budget_tokens, tokenizer)
     if len(ends) <= budget_tokens:
         return [Span(None)]
-    if policy == "skip":
+    end = cut_position(text, ends[budget_tokens - 1])
+    if policy == "skip" or not text[:end].strip():
         return [Span(None, skip="too_long")]
-    if policy == "truncate":
-        return [Span((0, ends[budget_tokens - 1]), is_truncated=True)]
-    return [Span(characters) for characters in _paragraph_parts(text, ends, budget_tokens)]
+    return [Span((0, end), is_truncated=True)]
+
+
+def _first_token_ends(text: str, num_bytes: int, budget: int, tokenizer: _Offsets | None) -> list[int]:
+    """Ends of more tokens than the budget, of all where there are no more; reads only as much of the text as it takes.
+
+    The last tokens before a cut may be others than in the whole text: so many are read beyond the budget.
+    """
+    length = _CHARACTERS_PER_TOKEN * (budget + _TOKENS_BEYOND)
+    while tokenizer is not None and length < len(text):
+        ends = _token_ends(text[:length], 0, tokenizer)
+        if len(ends) >= budget + _TOKENS_BEYOND:
+            return ends[: budget + 1]
+        length *= 2
+    return _token_ends(text, num_bytes, tokenizer)
 
 
 def _token_ends(text: str, num_bytes: int, tokenizer: _Offsets | None) -> list[int]:
@@ -69,8 +92,11 @@ def _paragraph_parts(text: str, ends: list[int], budget: int) -> list[tuple[int,
             while next_paragraph < len(paragraph_ends) and paragraph_ends[next_paragraph] <= end:
                 best = paragraph_ends[next_paragraph]
                 next_paragraph += 1
-            end = best if best is not None and best > start else end
-        parts.append((start, end))
+            end = best if best is not None and best > start else cut_position(text, end, after=start)
+        if not text[start:end].strip() and parts:  # white space alone is no part of its own
+            parts[-1] = (parts[-1][0], end)
+        elif text[start:end].strip():
+            parts.append((start, end))
         start = end
         while first_token < len(ends) and ends[first_token] <= end:
             first_token += 1

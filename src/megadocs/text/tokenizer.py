@@ -35,6 +35,7 @@ TokenIds = npt.NDArray[np.uint32]
 BOS_TOKEN = "<|bos|>"
 EOS_TOKEN = "<|eos|>"
 _BATCH_TEXTS = 2048
+_MAX_UNKNOWN_SHARE = 0.5
 
 
 class Tokenizer:
@@ -78,6 +79,7 @@ class Tokenizer:
         self.vocab_size: int = max(self._full.get_vocab(with_added_tokens=True).values()) + 1
         self._control_mask = np.zeros(self.vocab_size, dtype=np.bool_)
         self._control_mask[[*ids.values()]] = True
+        self.unknown_id: int | None = ids.get(unknown) if unknown is not None else None
         if unknown in ids and unknown not in (bos_token, eos_token):
             # What the tokenizer does not know may become <unk>; the string "<unk>" may not (it is unreachable).
             self._control_mask[ids[unknown]] = False
@@ -153,6 +155,23 @@ class Tokenizer:
             if self._control_mask[text].any():
                 raise InputError("the tokenizer turned text into a control id", remedy="report this tokenizer")
             yield row
+
+    def refuse_unknown(self, texts: Sequence[str], where: str) -> None:
+        """Stop where the tokenizer knows less than half of some texts: nothing could be learnt from their ids.
+
+        Raises:
+            InputError: with the share of ids that stand for what it does not know.
+        """
+        if self.unknown_id is None or not texts:
+            return
+        ids = np.concatenate(self.encode_batch(texts))
+        share = float((ids == self.unknown_id).mean()) if len(ids) else 0.0
+        if share > _MAX_UNKNOWN_SHARE:
+            raise InputError(
+                f"the tokenizer does not know {share:.0%} of the text",
+                where=where,
+                remedy="name one that was made for this language or script, or train one (tokenizer.kind=train)",
+            )
 
     def decode(self, ids: Iterable[int] | TokenIds) -> str:
         """The text of the ids; separators appear as their names."""

@@ -20,6 +20,9 @@ from megadocs.rows import (
 )
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
+#: Documents by which a tokenizer that does not know their script is found.
+_LOOKED_AT = 64
+
 
 def run(context: StageContext) -> None:
     """Make the rows artifact: rows.json; its summary holds the counts, missing generations included."""
@@ -33,7 +36,9 @@ def run(context: StageContext) -> None:
         samples = context.inputs["generations"].path / "generations.parquet"
         manifest = build_sampled_rows(config["kind"], samples, tokenizer, segments)
     elif config["kind"] == REAL:
-        manifest = build_real_rows(read_corpus(context.inputs["corpus"].path).train, tokenizer, segments)
+        documents = read_corpus(context.inputs["corpus"].path).train
+        tokenizer.refuse_unknown([document.text for document in documents[:_LOOKED_AT]], "tokenizer")
+        manifest = build_real_rows(documents, tokenizer, segments)
     else:
         manifest = _generated_rows(context, tokenizer, segments)
     manifest.save(context.build.path / "rows.json")
