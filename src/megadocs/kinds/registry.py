@@ -91,7 +91,7 @@ def _known() -> Registry:
         name = f"{_FOLDER}.{entry.name}"
         found.append((name, importlib.import_module(name).KIND))
     known = Registry()
-    for name, kind in sorted(found, key=lambda pair: min(row.code for row in pair[1].rows)):
+    for name, kind in sorted(found, key=lambda pair: min((row.code for row in pair[1].rows), default=256)):
         known.add(kind, name)
     return known
 
