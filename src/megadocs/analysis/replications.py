@@ -1,0 +1,92 @@
+"""The same experiment in several worlds: is one arm below another when the world is the unit?
+
+    rows = replicated_differences([results_a, results_b, ...], "stitched", "simple")
+
+Within one corpus an interval covers new documents and seeds of that corpus. Where an experiment was repeated on corpora
+drawn independently (the seeds of a controlled world), the scatter between them is the one that matters: each gives one
+difference, and a paired t-test over them has one degree of freedom less than there are corpora.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from megadocs.analysis.results_json import number_of
+from megadocs.errors import AnalysisError
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicatedDifference:
+    """Arm minus reference on one set, over n replications.
+
+    Attributes:
+        set_name, mode: which scores.
+        differences: nats per token, one per replication, in their order.
+        mean: of these.
+        interval: of the mean, Student's t; None for a single one.
+        p_value: two-sided; None for a single one.
+    """
+
+    set_name: str
+    mode: str
+    differences: tuple[float, ...]
+    mean: float
+    interval: tuple[float, float] | None
+    p_value: float | None
+
+
+def replicated_differences(
+    replications: Sequence[Mapping[str, Any]], arm: str, reference: str, confidence: float = 0.95
+) -> list[ReplicatedDifference]:
+    """One entry for each set and mode that every replication scored for both arms.
+
+    Args:
+        replications: results of the same recipe on corpora of their own.
+        arm, reference: names of arms.
+        confidence: level of the intervals.
+
+    Raises:
+        AnalysisError: a replication lacks an arm, or two of them are the same results.
+    """
+    tables = [_losses(results, (arm, reference)) for results in replications]
+    keys = [key for key in tables[0] if all(key in table for table in tables)]
+    rows = []
+    for key in keys:
+        found = np.array([table[key][arm] - table[key][reference] for table in tables])
+        if len(found) > 1 and len(np.unique(found)) < len(found):
+            raise AnalysisError(
+                "two replications have the same losses to the last digit: one was named twice",
+                remedy="name each workspace once",
+            )
+        rows.append(_row(key, found, confidence))
+    return rows
+
+
+def _losses(results: Mapping[str, Any], arms: Sequence[str]) -> dict[tuple[str, str], dict[str, float]]:
+    """(set, mode) -> arm -> loss, mean over its seeds."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for block in results["sets"]:
+        losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
+        missing = [arm for arm in arms if arm not in losses]
+        if missing:
+            raise AnalysisError(
+                f"{results['name']} has no finished run of the arm {missing[0]!r}",
+                remedy=f"choose from {', '.join(losses)}, or finish its runs",
+            )
+        found[block["set"], block["mode"]] = {arm: losses[arm] for arm in arms}
+    return found
+
+
+def _row(key: tuple[str, str], found: np.ndarray, confidence: float) -> ReplicatedDifference:
+    mean = float(found.mean())
+    if len(found) < 2:
+        return ReplicatedDifference(*key, tuple(found.tolist()), mean, None, None)
+    error = float(found.std(ddof=1)) / len(found) ** 0.5
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1)) * error
+    p_value = float(stats.ttest_1samp(found, 0.0).pvalue)
+    return ReplicatedDifference(*key, tuple(found.tolist()), mean, (mean - reach, mean + reach), p_value)
