@@ -21,7 +21,6 @@ def num_records(workspace: Path, task: str = "rephrase") -> int:
 @pytest.mark.parametrize(
     ("state", "recipe"),
     [
-        ("failed", [OPTIONS + "{broken: 1.0}"]),
         ("rejected", [OPTIONS + '{odd: "empty:1.0"}']),
         ("skipped", ["generate.long_documents=skip", "generate.engine.context_tokens=400"]),
     ],
