@@ -68,7 +68,7 @@ PLAIN = {
     "search plan arms ensembles seeds",
     "CorpusConfig": "text_field id_field pieces split max_rejected_fraction limit seed",
     "PiecesConfig": "min_characters max_characters",
-    "SplitCounts": "train validation test max_multiple",
+    "SplitCounts": "train validation test max_multiple probe",
     "TrainedTokenizer": "kind vocab_size",
     "LoadedTokenizer": "kind",
     "GenerateConfig": "engine rephrase thought sample temperature top_p language long_documents seed max_attempts "
@@ -96,7 +96,7 @@ PLAIN = {
     "warmup_fraction beta1 beta2 eps gradient_clip weight_decay_schedule ema_decay masked_input_fraction dtype device "
     "compile deterministic evaluate_every_steps checkpoint_minutes keep_checkpoints log_every_steps num_processes "
     "parallel rank_timeout_seconds",
-    "EvaluateConfig": "batch_size stride sets benchmark_items num_fewshot",
+    "EvaluateConfig": "batch_size stride sets benchmark_items num_fewshot gate",
     "EvaluationSetConfig": "text_field id_field pieces limit short_below_tokens past",
     "EnsembleConfig": "arm seeds num_members subsets",
     "AnalysisConfig": "confidence num_bootstrap seed baseline",
