@@ -6,6 +6,9 @@ Two designs: real-only runs at 4 sizes x 3 seeds and at 6 sizes x 5 seeds, sizes
 law L = 1.926 + 1.137 / x**0.23, standard deviation between seeds 0.005, and an arm at 0.2097 whose true multiplier is
 1.5. A third part simulates whole experiments (6 arms, 2 or 3 seeds, 300 documents) and counts how often the interval of
 a paired difference and of an interpolated multiplier holds the truth, and how often equal arms are called separated.
+A fourth simulates corpora of 3, 5, 8, 15 and 30 sources of unequal length: coverage of losses, differences and
+multipliers over new sources and new seeds. A fifth simulates experiments in which nothing is worth anything (every
+arm is as good as the baseline, 8 sources, 3 seeds) and counts how often the answer claims something.
 Prints, per method and design, the share of intervals that hold the truth (with its standard error), the median
 width, and how often the asymptote is "not identified". `--bootstrap 0` leaves the parametric bootstrap out.
 """
@@ -159,6 +162,73 @@ def simulate_experiment(
     return scores, facts
 
 
+SOURCES = (3, 5, 8, 15, 30)
+WORLD = {"real_only": 6.44, "real_2x": 5.88, "real_4x": 5.06, "simple": 5.63, "stitched": 5.63, "shuffled_words": 6.2}
+REAL = {"real_only": 1, "real_2x": 2, "real_4x": 4}
+
+
+def simulate_sources(
+    rng: np.random.Generator, truth: dict[str, float], num_sources: int, num_seeds: int = 3
+) -> tuple[list[RunScores], list[RunFacts], dict[str, str]]:
+    """Sources of log-normal length (sd of the logarithm 0.9); difficulty and arms' tastes by source and document."""
+    pieces = np.maximum(1, rng.lognormal(1.5, 0.9, num_sources).astype(int))
+    source = np.repeat(np.arange(num_sources), pieces)
+    ids = tuple(f"s{number:02d}#{place:04d}" for place, number in enumerate(source))
+    tokens = rng.integers(150, 320, len(source))
+    hard = rng.normal(0, 0.3, num_sources)[source] + rng.normal(0, 0.35, len(source))
+    shared, scores, facts = rng.normal(0, 0.01, num_seeds), [], []
+    for arm, loss in truth.items():
+        own = rng.normal(0, 0.03, num_sources)[source] + rng.normal(0, 0.08, len(source))
+        for seed in range(num_seeds):
+            noise = rng.normal(0, 0.01) + shared[seed] + rng.normal(0, 0.05, len(source))
+            nll = np.maximum(loss + hard + own + noise, 0.1) * tokens
+            scores.append(RunScores(arm, seed, "test", "windowed", ids, tokens, tokens * 4, nll))
+            settings = {} if arm in REAL else {"ordering": arm}
+            synthetic = 0 if arm in REAL else 30_000
+            facts.append(RunFacts(arm, seed, 55, 13_000 * REAL.get(arm, 1), synthetic, settings=settings))
+    return scores, facts, {name: name.partition("#")[0] for name in ids}
+
+
+def run_sources(num_sources: int, num_experiments: int) -> dict[str, Any]:
+    """Coverage over new sources and seeds."""
+    rng = np.random.default_rng([11, num_sources])
+    hits: dict[str, list[bool]] = {"loss": [], "difference": [], "multiple": []}
+    real = [WORLD[arm] for arm in REAL]
+    for _ in range(num_experiments):
+        scores, facts, groups = simulate_sources(rng, WORLD, num_sources)
+        block = analyze_experiment(scores, facts, AnalysisConfig(), groups=groups)["sets"][0]
+        for row in block["losses"]:
+            hits["loss"].append(row["interval"][0] <= WORLD[row["arm"]] <= row["interval"][1])
+        for row in block["differences"]:
+            gap = WORLD[row["arm"]] - WORLD["real_only"]
+            hits["difference"].append(row["interval"][0] <= gap <= row["interval"][1])
+        for row in block["data_efficiency"]:
+            multiple = float(np.exp(np.interp(-WORLD[row["arm"]], [-loss for loss in real], np.log([1, 2, 4]))))
+            hits["multiple"].append(is_inside(row, multiple))
+    return {name: float(np.mean(values)) for name, values in hits.items()}
+
+
+def is_inside(row: dict[str, Any], multiple: float) -> bool:
+    """Whether the interval of a multiplier holds the truth; an end past the curve is open."""
+    low, high = row["lower"], row["upper"]
+    above = low is None or low["relation"] == "less than" or low["value"] <= multiple
+    below = high is None or high["relation"] == "more than" or multiple <= high["value"]
+    return bool(above and below)
+
+
+def run_null(num_experiments: int) -> dict[str, Any]:
+    """How often something is claimed where no text is worth anything: 8 sources, 3 seeds."""
+    rng = np.random.default_rng([13, 8])
+    truth = {arm: loss if arm in REAL else WORLD["real_only"] for arm, loss in WORLD.items()}
+    claims, separations = [], []
+    for _ in range(num_experiments):
+        scores, facts, groups = simulate_sources(rng, truth, 8)
+        block = analyze_experiment(scores, facts, AnalysisConfig(), groups=groups)["sets"][0]
+        claims.append(any(row["beats"] for row in block["controls"]))
+        separations.append(any(row["verdict"] == "separated" for row in block["pairs"]))
+    return {"claims": float(np.mean(claims)), "any pair separated": float(np.mean(separations))}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", type=int, default=500)
@@ -194,6 +264,13 @@ def main() -> None:
         found = run_experiments(num_seeds, arguments.experiments)
         report["designs"][f"experiment, {num_seeds} seeds"] = found
         print(f"experiment, {num_seeds} seeds: " + ", ".join(f"{name} {value:.1%}" for name, value in found.items()))
+    for num_sources in SOURCES if arguments.experiments else ():
+        found = run_sources(num_sources, arguments.experiments)
+        report["designs"][f"{num_sources} sources"] = found
+        print(f"{num_sources} sources: " + ", ".join(f"{name} {value:.1%}" for name, value in found.items()))
+    if arguments.experiments:
+        report["designs"]["nothing is worth anything"] = found = run_null(arguments.experiments)
+        print("null: " + ", ".join(f"{name} {value:.1%}" for name, value in found.items()))
     report["seconds"] = round(time.perf_counter() - started, 1)
     print(f"{report['seconds']} s")
     if arguments.output:

@@ -23,14 +23,14 @@ def facts_of(experiment, arm: str) -> object:
 
 def test_a_run_against_itself_is_exactly_equal() -> None:
     scores = scores_of(make_experiment(), "simple")
-    for row in compare_runs(scores, scores, num_bootstrap=100).sets:
+    for row in compare_runs(scores, scores).sets:
         assert (row.difference, row.interval, row.share_better) == (0.0, (0.0, 0.0), 0.0)
 
 
 def test_a_better_run_is_better_and_what_differs_is_listed() -> None:
     experiment = make_experiment()
     facts = (facts_of(experiment, "real_only"), facts_of(experiment, "simple"))
-    found = compare_runs(scores_of(experiment, "real_only"), scores_of(experiment, "simple"), facts, num_bootstrap=200)
+    found = compare_runs(scores_of(experiment, "real_only"), scores_of(experiment, "simple"), facts)
     test = next(row for row in found.sets if (row.set_name, row.mode) == ("test", "windowed"))
     assert test.interval[0] < test.difference < test.interval[1] < 0
     assert test.share_better > 0.95
@@ -52,14 +52,14 @@ def test_order_of_documents_does_not_matter() -> None:
         )
         for table in second
     ]
-    assert compare_runs(first, turned, num_bootstrap=100) == compare_runs(first, second, num_bootstrap=100)
+    assert compare_runs(first, turned) == compare_runs(first, second)
 
 
 def test_other_tokenizers_are_compared_in_bits_per_byte() -> None:
     experiment = make_experiment()
     first = scores_of(experiment, "simple")
     second = [dataclasses.replace(table, num_tokens=table.num_tokens * 2) for table in first]
-    found = compare_runs(first, second, num_bootstrap=100)
+    found = compare_runs(first, second)
     assert {row.unit for row in found.sets} == {"bits per byte"}
     assert all(row.difference == 0 for row in found.sets)
     table = next(t for t in first if (t.set_name, t.mode) == ("test", "windowed"))

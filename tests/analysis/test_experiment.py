@@ -89,13 +89,18 @@ def test_one_seed_never_separates() -> None:
     assert "seed noise was not measured" in " ".join(results["answer"])
 
 
-def test_three_seeds_use_their_own_spread() -> None:
-    difference = row(analyze(make_experiment(seeds=(0, 1, 2)))["sets"][0]["differences"], "simple")
-    assert difference["seed_method"] == "own"
-    spread = difference["seed_differences"]
+def test_seed_noise_is_pooled_unless_the_recipe_asks_for_each_pairs_own() -> None:
+    experiment = make_experiment(seeds=(0, 1, 2))
+    pooled = row(analyze(experiment)["sets"][0]["differences"], "simple")
+    assert pooled["seed_method"] == "pooled"
+    config = AnalysisConfig(seed_variance="own")
+    results = analyze_experiment(experiment.scores, experiment.runs, config, expected=experiment.expected)
+    own = row(results["sets"][0]["differences"], "simple")
+    assert own["seed_method"] == "own"
+    spread = own["seed_differences"]
     mean = sum(spread) / 3
     variance = sum((value - mean) ** 2 for value in spread) / 2 / 3
-    assert difference["seed_se"] == pytest.approx(math.sqrt(variance), rel=1e-6)
+    assert own["seed_se"] == pytest.approx(math.sqrt(variance), rel=1e-6)
 
 
 def test_missing_runs_are_named_and_change_nothing_else() -> None:
@@ -110,7 +115,9 @@ def test_missing_runs_are_named_and_change_nothing_else() -> None:
     assert results["missing"] == [{"arm": "latent_thoughts", "seed": 1, "reason": "no finished run"}]
     assert "1 run is missing" in results["answer"][-1]
     before, after = (row(r["sets"][0]["losses"], "stitched") for r in (analyze(whole), results))
+    intervals = before.pop("interval"), after.pop("interval")  # seed noise is pooled over the runs that there are
     assert before == after
+    assert intervals[0] == pytest.approx(intervals[1], abs=0.02)
 
 
 def test_nan_stays_nan() -> None:
@@ -188,8 +195,57 @@ def test_controls_are_not_synthetic_text_in_the_answer() -> None:
     made = make_experiment(arms)
     answer = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))["answer"]
     assert "repeat" not in answer[0]
-    assert answer[1].startswith("Controls came to 2.")
-    assert answer[1].endswith("with repeat.")
+    assert answer[0].startswith("Synthetic text was worth")
+    controls = next(sentence for sentence in answer if sentence.startswith("Controls came to 2."))
+    assert controls.endswith("with repeat.")
+
+
+def gated(*, control: float) -> dict:
+    arms = {"real_only": (6.4, 1, 0, 8.0), "real_2x": (5.9, 2, 0, 8.0), "real_4x": (5.0, 4, 0, 8.0)}
+    arms |= dict.fromkeys(("simple", "stitched"), (5.6, 1, 30000, 8.0))
+    return analyze(make_experiment(arms | {"shuffled_words": (control, 1, 30_000, 8.0)}, seeds=(0, 1, 2)))
+
+
+def test_text_that_does_not_beat_its_control_is_not_the_answer() -> None:
+    results = gated(control=5.6)
+    assert results["sets"][0]["null_controls"] == ["shuffled_words"]
+    assert not any(row["beats"] for row in results["sets"][0]["controls"])
+    assert results["answer"][0].startswith(
+        "No synthetic arm was shown to beat text without meaning, the control shuffled_words ("
+    )
+
+
+def test_text_that_beats_its_control_is_the_answer() -> None:
+    results = gated(control=6.3)
+    assert all(row["beats"] for row in results["sets"][0]["controls"])
+    assert results["answer"][0].startswith("Synthetic text was worth")
+    assert not any("without meaning" in sentence for sentence in results["answer"])
+
+
+def test_an_arm_behind_the_control_is_named_and_not_in_the_first_sentence() -> None:
+    arms = {"real_only": (6.4, 1, 0, 8.0), "real_2x": (5.9, 2, 0, 8.0), "real_4x": (5.0, 4, 0, 8.0)}
+    arms |= {
+        "simple": (5.3, 1, 30_000, 8.0),
+        "stitched": (5.8, 1, 30_000, 8.0),
+        "shuffled_words": (5.6, 1, 30_000, 8.0),
+    }
+    results = analyze(make_experiment(arms, seeds=(0, 1, 2)))
+    assert "stitched" not in results["answer"][0].partition(";")[0]
+    assert "stitched was not shown to beat the control shuffled_words." in results["answer"]
+
+
+def test_without_a_control_the_answer_says_so(results: dict) -> None:
+    assert any(sentence.startswith("No control without meaning was trained") for sentence in results["answer"])
+
+
+def test_equal_arms_are_called_equal_only_where_that_is_shown() -> None:
+    """The fixture's noise leaves 0.02 nats open at two seeds; with a tenth of it, eight seeds close it."""
+    wide = analyze(make_experiment())["answer"]
+    assert not any(sentence.startswith("Shown to be equal") for sentence in wide)
+    arms = {"real_only": (6.4, 1, 0, 8.0), "real_2x": (5.9, 2, 0, 8.0)}
+    arms |= dict.fromkeys(("simple", "stitched"), (6.1, 1, 30000, 8.0))
+    made = make_experiment(arms, seeds=tuple(range(8)), seed_sd=0.001, interaction_sd=0.005)
+    assert "Shown to be equal within 0.02 nats: simple and stitched." in analyze(made)["answer"]
 
 
 def test_among_many_arms_ties_with_the_best_are_named() -> None:

@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from megadocs.analysis.resample import bootstrap_losses, percentile_interval
+from megadocs.analysis.document_noise import document_noise
+from megadocs.analysis.paired import spread_of
 from megadocs.analysis.tables import RunFacts, RunScores, ScoreBlock
 from megadocs.errors import AnalysisError
 
@@ -41,7 +42,7 @@ class SetComparison:
         first: the first run's loss.
         second: the second run's loss.
         difference: second minus first; below 0 the second is better.
-        interval: bootstrap over documents, both runs on the same draws.
+        interval: over documents, the same sources left out of both runs; NaN where there is one source in one piece.
         share_better: share of documents on which the second run has the lower loss.
         num_documents: documents compared.
     """
@@ -80,8 +81,6 @@ def compare_runs(
     facts: tuple[RunFacts, RunFacts] | None = None,
     *,
     confidence: float = 0.95,
-    num_bootstrap: int = 2000,
-    seed: int = 0,
     groups: Mapping[str, str] | None = None,
 ) -> RunComparison:
     """Compare two runs on every set and mode that both have.
@@ -91,9 +90,7 @@ def compare_runs(
         second: scores of the second run.
         facts: facts of both, for what differs between them.
         confidence: level of the intervals.
-        num_bootstrap: document draws.
-        seed: of the draws.
-        groups: document id -> source, to resample whole sources.
+        groups: document id -> source, to leave out whole sources.
 
     Raises:
         AnalysisError: no set in common, or other documents under the same name.
@@ -106,7 +103,7 @@ def compare_runs(
     rows = []
     for key in shared:
         block, unit = _paired_block(left[key], right[key])
-        rows.append(_compare_block(block, unit, (confidence, num_bootstrap, seed), groups))
+        rows.append(_compare_block(block, unit, confidence, groups))
     notes = ["one run on each side: the intervals cover documents, not seeds; another seed may turn a small difference"]
     if any(row.unit == "bits per byte" for row in rows):
         notes.append(
@@ -142,20 +139,20 @@ def _paired_block(first: RunScores, second: RunScores) -> tuple[ScoreBlock, Lite
 def _compare_block(
     block: ScoreBlock,
     unit: Literal["nats per token", "bits per byte"],
-    drawing: tuple[float, int, int],
+    confidence: float,
     groups: Mapping[str, str] | None,
 ) -> SetComparison:
-    confidence, num_bootstrap, seed = drawing
-    losses = block.losses()
-    draws = bootstrap_losses(block, num_bootstrap, seed, groups)
+    losses, noise = block.losses(), document_noise(block, groups)
+    difference = float(losses[1] - losses[0])
+    spread = spread_of((noise.variance(np.asarray([-1.0, 1.0])), noise.degrees), (None, 0.0))
     return SetComparison(
         block.set_name,
         block.mode,
         unit,
         float(losses[0]),
         float(losses[1]),
-        float(losses[1] - losses[0]),
-        percentile_interval(draws[:, 1] - draws[:, 0], confidence),
+        difference,
+        spread.interval(difference, confidence),
         float((block.sum_nll[1] < block.sum_nll[0]).mean()),
         len(block.document_ids),
     )

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from megadocs.analysis.paired import SeedNoise
-from megadocs.analysis.resample import uniforms
+from megadocs.analysis.document_noise import uniforms
+from megadocs.analysis.seed_noise import SeedNoise
 from megadocs.analysis.tables import FloatArray
 
 Relation = Literal["equal", "more than", "less than"]
@@ -112,15 +112,24 @@ def multiple_interval(
     return multiple_of(float(both_sides[skip]), curve), multiple_of(float(both_sides[-1 - skip]), curve)
 
 
-def seed_noise_draws(noise: SeedNoise, seeds_per_arm: Sequence[int], num_draws: int, seed: int) -> FloatArray:
+def seed_noise_draws(noise: Sequence[SeedNoise], seeds_per_arm: Sequence[int], num_draws: int, seed: int) -> FloatArray:
     """Noise of arm means over seeds, (B, A): normal, its variance itself drawn from its scaled inverse chi-squared.
 
-    The variance is drawn once per draw for all arms (they share the estimate), so few degrees of freedom widen the
+    The variance is drawn once per draw for all arms that share an estimate, so few degrees of freedom widen the
     interval as Student's t would. Zero where seed noise is not measured.
+
+    Args:
+        noise: of each arm.
+        seeds_per_arm: how many seeds its mean is over.
+        num_draws: B.
+        seed: of the draws.
     """
     num_arms = len(seeds_per_arm)
-    if noise.variance is None:
-        return np.zeros((num_draws, num_arms))
-    spread = noise.variance * noise.degrees / special.chdtri(noise.degrees, uniforms(seed, num_draws))
     normal = special.ndtri(uniforms(seed, num_draws * num_arms, num_draws)).reshape(num_draws, num_arms)
-    return np.asarray(normal * np.sqrt(spread[:, None] / np.asarray(seeds_per_arm, dtype=np.float64)), dtype=np.float64)
+    shared = uniforms(seed, num_draws)
+    draws = np.zeros((num_draws, num_arms))
+    for place, (own, num_seeds) in enumerate(zip(noise, seeds_per_arm, strict=True)):
+        if own.variance is not None:
+            variance = own.variance * own.degrees / special.chdtri(own.degrees, shared)
+            draws[:, place] = normal[:, place] * np.sqrt(variance / num_seeds)
+    return draws

@@ -16,35 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from megadocs.analysis.efficiency import (
-    RealCurve,
-    measured_multiple,
-    multiple_interval,
-    seed_noise_draws,
-)
+from megadocs.analysis.control_gate import control_rows, null_orderings
+from megadocs.analysis.document_noise import DocumentNoise, document_noise
 from megadocs.analysis.laws import law_efficiency, law_rows, law_series
-from megadocs.analysis.paired import Difference, PairedLosses, SeedNoise, holm, paired_difference, pooled_seed_noise
+from megadocs.analysis.paired import Difference, PairedLosses, holm, loss_interval, paired_difference
 from megadocs.analysis.power import same_arm_check, seeds_needed
-from megadocs.analysis.resample import bootstrap_losses, percentile_interval, unit_index
 from megadocs.analysis.results_json import SCHEMA, SCHEMA_VERSION, json_form
 from megadocs.analysis.run_tables import arm_facts, missing_runs, more_tokens, not_numbers, run_rows
+from megadocs.analysis.seed_noise import SeedNoise, seed_noise
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import FloatArray, RunFacts, RunScores, ScoreBlock, build_block
+from megadocs.analysis.worth import worth_rows
 from megadocs.errors import AnalysisError
+from megadocs.kinds import orderings_of_role
 from megadocs.recipe import AnalysisConfig
-from megadocs.seeding import derive_seed
-
-COVERS_LOSS = "documents: the bootstrap over documents, the measured seeds held fixed"
-COVERS_BOTH = {
-    "loss": COVERS_LOSS,
-    "difference": "documents and seeds: bootstrap variance over documents plus variance over seeds, Student's t",
-    "data_efficiency": "documents and seeds: document draws with seed noise on the arm and on the real-only curve",
-}
-COVERS_DOCUMENTS = {
-    "loss": COVERS_LOSS,
-    "difference": "documents only: seed noise was not measured",
-    "data_efficiency": "documents only: seed noise was not measured",
-}
 
 #: Up to this many synthetic arms, every pair is compared; past it, each with the best: n * (n - 1) / 2 tests with their
 #: Holm correction would separate nothing and fill the page.
@@ -80,11 +65,11 @@ def analyze_experiment(
     Args:
         scores: every run's scores (`scores_of_run`).
         runs: one `RunFacts` per finished run.
-        config: confidence, resamples, seed, baseline.
+        config: confidence, draws, margin, seed, baseline.
         name: the experiment's name.
         expected: every (arm, seed) the recipe asks for, in its order; gives the arms' order and names what is missing.
         curve_arms: arms of the real-only curve; by default all without synthetic tokens, one per number of real tokens.
-        groups: document id -> source; whole sources are resampled. None: documents are.
+        groups: document id -> source, in the corpus' order; whole sources are left out. None: documents are.
         headline: set and mode of the answer; where it was not scored, the first that was.
 
     Returns:
@@ -116,9 +101,10 @@ def analyze_experiment(
         "confidence": config.confidence,
         "num_bootstrap": config.num_bootstrap,
         "bootstrap_seed": config.seed,
+        "equivalence_margin": config.equivalence_margin,
         "baseline": config.baseline,
         "headline": {"set": keys[0][0], "mode": keys[0][1]},
-        "covers": COVERS_DOCUMENTS if sets[0]["seed_sd"] is None else COVERS_BOTH,
+        "covers": _covers(sets[0]),
         "arms": [arm_facts(arm, runs) for arm in arms],
         "runs": run_rows(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)), blocks),
         "missing": missing_runs(expected, facts, blocks),
@@ -131,33 +117,68 @@ def analyze_experiment(
     return plain
 
 
+def _covers(block: Mapping[str, Any]) -> dict[str, str]:
+    """What each interval of the headline covers."""
+    documents = {
+        "documents": "new documents",
+        "sources": "new documents (whole sources left out)",
+        "blocks": "other parts of the same sources, not other documents",
+    }[block["resampled"]]
+    seeds = "; seed noise was not measured" if block["seed_sd"] is None else " and new seeds"
+    return dict.fromkeys(("loss", "difference", "data_efficiency"), documents + seeds)
+
+
 def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> dict[str, Any]:
     config = setting.config
-    draws = bootstrap_losses(block, config.num_bootstrap, config.seed, setting.groups)
-    num_units = unit_index(block, setting.groups)[1]
-    table = PairedLosses(block.runs, block.losses(), draws, num_units)
-    noise = pooled_seed_noise(table.runs, table.losses)
-    arms = [arm for arm in setting.arms if table.arm_runs(arm)]
+    losses, documents = block.losses(), document_noise(block, setting.groups)
+    present = {arm for arm, _ in block.runs}
+    arms = [arm for arm in setting.arms if arm in present]
     synthetic = [arm for arm in arms if _mean_fact(setting, arm, "synthetic_tokens") > 0]
+    classes = {arm: "synthetic" if arm in synthetic else "real" for arm in arms}
+    noise = seed_noise(block.runs, losses, classes, pool=config.seed_variance == "pooled")
+    table = PairedLosses(block.runs, losses, documents, noise)
     others = [arm for arm in arms if arm != config.baseline] if config.baseline in arms else []
-    pairs = _pairs(synthetic, table)
+    tokens = {arm: _mean_fact(setting, arm, "real_tokens") for arm in setting.curve}
+    methods, controls = _methods_and_controls(synthetic, setting)
     row = {
         "set": block.set_name,
         "mode": block.mode,
         "num_documents": len(block.document_ids),
         "num_tokens": int(block.num_tokens.sum()),
         "num_bytes": int(block.num_bytes.sum()),
-        "resampled": "documents" if setting.groups is None else "sources",
-        "num_resampled": num_units,
-        "seed_sd": None if noise.variance is None else math.sqrt(noise.variance),
-        "seed_degrees": noise.degrees,
+        **_unit_facts(documents),
+        "seed_sd": None if noise.pooled.variance is None else math.sqrt(noise.pooled.variance),
+        "seed_degrees": noise.pooled.degrees,
+        "seed_pooling": sorted(set(noise.methods.values())),
+        "p_equal_noise": noise.p_equal,
         "losses": [_loss_row(arm, table, block.bits_per_byte(), config.confidence) for arm in arms],
-        "differences": _compare([(arm, config.baseline) for arm in others], table, noise, config.confidence),
+        "differences": _compare([(arm, config.baseline) for arm in others], table, config),
         "pairs_of": "all" if len(synthetic) <= MAX_ARMS_IN_PAIRS else "best",
-        "pairs": _compare(pairs, table, noise, config.confidence),
-        **_efficiency(table, noise, setting, arms),
+        "pairs": _compare(_pairs(synthetic, table), table, config),
+        **worth_rows(table, tokens, block.set_name, config),
+        "null_controls": controls,
+        "controls": control_rows(table, methods, controls, config) if controls else [],
     }
-    return row if not is_headline else {**row, **_laws(table, setting, arms), **_noise(table, noise, config)}
+    return row if not is_headline else {**row, **_laws(table, setting, arms), **_noise(table, noise.pooled, config)}
+
+
+def _methods_and_controls(synthetic: Sequence[str], setting: _Setting) -> tuple[list[str], list[str]]:
+    """The synthetic arms that are methods, and those that are null controls."""
+    ordering = {arm: run.settings.get("ordering") for (arm, _), run in setting.facts.items()}
+    all_controls = {spec.name for spec in orderings_of_role("control")}
+    null = null_orderings()
+    methods = [arm for arm in synthetic if ordering[arm] not in all_controls]
+    return methods, [arm for arm in synthetic if ordering[arm] in null]
+
+
+def _unit_facts(documents: DocumentNoise) -> dict[str, Any]:
+    """What intervals over documents rest on."""
+    return {
+        "resampled": documents.kind,
+        "num_resampled": documents.num_units,
+        "num_sources": documents.num_sources,
+        "document_degrees": documents.degrees,
+    }
 
 
 def _arm_means(block: ScoreBlock) -> dict[str, float]:
@@ -184,7 +205,7 @@ def _loss_row(arm: str, table: PairedLosses, bits: FloatArray, confidence: float
     return {
         "arm": arm,
         "loss": float(losses.mean()),
-        "interval": percentile_interval(table.draws[:, rows].mean(axis=1), confidence),
+        "interval": loss_interval(table, arm, confidence),
         "bits_per_byte": float(bits[rows].mean()),
         "num_seeds": len(rows),
         "seeds": [{"seed": seed, "loss": float(table.losses[runs[seed]])} for seed in sorted(runs)],
@@ -192,53 +213,21 @@ def _loss_row(arm: str, table: PairedLosses, bits: FloatArray, confidence: float
     }
 
 
-def _compare(
-    pairs: Sequence[tuple[str, str]], table: PairedLosses, noise: SeedNoise, confidence: float
-) -> list[Difference]:
-    found = [paired_difference(table, first, second, noise, confidence) for first, second in pairs]
+def _compare(pairs: Sequence[tuple[str, str]], table: PairedLosses, config: AnalysisConfig) -> list[Difference]:
+    margin, level = config.equivalence_margin, 1 - config.confidence
+    found = [paired_difference(table, first, second, config.confidence, margin) for first, second in pairs]
     differences = [difference for difference in found if difference is not None]
-    adjusted = holm([difference.p_value for difference in differences])
+    separated = holm([difference.p_value for difference in differences])
+    equivalent = holm([difference.p_equivalent for difference in differences])
     return [
         replace(
             difference,
             p_holm=p_holm,
-            verdict="separated" if p_holm is not None and p_holm < 1 - confidence else "not separated",
+            verdict="separated" if p_holm is not None and p_holm < level else "not separated",
+            is_equivalent=p_same is not None and p_same < level,
         )
-        for difference, p_holm in zip(differences, adjusted, strict=True)
+        for difference, p_holm, p_same in zip(differences, separated, equivalent, strict=True)
     ]
-
-
-def _efficiency(table: PairedLosses, noise: SeedNoise, setting: _Setting, arms: Sequence[str]) -> dict[str, Any]:
-    names = [arm for arm in setting.curve if arm in arms]
-    rows = {arm: sorted(table.arm_runs(arm).values()) for arm in arms}
-    means = {arm: float(table.losses[rows[arm]].mean()) for arm in arms}
-    tokens = {arm: _mean_fact(setting, arm, "real_tokens") for arm in names}
-    points = [{"arm": arm, "real_tokens": tokens[arm], "loss": means[arm]} for arm in names]
-    if setting.config.baseline not in names or len(names) < 2:
-        reason = "needs the baseline and at least one real-only arm with more documents"
-        return {"curve": points, "data_efficiency": [], "no_data_efficiency": reason}
-    curve = RealCurve(
-        tuple(names),
-        np.asarray([tokens[arm] for arm in names]),
-        np.asarray([means[arm] for arm in names]),
-        names.index(setting.config.baseline),
-    )
-    if not curve.is_falling():
-        reason = "the measured real-only loss does not fall with every increase of real documents"
-        if not np.all(np.isfinite(curve.losses)):
-            reason = f"the loss of {names[int(np.argmin(np.isfinite(curve.losses)))]}, on that curve, is not a number"
-        return {"curve": points, "data_efficiency": [], "no_data_efficiency": reason}
-    seed = derive_seed(setting.config.seed, "seed noise")
-    shifts = seed_noise_draws(noise, [len(rows[arm]) for arm in arms], len(table.draws), seed)
-    draws = {arm: table.draws[:, rows[arm]].mean(axis=1) + shifts[:, index] for index, arm in enumerate(arms)}
-    curve_draws = np.stack([draws[arm] for arm in names], axis=1)
-    efficiency = []
-    for arm in [arm for arm in arms if arm not in names]:
-        low, high = multiple_interval(draws[arm], curve_draws, curve, setting.config.confidence)
-        estimate = measured_multiple(means[arm], curve)
-        low, high = (low, high) if estimate is not None else (None, None)
-        efficiency.append({"arm": arm, "estimate": estimate, "lower": low, "upper": high})
-    return {"curve": points, "data_efficiency": efficiency, "no_data_efficiency": None}
 
 
 def _laws(table: PairedLosses, setting: _Setting, arms: Sequence[str]) -> dict[str, Any]:

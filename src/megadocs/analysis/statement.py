@@ -9,8 +9,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from megadocs.analysis.control_gate import failed_gate, no_control, passing_arms
 from megadocs.analysis.method_findings import control_sentences, method_sentences
 from megadocs.analysis.results_json import number_of
+from megadocs.analysis.worth import CURVE_SLACK
 from megadocs.kinds import orderings_of_role
 
 _MAX_NAMED = 6  # arms named in one sentence; the tables have all
@@ -23,12 +25,17 @@ def answer_sentences(results: Mapping[str, Any]) -> list[str]:
     """The report's opening: the worth in real data, what is not separated, what the intervals cover, the cost."""
     block = results["sets"][0]
     first = "; ".join([_worth(results, block), *_not_separated(results, block)])
+    failed = failed_gate(block, _compared(results, block))
     return [
+        *([failed] if failed else []),
         f"{first}.",
+        *_behind_controls(results, block),
         *_others(results, block),
         *(method_sentences(results, block) if len(_synthetic(results)) > _MAX_IN_ALL_PAIRS else ()),
+        *_equivalent(results, block),
         *_worse(results, block),
         *_controls(results, block),
+        *no_control(block, _compared(results, block)),
         *control_sentences(results, block),
         *_against_baseline(results, block),
         *_intervals(results, block),
@@ -48,6 +55,29 @@ def _synthetic(results: Mapping[str, Any], *, is_control: bool = False) -> list[
     ]
 
 
+def _compared(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    """Methods' arms that were scored."""
+    scored = {row["arm"] for row in block["losses"]}
+    return [arm for arm in _synthetic(results) if arm in scored]
+
+
+def _claimed(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    """Arms that the first sentence is about: those that beat the controls, or all where none does."""
+    arms = _synthetic(results)
+    return passing_arms(block, arms) or arms
+
+
+def _behind_controls(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    """Arms that did not beat the controls where others did: they are not in the first sentence."""
+    arms = _compared(results, block)
+    passing = passing_arms(block, arms)
+    behind = [arm for arm in arms if arm not in passing]
+    if not behind or not passing:
+        return []
+    verb = "was" if len(behind) == 1 else "were"
+    return [f"{_names(behind)} {verb} not shown to beat the control {_names(block['null_controls'])}."]
+
+
 def is_measured(row: Mapping[str, Any]) -> bool:
     """Whether a comparison has a number: it has none where a run's loss is NaN or infinite."""
     return math.isfinite(number_of(row["difference"]))
@@ -65,7 +95,7 @@ def _controls(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]
 
 
 def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
-    synthetic = _synthetic(results)
+    synthetic = _claimed(results, block)
     rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
     if rows:
         rows.sort(key=_by_worth(block))
@@ -100,7 +130,7 @@ def _no_worth(results: Mapping[str, Any], block: Mapping[str, Any], synthetic: S
 
 def _others(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     """Of many arms, what those after the best were worth; their intervals are in the table."""
-    synthetic = _synthetic(results)
+    synthetic = _claimed(results, block)
     rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
     if len(rows) <= _MAX_IN_ALL_PAIRS:
         return []
@@ -180,6 +210,15 @@ def _not_separated(results: Mapping[str, Any], block: Mapping[str, Any]) -> list
     return [f"not separated: {listed}"]
 
 
+def _equivalent(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
+    """Pairs of arms that were shown to be equal within the margin, which "not separated" does not say."""
+    pairs = [f"{row['arm']} and {row['reference']}" for row in block["pairs"] if row["is_equivalent"]]
+    if not pairs:
+        return []
+    shown = pairs[:_MAX_NAMED] + ([f"{len(pairs) - _MAX_NAMED} more pairs"] if len(pairs) > _MAX_NAMED else [])
+    return [f"Shown to be equal within {number_of(results['equivalence_margin']):g} nats: {_joined(shown)}."]
+
+
 def _pair(row: Mapping[str, Any]) -> tuple[str, str]:
     return row["arm"], row["reference"]
 
@@ -189,17 +228,39 @@ def _intervals(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str
     seeds = f"{counts[0]} seed{'s' if counts[0] != 1 else ''}"
     if len(counts) > 1:
         seeds = f"{counts[0]} to {counts[-1]} seeds"
-    level = f"{results['confidence']:.0%}"
-    measured = block["seed_sd"] is not None
-    covered = "new documents and new seeds" if measured else "new documents only; seed noise was not measured"
     size = f"{block['num_resampled']} {block['resampled']}, {seeds} per arm"
-    text = f"Brackets are {level} intervals over {covered} ({size})"
+    text = f"Brackets are {level_text(results['confidence'])} intervals over {results['covers']['difference']} ({size})"
+    if block["resampled"] == "blocks":
+        num = block["num_sources"]
+        text += f"; with {num} source{'s' if num > 1 else ''} nothing follows for other documents"
     if block["data_efficiency"]:
         arms = _joined([point["arm"] for point in block["curve"]])
         text += f"; multipliers are interpolated on the measured losses of {arms}, never extrapolated"
-    if len(_synthetic(results)) > _MAX_IN_ALL_PAIRS:
-        text += ". The best arm was picked on these same documents, which its interval does not allow for"
+        text += _if_curve_lower(block)
+    best = block["best"]
+    if best is not None and len(_synthetic(results)) > _MAX_IN_ALL_PAIRS:
+        text += (
+            f". The best arm was picked on these same documents; allowing for the choice among {best['num_arms']} "
+            f"arms, {best['arm']} was worth {multiple_text(best['lower'])} to {multiple_text(best['upper'])}"
+        )
     return [text + "."]
+
+
+def _if_curve_lower(block: Mapping[str, Any]) -> str:
+    """How much the best multiplier leans on the tuning of the curve's points."""
+    rows = [row for row in block["data_efficiency"] if row["estimate"] and row["estimate"]["relation"] == "equal"]
+    if not rows:
+        return ""
+    row = min(rows, key=_by_worth(block))
+    return (
+        f" (were those points past the baseline {CURVE_SLACK:g} nats lower, "
+        f"{row['arm']} would be {multiple_text(row['if_curve_lower'])})"
+    )
+
+
+def level_text(share: float) -> str:
+    """ "95 %", "97.5 %": as many digits as it has."""
+    return f"{100 * share:.10g} %"
 
 
 def _cost(results: Mapping[str, Any]) -> list[str]:

@@ -81,6 +81,8 @@ class OrderingSpec:
         start: G -> published setting, where a search may begin; empty: that of `simple`.
         colour: of the report's six, for figures over several recipes.
         contrast: of a control that stands beside one method.
+        is_null: of a control whose text says nothing that the source does not: a method that does not beat it has shown
+            nothing.
     """
 
     name: str
@@ -94,6 +96,7 @@ class OrderingSpec:
     start: Mapping[int, Setting] = field(default_factory=dict)
     colour: int = 5
     contrast: Contrast | None = None
+    is_null: bool = False
 
     def rows(self, real_document: str) -> tuple[str, ...]:
         """Kinds of row that a stream with this `real_document` takes."""

@@ -113,6 +113,15 @@ class AnalysisConfig(Section):
     """Statistics of the report."""
 
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
-    num_bootstrap: int = Field(2000, ge=100, le=100_000, description="Bootstrap resamples over documents.")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the resampling.")
+    num_bootstrap: int = Field(
+        10_000, ge=100, le=100_000, description="Draws for the intervals of multipliers; at least 10,000 are taken."
+    )
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Seed of the draws.")
+    seed_variance: Literal["pooled", "own"] = Field(
+        "pooled",
+        description="Noise between seeds: over all arms unless a test finds them unequally noisy, or each pair's own.",
+    )
+    equivalence_margin: float = Field(
+        0.02, gt=0, le=10, description="Nats within which two arms are called equal, where that is shown."
+    )
     baseline: str = Field("real_only", description="The arm that differences and multipliers refer to.")

@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from megadocs.analysis.gate import gate_sentences
-from megadocs.analysis.statement import multiple_interval_text, multiple_text
+from megadocs.analysis.statement import level_text, multiple_interval_text, multiple_text
 from megadocs.report import wording
 from megadocs.report.audit import audit_view
 from megadocs.report.figures import (
@@ -108,6 +108,7 @@ def _template() -> Template:
         duration=wording.duration,
         flops=wording.flops,
         interval=wording.interval,
+        level=level_text,
         multiple=multiple_text,
         multiple_interval=multiple_interval_text,
         num=wording.number,

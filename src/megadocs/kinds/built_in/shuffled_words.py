@@ -63,6 +63,7 @@ KIND = Kind(
             ("shuffled_rephrase",),
             adds_real=True,
             role="control",
+            is_null=True,
             contrast=Contrast("simple", "rephrases with their words shuffled", _QUESTION),
         ),
         OrderingSpec(
@@ -70,6 +71,7 @@ KIND = Kind(
             simple,
             ("shuffled_thoughts",),
             role="control",
+            is_null=True,
             contrast=Contrast("latent_thoughts", "thoughts with their words shuffled", _QUESTION),
         ),
     ),
