@@ -70,6 +70,7 @@ def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None =
             "are not priced"
         )
     print_lines(plan, slots.where)
+    print_order_room(plan)
     if gpu is not None:
         typer.echo(f"training and scoring, {plan.flops:.2g} FLOPs: {gpu.text(plan.flops)}")
     if recipe.search is not None:
@@ -80,6 +81,24 @@ def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None =
         price = price_search(recipe, root, num_slots=slots.number, allow_code=options.allow_code)
         for line in price_lines(price, gpu, where=slots.where):
             typer.echo(line)
+
+
+def print_order_room(plan: Plan) -> None:
+    """Whether order has room to act, one line for the arms that are alike in it."""
+    told: dict[str, list[str]] = {}
+    for room in plan.order_room:
+        text = f"{room.rows_per_window:.1f} rows a window (the paper 6 to 7), "
+        text += f"a megadoc fills {room.megadocs_per_window:.2g}"
+        if room.train_tokens is not None:
+            text += f"; {room.num_steps} updates, {count(room.train_tokens)} tokens"
+        told.setdefault(f"{text}; copying forms after some {room.formation_tokens:.0e} tokens", []).append(room.arm)
+    for text, arms in told.items():
+        typer.echo(f"room for order: {text} ({', '.join(arms)})")
+    if told:
+        typer.echo(
+            "  (10^5.7 x sqrt(batch x context) tokens at a rate of 2.5e-4, arXiv:2511.16893: an order of magnitude, "
+            "sooner at higher rates; the report measures it)"
+        )
 
 
 def print_lines(plan: Plan, where: str = "") -> None:

@@ -53,6 +53,7 @@ class Plan:
         left_out: arm -> why the corpus cannot serve it.
         corpus: document counts, and whether they are the recipe's word (`is_assumed`).
         rates: where the times come from: finished steps of this workspace, of earlier runs of the user, or a table.
+        order_room: `room.OrderRoom` of the arms whose stream holds several rows of a document.
     """
 
     lines: tuple[PlanLine, ...]
@@ -61,6 +62,7 @@ class Plan:
     left_out: Mapping[str, str]
     corpus: Mapping[str, Any]
     rates: Literal["workspace", "user", "default"] = "default"
+    order_room: tuple[Any, ...] = ()
 
     @property
     def flops(self) -> float:

@@ -23,6 +23,7 @@ from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measur
 from megadocs.pipeline.price.generation import GenerationPricer, reply_tokens
 from megadocs.pipeline.price.lines import Plan, PlanLine
 from megadocs.pipeline.price.rates import StageTimes, load_rates
+from megadocs.pipeline.price.room import order_room
 from megadocs.pipeline.price.wall_time import wall_seconds
 from megadocs.pipeline.stages.arm_data import published_mixture
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
@@ -81,7 +82,8 @@ def build_plan(
         _refuse_empty_runs(lines)
     report = pricer.report(experiment, is_open=any(line.status != "done" for line in lines))
     seconds = _wall_seconds(experiment, lines, slots, pricer.stages) + report.seconds
-    return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), pricer.rates.source)
+    room = order_room(experiment, lines, sizes) if whole is None else ()
+    return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), pricer.rates.source, room)
 
 
 def planned_experiment(
