@@ -13,26 +13,28 @@ def gain(value: float, spread: float = 0.01) -> dict[str, Any]:
     return {"nats_per_token": value, "interval": [value - spread, value + spread], "num_documents": 32}
 
 
-def row(arm: str, sibling: dict[str, Any] | None, copy: dict[str, Any], ordering: str = "stitched") -> dict[str, Any]:
-    measured = {"copy_gain": copy, "repeat_score": 0.0, "late_minus_early": -0.1}
-    measured |= {"sibling_gain": sibling} if sibling else {}
+def row(arm: str, probe: dict[str, Any] | None, seen: dict[str, Any] | None, ordering: str = "stitched"):
+    measured: dict[str, Any] = {"copy_gain": gain(0.5), "repeat_score": 0.0, "late_minus_early": -0.1}
+    measured |= {"sibling_gain": probe} if probe else {}
+    measured |= {"seen_sibling_gain": seen} if seen else {}
     facts = GateFacts(arm, 0, ordering, measured, 512, 4, 832, 1_700_000, 292.0, 300.0, 0.63)
     return gate_row(facts)
 
 
 @pytest.mark.parametrize(
-    ("sibling", "copy", "verdict"),
+    ("probe", "seen", "verdict"),
     [
-        (gain(0.3), gain(0.5), "yes"),
-        (gain(0.001, 0.005), gain(0.5), "cannot"),  # it copies, and rephrases do not help
-        (gain(0.02, 0.03), gain(0.5), "undecided"),
-        (gain(-0.2), gain(0.5), "cannot"),
-        (None, gain(0.001, 0.005), "cannot"),  # not even a copy helps
-        (None, gain(0.5), "undecided"),
+        (gain(0.3), None, "yes"),
+        (gain(0.001, 0.005), None, "cannot"),
+        (gain(0.02, 0.03), None, "undecided"),
+        (gain(-0.2), None, "cannot"),
+        (None, gain(0.001, 0.005), "cannot"),  # not even with documents that it knows
+        (None, gain(0.5), "undecided"),  # it may remember: probe documents would tell
+        (None, None, "undecided"),
     ],
 )
-def test_verdicts(sibling, copy, verdict) -> None:
-    assert row("stitched", sibling, copy)["verdict"] == verdict
+def test_verdicts(probe, seen, verdict) -> None:
+    assert row("stitched", probe, seen)["verdict"] == verdict
 
 
 def test_the_arithmetic_beside_them() -> None:
@@ -50,8 +52,8 @@ def test_sentences() -> None:
     assert said.startswith(
         "stitched and simple are not separated. Order cannot act here: none of the students measured"
     )
-    assert "with stitched, behind a copy of itself a held-out document loses 0.001 nats per token less" in said
-    (said,) = gate_sentences([cannot[0], row("stitched", gain(0.3), gain(0.5))], results)
+    assert "with stitched, behind its own rephrases a training document loses 0.001 nats per token less" in said
+    (said,) = gate_sentences([cannot[0], row("stitched", gain(0.3), None)], results)
     assert "Order can act here: stitched uses its context" in said
     assert "simple does not" in said
     (said,) = gate_sentences([row("stitched", None, gain(0.5))])

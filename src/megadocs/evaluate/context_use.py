@@ -6,8 +6,7 @@
 
 Order can act only on a model that reads what stands before a row. The gain of a context is what a held-out document
 loses behind a foreign one minus what it loses behind that context, in nats per token: behind its own rephrases it is
-the *sibling gain* (what stitching offers), behind a copy of itself the *copy gain* (the most that any sibling offers).
-Everything here is of one model and of documents that it was not trained on.
+the *sibling gain* (what stitching offers), behind a copy of itself the *copy gain*.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from megadocs.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from megadocs.evaluate.context_use import ContextCase, ContextGains
 
-#: Documents that the copy gain is measured on.
-_NUM_COPIES = 64
+#: Documents that the copy gain, and the sibling gain of training documents, are measured on.
+_NUM_DOCUMENTS = 64
 
 
 def run(context: StageContext) -> None:
@@ -35,7 +35,7 @@ def run(context: StageContext) -> None:
     corpus = read_corpus(context.inputs["corpus"].path)
     length = context.config["context_length"]
     validation = build_evaluation_set("validation", corpus.validation, tokenizer)
-    rows = validation.ordered().rows[:_NUM_COPIES]
+    rows = validation.ordered().rows[:_NUM_DOCUMENTS]
     halves = [row[: length // 2] for row in rows]
     cases = [
         ContextCase(str(number), row, [row], [halves[(number + 1) % len(halves)]]) for number, row in enumerate(halves)
@@ -47,12 +47,16 @@ def run(context: StageContext) -> None:
     if "probe" in context.inputs:
         siblings = probe_cases(corpus.probe, context.inputs["probe"], tokenizer, length)
         summary["sibling_gain"] = _told(context_gains(model, siblings, length))
+    elif "seen" in context.inputs:
+        known = corpus.train_multiple(1)[:_NUM_DOCUMENTS]
+        siblings = probe_cases(known, context.inputs["seen"], tokenizer, length)
+        summary["seen_sibling_gain"] = _told(context_gains(model, siblings, length))
 
 
 def probe_cases(
     documents: Sequence[Document], generations: Artifact, tokenizer: Tokenizer, context_length: int
 ) -> list[ContextCase]:
-    """Each probe document behind its own rephrases, and behind those of the next document.
+    """Each document behind its own rephrases, and behind those of the next document.
 
     Raises:
         InputError: fewer than two documents have rephrases, or no row fits into the context.
@@ -63,14 +67,14 @@ def probe_cases(
     served = [document for document in documents if written.get(document.id)]
     if len(served) < 2:
         raise InputError(
-            f"{len(served)} of {len(documents)} probe documents have rephrases; two are needed",
+            f"{len(served)} of {len(documents)} documents have rephrases; two are needed",
             where="corpus.split.probe",
             remedy="raise it, or see `megadocs generate status` for what became of the generations",
         )
     shortest = min(len(row) for rows in written.values() for row in rows)
     if shortest + 2 > context_length:
         raise InputError(
-            f"the shortest rephrase of a probe document has {shortest} tokens, the student sees {context_length}: no "
+            f"the shortest rephrase of a document has {shortest} tokens, the student sees {context_length}: no "
             "document can stand behind one",
             where="train.context_length",
             remedy=f"raise it to {2 * shortest} or more, or lower generate.rephrase.max_new_tokens",

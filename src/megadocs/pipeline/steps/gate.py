@@ -45,6 +45,10 @@ def gate_step(label: str, recipe: Recipe, train: Step, corpus: Step, tokenizer: 
     inputs = {"train": train, "corpus": corpus, "tokenizer": tokenizer}
     if num_probes(recipe) and not is_published(recipe, kind):
         inputs["probe"] = probe_step(recipe, corpus, kind)
+    else:  # the rephrases that it was trained on: of documents that it knows
+        rows = (step.inputs for step in train.inputs.values() if step.config.get("kind") == kind)
+        written = next((needed["generations"] for needed in rows if "generations" in needed), None)
+        inputs |= {"seen": written} if written is not None else {}
     config = {"context_length": recipe.train.context_length}
     return Step.of("gate", f"gate {label}", config, inputs, slots=train.slots)
 
