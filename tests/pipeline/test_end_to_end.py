@@ -69,6 +69,20 @@ def test_run_reports_verifies_and_reuses(finished):
     assert json.loads(megadocs("status", workspace, "--json").stdout)["counts"]["train"] == 10
 
 
+def test_the_floor_counts_the_real_rows_and_each_kind_of_synthetic_ones(finished):
+    _, workspace, _ = finished
+    results = results_of(workspace)
+    real, *others = results["floor"]["models"]
+    facts = {arm["arm"]: arm for arm in results["arms"]}
+    assert real["text"] == "real"
+    assert real["num_tokens"] == facts["real_only"]["real_tokens"]
+    assert {row["text"] for row in others} == {"rephrase", "latent_thoughts"}
+    assert all(row["num_tokens"] > real["num_tokens"] for row in others)
+    headline = results["sets"][0]
+    assert results["floor"]["num_targets"] == headline["num_tokens"]
+    assert any("trigram model of the same text" in sentence for sentence in results["answer"])
+
+
 def test_token_accounting_adds_up(finished):
     _, workspace, _ = finished
     for books in (summary["accounting"] for summary in summaries(workspace, "generate")):

@@ -4,6 +4,7 @@ from megadocs.analysis.benchmarks import BenchmarkScore, benchmark_results
 from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
 from megadocs.analysis.gate import GateFacts, formation_tokens, gate_row, gate_sentences
+from megadocs.analysis.ngram_floor import floor_sentences
 from megadocs.analysis.positions import RunPositions, position_tables
 from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
 from megadocs.analysis.search_findings import search_warnings
@@ -25,6 +26,7 @@ __all__ = [
     "build_block",
     "dump_results",
     "ensemble_results",
+    "floor_sentences",
     "formation_tokens",
     "gate_row",
     "gate_sentences",

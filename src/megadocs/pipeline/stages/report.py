@@ -12,6 +12,7 @@ from megadocs.analysis import (
     benchmark_results,
     dump_results,
     ensemble_results,
+    floor_sentences,
     gate_sentences,
     json_form,
     position_tables,
@@ -22,6 +23,7 @@ from megadocs.corpus import SplitCorpus, loss_lines, read_corpus
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
 from megadocs.pipeline.stages.gate_records import gate_rows
+from megadocs.pipeline.stages.ngram_floor import ngram_floor
 from megadocs.pipeline.stages.run_records import FinishedRun, record_path
 from megadocs.pipeline.stages.score_records import benchmark_scores, ensemble_losses, extra_positions, extra_scores
 from megadocs.pipeline.stages.stage import StageContext
@@ -71,6 +73,9 @@ def run(context: StageContext) -> None:
         "recipes": config.get("recipes", [config["recipe"]["name"]]),
     }
     results["warnings"] += search_warnings(results)
+    tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
+    results["floor"] = json_form(ngram_floor(results, runs, context.inputs, corpus, tokenizer, context.workspace))
+    results["answer"] += floor_sentences(results)
     gates = gate_rows(runs, context.inputs, accounts)
     if gates:
         results["gate"] = gates
@@ -88,7 +93,7 @@ def run(context: StageContext) -> None:
             {run.arm: run.train for run in _one_seed(runs.values())},
             context.workspace,
             corpus,
-            load_tokenizer(str(context.inputs["tokenizer"].path)),
+            tokenizer,
         ),
         steps=[_step_record(role, artifact) for role, artifact in sorted(context.inputs.items())],
         recipe_yaml=yaml.safe_dump(config["recipe"], sort_keys=False, allow_unicode=True),

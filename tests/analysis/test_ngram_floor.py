@@ -1,0 +1,44 @@
+"""What the answer says of the floor."""
+
+import pytest
+
+from megadocs.analysis import floor_sentences
+
+
+def results(loss, models):
+    return {
+        "baseline": "real_only",
+        "floor": {"order": 3, "set": "test", "num_targets": 10, "models": models},
+        "sets": [{"losses": [{"arm": "real_only", "loss": loss}]}],
+    }
+
+
+REAL = {"text": "real", "num_tokens": 100, "num_all_tokens": 100, "loss": 5.0}
+REPHRASED = {"text": "rephrase", "num_tokens": 300, "num_all_tokens": 300, "loss": 4.6}
+
+
+def test_a_baseline_below_the_floor_is_named():
+    first, hint = floor_sentences(results(5.72, [REAL, REPHRASED]))
+    assert first == (
+        "real_only is worse than a trigram model of the same text (5.720 nats against 5.000): the multiplier describes "
+        "the baseline."
+    )
+    assert hint == "The trigram model with synthetic text added comes to 4.600 with rephrase rows."
+
+
+def test_a_better_baseline_says_by_how_much():
+    assert floor_sentences(results(4.5, [REAL]))[0].startswith("real_only (4.500 nats) is 0.500 nats better than the")
+
+
+@pytest.mark.parametrize("loss", ["NaN", 5.0])
+def test_a_baseline_that_is_not_better_counts_as_worse(loss):
+    assert "worse than a trigram" in floor_sentences(results(loss, [REAL]))[0]
+
+
+def test_a_cut_count_is_said():
+    cut = {**REAL, "num_all_tokens": 1_000}
+    assert "trigram model of the same text (of 100 tokens of it)" in floor_sentences(results(4.0, [cut]))[0]
+
+
+def test_no_floor_no_sentence():
+    assert floor_sentences({**results(5.0, [REAL]), "floor": None}) == []

@@ -1,0 +1,71 @@
+"""The n-gram floor against nltk's Witten-Bell model, a hand-counted case, and the windows of the trained models."""
+
+import math
+
+import numpy as np
+import pytest
+
+from megadocs.evaluate.ngram_model import NgramModel, mean_window_loss
+
+VOCAB = 7
+
+
+def nltk_model(tokens, order):
+    """nltk's interpolated Witten-Bell model of one sequence; its unigrams get our uniform base, which it lacks."""
+    lm = pytest.importorskip("nltk.lm")
+    from nltk.lm.models import InterpolatedLanguageModel
+    from nltk.lm.smoothing import WittenBell
+    from nltk.util import everygrams
+
+    class WithUniformBase(WittenBell):
+        def unigram_score(self, word):
+            counts = self.counts.unigrams
+            return (counts[word] + len(counts) / VOCAB) / (counts.N() + len(counts))
+
+    words = [str(token) for token in tokens]
+    known = lm.Vocabulary([str(word) for word in range(VOCAB)], unk_cutoff=1)
+    model = InterpolatedLanguageModel(WithUniformBase, order, vocabulary=known)
+    model.fit([list(everygrams(words, max_len=order))])
+    return model
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_agrees_with_nltk(order):
+    rng = np.random.default_rng(0)
+    train = rng.choice(VOCAB - 1, size=300, p=[0.4, 0.3, 0.15, 0.1, 0.03, 0.02])  # token 6 is never seen
+    window = rng.integers(0, VOCAB, size=60)
+    reference = nltk_model(train.tolist(), order)
+    expected = [
+        -math.log(reference.score(str(window[i]), [str(w) for w in window[max(0, i - order + 1) : i]]))
+        for i in range(1, len(window))
+    ]
+    np.testing.assert_allclose(NgramModel.fit(train, VOCAB, order).losses(window), expected, rtol=1e-10)
+
+
+def test_hand_counted():
+    model = NgramModel.fit(np.array([0, 1, 0, 1, 0]), vocab_size=2, order=2)
+    unigram = (2 + 2 * 0.5) / (5 + 2)  # p(1): seen twice of five, two distinct, uniform 1/2
+    bigram = (2 + 1 * unigram) / (2 + 1)  # after 0: twice 1, one distinct
+    assert model.losses(np.array([0, 1])) == pytest.approx([-math.log(bigram)])
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_every_history_has_a_distribution(order):
+    rng = np.random.default_rng(1)
+    model = NgramModel.fit(rng.integers(0, 5, size=40), VOCAB, order)
+    for history in ([0, 1], [3, 3], [6, 6], [2, 6]):
+        total = sum(math.exp(-model.losses(np.array([*history, word]))[-1]) for word in range(VOCAB))
+        assert total == pytest.approx(1)
+
+
+def test_windows_leave_out_their_first_token_and_the_tail():
+    model = NgramModel.fit(np.arange(6), 6)
+    tokens = np.array([0, 1, 2, 3, 4, 5, 0])
+    loss, num_targets = mean_window_loss(model, tokens, 3)
+    assert num_targets == 4
+    assert loss == pytest.approx(np.mean([*model.losses(tokens[:3]), *model.losses(tokens[3:6])]))
+
+
+def test_an_empty_text_is_uniform():
+    model = NgramModel.fit(np.array([], dtype=np.uint16), 8)
+    assert model.losses(np.array([1, 2, 3])) == pytest.approx([math.log(8)] * 2)
