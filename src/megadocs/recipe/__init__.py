@@ -27,6 +27,7 @@ from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.published import PublishedConfig, PublishedDataset
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
 from megadocs.recipe.search import AxisConfig, SearchConfig
+from megadocs.recipe.shipped import recipe_path, shipped_names, shipped_path
 from megadocs.recipe.streams import ExtraStream, MixtureConfig, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
 
@@ -70,5 +71,8 @@ __all__ = [
     "fingerprint",
     "load_recipe",
     "own_code_names",
+    "recipe_path",
     "select_runs",
+    "shipped_names",
+    "shipped_path",
 ]

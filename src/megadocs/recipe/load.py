@@ -13,6 +13,7 @@ from megadocs.recipe.overrides import set_dotted, split_path
 from megadocs.recipe.plain_yaml import parse_yaml, read_yaml_file
 from megadocs.recipe.recipe import Recipe
 from megadocs.recipe.references import check_references
+from megadocs.recipe.shipped import recipe_path
 from megadocs.recipe.style_paths import with_absolute_styles
 from megadocs.recipe.validation import validated
 
@@ -21,14 +22,14 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe file, apply `extends` (one level), overrides and the person's consent, and validate.
 
     Args:
-        path: YAML file.
+        path: YAML file, or the name of a recipe of the package (`shipped.py`).
         overrides: `dotted.key=value` strings (see `overrides.py`); values are parsed as YAML.
 
     Raises:
         RecipeError: unreadable file, bad YAML, unknown key, value out of range, a name of nothing; `where` is the
             dotted key.
     """
-    path = Path(path)
+    path = recipe_path(path)
     data = with_absolute_styles(_read_mapping(path), path.parent)
     base = data.pop("extends", None)
     if base is not None:

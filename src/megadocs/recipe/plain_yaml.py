@@ -80,7 +80,8 @@ def read_yaml_file(path: Path) -> Any:
         with path.open("rb") as file:
             raw = file.read(MAX_RECIPE_BYTES + 1)
     except FileNotFoundError as error:
-        raise RecipeError("no such recipe", where=str(path), remedy="give the path of a .yaml file") from error
+        remedy = "give the path of a .yaml file, or a name of `megadocs recipes list`"
+        raise RecipeError("no such recipe", where=str(path), remedy=remedy) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RecipeError(f"cannot read the recipe: {reason}", where=str(path)) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -232,7 +233,9 @@ class Interrupt:
         self._passed_on = 0
 
     def __enter__(self) -> Interrupt:
-        self._previous = {number: signal.signal(number, self._count) for number in self._numbers()}
+        # Python gives signals to the main thread alone; a run in another one (a notebook's, a server's) has none.
+        numbers = self._numbers() if threading.current_thread() is threading.main_thread() else ()
+        self._previous = {number: signal.signal(number, self._count) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
