@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from transformers import LlamaForCausalLM, Trainer, TrainingArguments, set_seed
+from transformers import LlamaForCausalLM, Trainer, TrainingArguments, default_data_collator, set_seed
 
 import megadocs
 
@@ -23,7 +23,7 @@ def main(workspace: str = "runs/quickstart", arm: str = "stitched", output: str 
     trainer = Trainer(
         model=LlamaForCausalLM(streams.model_config()),
         train_dataset=streams.to_datasets(),
-        processing_class=streams.tokenizer(),
+        data_collator=default_data_collator,  # windows are full: there is nothing to pad
         args=TrainingArguments(
             output_dir=output,
             per_device_train_batch_size=streams.batch_size,
@@ -43,6 +43,7 @@ def main(workspace: str = "runs/quickstart", arm: str = "stitched", output: str 
     )
     result = trainer.train()
     trainer.save_model(output)
+    streams.tokenizer().save_pretrained(output)
     print(f"{result.global_step} steps, mean training loss {result.training_loss:.3f}; model in {output}")
     return float(result.training_loss)
 
