@@ -75,6 +75,7 @@ fmt: setup
 
 docs: setup
 	$(BIN)/python docs/build_reference.py
+	$(BIN)/python docs/build_figures.py
 
 bench-rows bench-train bench-eval bench-generate bench-search bench-report bench-coverage: bench-%: setup
 	$(BIN)/python benchmarks/bench_$*.py

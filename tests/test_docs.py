@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from megadocs.cli import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_references_are_up_to_date():
+@pytest.mark.parametrize("builder", ["build_reference.py", "build_figures.py"])
+def test_what_is_built_is_up_to_date(builder):
     checked = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / "build_reference.py"), "--check"],
+        [sys.executable, str(ROOT / "docs" / builder), "--check"],
         capture_output=True,
         text=True,
         check=False,
@@ -35,7 +38,11 @@ def test_make_targets_in_the_pages_exist():
             assert target in targets, f"{page.name}: make {target}"
 
 
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)#:\"]+)[)\"]", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -1,0 +1,48 @@
+"""Draw the README's figure from results/small/results.json: `make docs`. A test checks that it is up to date.
+
+python docs/build_figures.py          # write docs/images/worth-light.svg and worth-dark.svg
+python docs/build_figures.py --check  # exit 1 when either differs
+
+Arms at two generations and the control of unrelated rows are left out: the report has them all.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from megadocs.report.figures import efficiency_figure
+from megadocs.report.standalone import standalone_svg
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results" / "small" / "results.json"
+ARMS = ("simple_g4", "simple_g8", "stitched_g4", "stitched_g8", "latent_g4")
+
+
+def readme_figures() -> dict[str, str]:
+    """File name -> SVG."""
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    headline = results["sets"][0]
+    shown = headline | {"data_efficiency": [row for row in headline["data_efficiency"] if row["arm"] in ARMS]}
+    figure = efficiency_figure(results, shown)
+    return {f"worth-{theme}.svg": standalone_svg(figure or "", theme) for theme in ("light", "dark")}
+
+
+def main() -> None:
+    """Write the figures, or compare them with what is there."""
+    stale = []
+    for name, text in readme_figures().items():
+        path = HERE / "images" / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit(f"out of date: {', '.join(stale)}; run `make docs`")
+
+
+if __name__ == "__main__":
+    main()
