@@ -267,16 +267,3 @@ def test_arms_that_lost_are_named_with_their_interval() -> None:
     (sentence,) = [text for text in answer if text.startswith("Worse than real_only: latent_thoughts (+0.4")]
     assert " nats [+0." in sentence
     assert not any(text.startswith("Worse") for text in analyze(make_experiment())["answer"])
-
-
-def test_the_answer_says_whether_the_arms_were_trained_alike() -> None:
-    made = make_experiment(seeds=(0,))
-    same = [
-        dataclasses.replace(run, settings={**run.settings, "learning_rate": 0.03, "weight_decay": 6.4})
-        for run in made.runs
-    ]
-    answer = " ".join(analyze_experiment(made.scores, same, AnalysisConfig(num_bootstrap=100))["answer"])
-    assert "Every arm has the same learning rate (0.03) and weight decay (6.4)." in answer
-    same[0] = dataclasses.replace(same[0], settings={**same[0].settings, "learning_rate": 0.01})
-    answer = " ".join(analyze_experiment(made.scores, same, AnalysisConfig(num_bootstrap=100))["answer"])
-    assert "Learning rate and weight decay differ between arms" in answer

@@ -28,7 +28,10 @@ ARMS = [
 
 
 def say(pairs: list[dict[str, Any]], arms: list[dict[str, Any]] = ARMS) -> tuple[list[str], list[str]]:
-    results, block = {"arms": arms}, {"losses": [{"arm": row["arm"]} for row in arms], "pairs": pairs}
+    results, block = (
+        {"arms": arms, "other_students": {}},
+        {"losses": [{"arm": row["arm"]} for row in arms], "pairs": pairs},
+    )
     return method_sentences(results, block), control_sentences(results, block)
 
 

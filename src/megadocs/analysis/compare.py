@@ -164,6 +164,6 @@ def _changed(facts: tuple[RunFacts, RunFacts]) -> dict[str, tuple[object, object
 
 
 def _changed_settings(facts: tuple[RunFacts, RunFacts]) -> dict[str, tuple[object, object]]:
-    names = sorted(set(facts[0].settings) | set(facts[1].settings))
-    pairs = {name: (facts[0].settings.get(name), facts[1].settings.get(name)) for name in names}
+    first, second = ({**run.settings, **run.student} for run in facts)
+    pairs = {name: (first.get(name), second.get(name)) for name in sorted(set(first) | set(second))}
     return {name: values for name, values in pairs.items() if values[0] != values[1]}

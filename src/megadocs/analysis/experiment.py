@@ -10,12 +10,13 @@ windowed as in training). Missing runs are named, never filled in; NaN stays NaN
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from megadocs.analysis.arm_settings import other_students
 from megadocs.analysis.control_gate import control_rows, null_orderings
 from megadocs.analysis.document_noise import DocumentNoise, document_noise
 from megadocs.analysis.laws import law_efficiency, law_rows, law_series
@@ -47,6 +48,7 @@ class _Setting:
     curve: Sequence[str]
     groups: Mapping[str, str] | None
     validation: Mapping[str, float]
+    other_students: Collection[str]
 
 
 def analyze_experiment(
@@ -89,10 +91,13 @@ def analyze_experiment(
             f"no run facts for {unknown[0][0]}, seed {unknown[0][1]}", remedy="pass one RunFacts per run"
         )
     arms = list(dict.fromkeys([arm for arm, _ in expected] + [run.arm for run in runs]))
-    curve, warnings = _curve_arms(arms, runs, config.baseline, curve_arms)
+    facts_of_arms = [arm_facts(arm, runs) for arm in arms]
+    others = other_students(facts_of_arms, config.baseline)
+    comparable = [run for run in runs if run.arm not in others]
+    curve, warnings = _curve_arms(arms, comparable, config.baseline, curve_arms)
     blocks = [build_block(tables, *key) for key in keys]
     validation = next((b for b in blocks if (b.set_name, b.mode) == ("validation", keys[0][1])), blocks[0])
-    setting = _Setting(config, facts, arms, curve, groups, _arm_means(validation))
+    setting = _Setting(config, facts, arms, curve, groups, _arm_means(validation), others)
     sets = [_analyze_block(block, setting, block is blocks[0]) for block in blocks]
     results: dict[str, Any] = {
         "schema": SCHEMA,
@@ -105,7 +110,8 @@ def analyze_experiment(
         "baseline": config.baseline,
         "headline": {"set": keys[0][0], "mode": keys[0][1]},
         "covers": _covers(sets[0]),
-        "arms": [arm_facts(arm, runs) for arm in arms],
+        "arms": facts_of_arms,
+        "other_students": others,
         "runs": run_rows(sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)), blocks),
         "missing": missing_runs(expected, facts, blocks),
         "more_tokens": more_tokens(arms, runs, config.baseline),
@@ -139,7 +145,7 @@ def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> d
     table = PairedLosses(block.runs, losses, documents, noise)
     others = [arm for arm in arms if arm != config.baseline] if config.baseline in arms else []
     tokens = {arm: _mean_fact(setting, arm, "real_tokens") for arm in setting.curve}
-    methods, controls = _methods_and_controls(synthetic, setting)
+    methods, controls = _methods_and_controls([arm for arm in synthetic if arm not in setting.other_students], setting)
     row = {
         "set": block.set_name,
         "mode": block.mode,
@@ -155,7 +161,7 @@ def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> d
         "differences": _compare([(arm, config.baseline) for arm in others], table, config),
         "pairs_of": "all" if len(synthetic) <= MAX_ARMS_IN_PAIRS else "best",
         "pairs": _compare(_pairs(synthetic, table), table, config),
-        **worth_rows(table, tokens, block.set_name, config),
+        **worth_rows(table, tokens, block.set_name, config, setting.other_students),
         "null_controls": controls,
         "controls": control_rows(table, methods, controls, config) if controls else [],
     }
@@ -234,7 +240,8 @@ def _laws(table: PairedLosses, setting: _Setting, arms: Sequence[str]) -> dict[s
     losses = {run: float(loss) for run, loss in zip(table.runs, table.losses, strict=True)}
     series = law_series(losses, setting.facts, setting.curve, setting.validation, setting.config.baseline)
     confidence = setting.config.confidence
-    synthetic = {arm: [losses[arm, seed] for seed in table.arm_runs(arm)] for arm in arms if arm not in setting.curve}
+    others = [arm for arm in arms if arm not in setting.curve and arm not in setting.other_students]
+    synthetic = {arm: [losses[arm, seed] for seed in table.arm_runs(arm)] for arm in others}
     base = _mean_fact(setting, setting.config.baseline, "real_tokens")
     return {
         "laws": law_rows(series, confidence),

@@ -66,6 +66,8 @@ def _arms_by_key(results: Mapping[str, Any], block: Mapping[str, Any]) -> dict[t
     found: dict[tuple[str, int], list[str]] = {}
     for row in results["arms"]:
         settings = row.get("settings", {})
+        if row["arm"] in results["other_students"]:
+            continue
         if row["arm"] in scored and settings.get("num_generations") is not None:
             found.setdefault((str(settings.get("ordering")), int(settings["num_generations"])), []).append(row["arm"])
     return {key: arms[0] for key, arms in found.items() if len(arms) == 1}

@@ -7,7 +7,8 @@ digits that differ between linear-algebra libraries.
 Schema 1, by key (docs/statistics.md says how each number is made):
 `schema`, `schema_version`, `name`, `confidence`, `num_bootstrap`, `bootstrap_seed`, `baseline`, `headline` {set, mode},
 `answer` [sentences], `covers` {what each interval covers}, `arms` [{arm, kind, seeds, facts averaged over seeds}],
-`runs` [facts and losses per run], `missing` [{arm, seed, reason}], `more_tokens` [{arm, train_tokens, ratio}],
+`other_students` {arm: what differs from the baseline's}, `runs` [facts and losses per run],
+`missing` [{arm, seed, reason}], `more_tokens` [{arm, train_tokens, ratio}],
 `sets` [{set, mode, counts, `losses`, `differences`, `pairs`, `curve`, `data_efficiency`; the first, the headline,
 also `laws`, `data_efficiency_by_law`, `same_arm`, `seeds_needed`}], `warnings` [text].
 

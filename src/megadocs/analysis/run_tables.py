@@ -38,6 +38,7 @@ def arm_facts(arm: str, runs: Sequence[RunFacts]) -> dict[str, Any]:
         "real_tokens": own[0].real_tokens,
         "synthetic_tokens": own[0].synthetic_tokens,
         "settings": dict(own[0].settings),
+        "student": dict(own[0].student),
     }
     for field in _AVERAGED:
         values = [getattr(run, field) for run in own if getattr(run, field) is not None]

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from megadocs.analysis.arm_settings import other_student_sentences, settings_sentences
 from megadocs.analysis.control_gate import failed_gate, no_control, passing_arms
 from megadocs.analysis.method_findings import control_sentences, method_sentences
 from megadocs.analysis.results_json import number_of
@@ -40,18 +41,21 @@ def answer_sentences(results: Mapping[str, Any]) -> list[str]:
         *_against_baseline(results, block),
         *_intervals(results, block),
         *_cost(results),
-        *_settings(results),
+        *other_student_sentences(results),
+        *settings_sentences(results),
         *_missing(results),
     ]
 
 
 def _synthetic(results: Mapping[str, Any], *, is_control: bool = False) -> list[str]:
-    """The synthetic arms, or the controls among the arms."""
+    """The synthetic arms, or the controls among them; those of another student are not comparable and left out."""
     controls = {spec.name for spec in orderings_of_role("control")}
     return [
         row["arm"]
         for row in results["arms"]
-        if row["kind"] == "synthetic" and (row["settings"].get("ordering") in controls) == is_control
+        if row["kind"] == "synthetic"
+        and row["arm"] not in results["other_students"]
+        and (row["settings"].get("ordering") in controls) == is_control
     ]
 
 
@@ -120,6 +124,8 @@ def _no_worth(results: Mapping[str, Any], block: Mapping[str, Any], synthetic: S
     """Why there is no comparison at all."""
     losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
     baseline = results["baseline"]
+    if not synthetic and any(arm in losses for arm in results["other_students"]):
+        return f"No synthetic arm trains the student of {baseline}, so what the synthetic text was worth is not known"
     if not any(arm in losses for arm in synthetic):
         return "There is no finished synthetic arm to compare with the baseline yet"
     if baseline not in losses:
@@ -178,7 +184,7 @@ def multiple_text(multiple: Mapping[str, Any] | None) -> str:
 
 
 def _against_baseline(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
-    synthetic = [row["arm"] for row in results["arms"] if row["kind"] == "synthetic"]
+    synthetic = [*_synthetic(results), *_synthetic(results, is_control=True)]
     rows = [row for row in block["differences"] if row["arm"] in synthetic and row["verdict"] != "separated"]
     rows = [row for row in rows if is_measured(row)]
     if not rows:
@@ -276,20 +282,6 @@ def _cost(results: Mapping[str, Any]) -> list[str]:
     most = max((number_of(row["ratio"]) for row in left), default=0.0)
     parts += [f"{len(left)} more arms (up to {most:.1f}x)"] if left else []
     return [f"Trained on more tokens than {results['baseline']}, so not matched in compute: {'; '.join(parts)}."]
-
-
-def _settings(results: Mapping[str, Any]) -> list[str]:
-    """Whether all arms were trained alike: a multiplier compares two recipes, settings included."""
-    arms = [row for row in results["arms"] if row["kind"] != "missing" and "learning_rate" in row.get("settings", {})]
-    found = {(row["settings"]["learning_rate"], row["settings"]["weight_decay"]) for row in arms}
-    if len(arms) < 2:
-        return []
-    if len(found) > 1:
-        return [
-            "Learning rate and weight decay differ between arms; the multiplier compares the arms as they were set."
-        ]
-    rate, decay = (number_of(value) for value in found.pop())
-    return [f"Every arm has the same learning rate ({rate:g}) and weight decay ({decay:g})."]
 
 
 def _missing(results: Mapping[str, Any]) -> list[str]:

@@ -74,7 +74,8 @@ class RunFacts:
         final_training_loss: nats per token at the last logged step.
         record: path of the run's record, relative to the workspace.
         fingerprint: the training artifact's fingerprint.
-        settings: settings that differ between arms (learning_rate, weight_decay, ordering ...), for tables.
+        settings: what decides the run: of its training (learning_rate, batch_size ...), its stream and its mixture.
+        student: shape of the model (hidden_size ...), or what it continues from.
         flops: training compute, forward and backward.
     """
 
@@ -95,6 +96,7 @@ class RunFacts:
     record: str | None = None
     fingerprint: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    student: Mapping[str, Any] = field(default_factory=dict)
     flops: float | None = None
 
 

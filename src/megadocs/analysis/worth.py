@@ -11,7 +11,7 @@ might be after another step of its search: the curve's own tuning is the assumpt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,11 @@ _MIN_DRAWS = 10_000
 
 
 def worth_rows(
-    table: PairedLosses, curve_tokens: Mapping[str, float], set_name: str, config: AnalysisConfig
+    table: PairedLosses,
+    curve_tokens: Mapping[str, float],
+    set_name: str,
+    config: AnalysisConfig,
+    other_students: Collection[str] = (),
 ) -> dict[str, Any]:
     """The curve and the multiplier of every other arm.
 
@@ -38,6 +42,7 @@ def worth_rows(
         curve_tokens: arm of the real-only curve -> its real tokens, ascending; arms without runs are left out.
         set_name: enters the seed of the draws.
         config: confidence, draws, seed, baseline.
+        other_students: arms that have no multiplier: another model at the same loss is worth no real data.
     """
     arms = list(dict.fromkeys(arm for arm, _ in table.runs))
     means = {arm: table.arm_loss(arm) for arm in arms}
@@ -58,7 +63,7 @@ def worth_rows(
         if not np.all(np.isfinite(curve.losses)):
             reason = f"the loss of {names[int(np.argmin(np.isfinite(curve.losses)))]}, on that curve, is not a number"
         return {**found, "no_data_efficiency": reason}
-    others = [arm for arm in arms if arm not in names]
+    others = [arm for arm in arms if arm not in names and arm not in other_students]
     return {**found, **_multiples(table, curve, others, means, set_name, config)}
 
 

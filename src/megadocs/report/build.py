@@ -21,6 +21,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from megadocs.analysis.arm_settings import settings_table
 from megadocs.analysis.gate import gate_sentences
 from megadocs.analysis.statement import level_text, multiple_interval_text, multiple_text
 from megadocs.report import wording
@@ -80,6 +81,7 @@ def build_report(inputs: ReportInputs) -> str:
         paper=paper_views(results),
         tokens_of={arm["arm"]: arm.get("train_tokens") for arm in results["arms"]},
         setting=_setting_text,
+        settings=settings_table(results["arms"]),
         training=training_figure(results, inputs.curves),
         samples=[_sample_view(sample) for sample in inputs.samples[:_MAX_SAMPLES]],
         stream_windows=stream_windows_section(inputs.windows),

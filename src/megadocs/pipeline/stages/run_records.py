@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from megadocs.analysis import RunFacts, RunScores, scores_of_run
 from megadocs.errors import DamagedError, InputError
+from megadocs.model import resolve_config
+from megadocs.recipe import ModelConfig, TrainConfig
 from megadocs.report import Curve, StreamAccount
 from megadocs.store.artifact import RECORD, Artifact, Workspace
 from megadocs.store.files import iter_json_lines
 
 _NUM_CURVE_POINTS = 200
+#: Of the recipe's `train`: what changes no result, and the epochs, which the facts hold as planned and as made.
+_NOT_SETTINGS = {*TrainConfig.operational_fields(), "real_epochs", "synthetic_epochs"}
 _STREAM_SETTINGS = ("ordering", "num_generations", "real_document", "attention_boundary")
 
 
@@ -64,10 +70,11 @@ class FinishedRun:
             record=record_path(self.train),
             fingerprint=self.train.fingerprint,
             settings={
-                **{name: config["train"][name] for name in ("learning_rate", "weight_decay")},
+                **{name: value for name, value in config["train"].items() if name not in _NOT_SETTINGS},
                 **{name: config["mixture"][name] for name in ("synthetic_fraction", "separate_real_stream")},
                 **{name: config["stream"][name] for name in _STREAM_SETTINGS},
             },
+            student=_student(config["model"]),
         )
 
     def curve(self) -> Curve:
@@ -101,6 +108,15 @@ class FinishedRun:
             )
             for stream in self.train.summary["streams"]
         ]
+
+
+def _student(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The shape of the student, presets resolved; of a pretrained one where it comes from."""
+    if section["init_from"] is not None:
+        return {"init_from": section["init_from"]}
+    shape = resolve_config(ModelConfig.model_validate(section), vocab_size=1, context_length=1)
+    found = dataclasses.asdict(shape)
+    return {name: value for name, value in found.items() if name in ModelConfig.model_fields}
 
 
 def read_score_columns(artifact: Artifact) -> dict[str, list[Any]]:
