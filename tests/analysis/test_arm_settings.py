@@ -57,7 +57,7 @@ def test_what_is_equal_is_not_said_to_differ() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"planned_real_epochs": 40.0}, "Real epochs (8 in 5 arms; 40 in simple) differs"),
+        ({"planned_real_epochs": 40.0}, "Real epochs (8 in 5 arms; 40 in simple) differ"),
         ({"settings": {"batch_size": 1}}, "Batch size (4 in 5 arms; 1 in simple) differs"),
         ({"settings": {"weight_decay": 0.8}}, "Weight decay (12.8 in 5 arms; 0.8 in simple) differs"),
         ({"settings": {"synthetic_fraction": "0.5"}}, "Synthetic fraction (0.5 in simple; 0.75 in stitched and"),

@@ -70,7 +70,7 @@ def test_past_the_curve_there_is_a_bound_never_a_number() -> None:
     efficiency = results["sets"][0]["data_efficiency"]
     assert row(efficiency, "simple")["estimate"] == {"value": 4.0, "relation": "more than"}
     assert row(efficiency, "stitched")["estimate"] == {"value": 1.0, "relation": "less than"}
-    assert "more than 4.0x (whole interval) the real data with simple" in results["answer"][0]
+    assert "more than 4.00x (whole interval) the real data with simple" in results["answer"][0]
 
 
 def test_answer_names_worth_ties_and_cost(results: dict) -> None:

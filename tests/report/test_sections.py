@@ -66,7 +66,7 @@ def test_searches_show_certificate_and_every_trial(html: str) -> None:
 
 def test_audit(html: str) -> None:
     words = section(html, "audit")
-    assert "validation 300 40,000 1.25 % 0.20 % 0.05 % 12 / 3 / 1" in words
+    assert "validation 300 40,000 1.25 % 0.20 % 0.05 % 12 3 1" in words
     assert "8-grams copied from the source, mean (5 % to 95 %) 25.0 % (5.0 % to 75.0 %)" in words
     assert "texts copied by more than 80 % 2.0 %" in words
     assert "new tokens, mean (5 % to 95 %) 126 (40 to 160)" in words

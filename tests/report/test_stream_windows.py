@@ -35,7 +35,7 @@ def test_siblings_share_a_colour_and_a_letter() -> None:
         "A: real document, 7 tokens · one",
         "B: latent thoughts, G = 4, 7 tokens, goes on after · two",
     ]
-    assert "<summary>stitched, a, b</summary>" in html
+    assert "<summary>Stream stitched of arms a, b</summary>" in html
 
 
 def test_many_documents_get_letters_of_their_own() -> None:

@@ -40,7 +40,7 @@ def test_every_table_of_the_page(tmp_path: Path) -> None:
     results = dict(make_complete_inputs().results)
     tables = result_tables(results)
     empty = {name for name, rows in tables.items() if not rows}
-    assert empty == {"missing", "generations", "streams", "student_scaling"}
+    assert empty == {"missing", "generations", "other_students", "streams", "student_scaling"}
     assert tables["ensembles"][1] | {"record": None} == {
         "ensemble": "real_only_x4",
         "arm": "real_only",

@@ -4,6 +4,7 @@ from megadocs.analysis.benchmarks import BenchmarkScore, benchmark_results
 from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
 from megadocs.analysis.gate import GateFacts, formation_tokens, gate_row, gate_sentences
+from megadocs.analysis.generation_findings import truncation_sentences
 from megadocs.analysis.ngram_floor import floor_sentences
 from megadocs.analysis.positions import RunPositions, position_tables
 from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
@@ -36,5 +37,6 @@ __all__ = [
     "position_tables",
     "scores_of_run",
     "search_warnings",
+    "truncation_sentences",
     "world_tables",
 ]

@@ -101,7 +101,7 @@ def settings_sentences(results: Mapping[str, Any]) -> list[str]:
     if not different:
         return [f"Every arm has the same settings: {_joined(same)}."]
     named = _joined([f"{column.title} ({_spread(column.values)})" for column in different])
-    verb = "differs" if len(different) == 1 else "differ"
+    verb = "differs" if len(different) == 1 and not different[0].title.endswith("s") else "differ"
     rest = f"; the same in all: {_joined(same)}" if same else ""
     return [f"{named[0].upper()}{named[1:]} {verb} between arms{rest}. They are compared as they were set."]
 

@@ -179,8 +179,14 @@ def multiple_text(multiple: Mapping[str, Any] | None) -> str:
         return "unknown"
     value = number_of(multiple["value"])
     if multiple["relation"] != "equal":
-        return f"{multiple['relation']} {value:.1f}x"
-    return f"{value:.2f}x" if value < 9.995 else f"{value:.1f}x"
+        return f"{multiple['relation']} {ratio_text(value)}"
+    return ratio_text(value)
+
+
+def ratio_text(value: Any) -> str:
+    """A ratio as every place of the answer and the page writes it: "2.16x", from 10 on "12.3x"."""
+    ratio = number_of(value)
+    return f"{ratio:.2f}x" if ratio < 9.995 else f"{ratio:.1f}x"
 
 
 def _against_baseline(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
@@ -275,12 +281,12 @@ def _cost(results: Mapping[str, Any]) -> list[str]:
         return []
     arms_of: dict[str, list[str]] = {}
     for row in rows:
-        arms_of.setdefault(f"{number_of(row['ratio']):.1f}x", []).append(row["arm"])
+        arms_of.setdefault(ratio_text(row["ratio"]), []).append(row["arm"])
     shown = _MAX_WORTHS if len(arms_of) > _MAX_WORTHS + 1 else len(arms_of)
     parts = [f"{_names(arms)} ({ratio})" for ratio, arms in list(arms_of.items())[:shown]]
-    left = [row for row in rows if f"{number_of(row['ratio']):.1f}x" in list(arms_of)[shown:]]
+    left = [row for row in rows if ratio_text(row["ratio"]) in list(arms_of)[shown:]]
     most = max((number_of(row["ratio"]) for row in left), default=0.0)
-    parts += [f"{len(left)} more arms (up to {most:.1f}x)"] if left else []
+    parts += [f"{len(left)} more arms (up to {ratio_text(most)})"] if left else []
     return [f"Trained on more tokens than {results['baseline']}, so not matched in compute: {'; '.join(parts)}."]
 
 

@@ -23,9 +23,10 @@ from markupsafe import Markup
 
 from megadocs.analysis.arm_settings import settings_table
 from megadocs.analysis.gate import gate_sentences
-from megadocs.analysis.statement import level_text, multiple_interval_text, multiple_text
+from megadocs.analysis.statement import level_text, multiple_interval_text, multiple_text, ratio_text
 from megadocs.report import wording
 from megadocs.report.audit import audit_view
+from megadocs.report.cards import with_labels
 from megadocs.report.figures import (
     MAX_CURVES,
     MAX_ROWS,
@@ -36,6 +37,7 @@ from megadocs.report.figures import (
     training_figure,
 )
 from megadocs.report.inputs import Generated, ReportInputs, Sample
+from megadocs.report.names import IN_TABLES, short_names
 from megadocs.report.paper import compute_view, paper_views
 from megadocs.report.positions import position_views
 from megadocs.report.stream_windows import CSS as WINDOWS_CSS
@@ -55,7 +57,7 @@ def build_report(inputs: ReportInputs) -> str:
     digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
     results = inputs.results
     headline = results["sets"][0]
-    return _template().render(
+    page = _template().render(
         css=css,
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
         inputs=inputs,
@@ -86,7 +88,9 @@ def build_report(inputs: ReportInputs) -> str:
         samples=[_sample_view(sample) for sample in inputs.samples[:_MAX_SAMPLES]],
         stream_windows=stream_windows_section(inputs.windows),
         streams_by_arm=[(arm, list(rows)) for arm, rows in groupby(inputs.streams, key=lambda row: row.arm)],
+        names=short_names([row["arm"] for row in results["arms"]], IN_TABLES),
     )
+    return with_labels(page)
 
 
 def _setting_text(values: Sequence[Any] | None) -> str:
@@ -115,8 +119,10 @@ def _template() -> Template:
         multiple_interval=multiple_interval_text,
         num=wording.number,
         p_value=wording.p_value,
+        open_interval=wording.open_interval,
         percent=wording.percent,
         plain_value=wording.plain_value,
+        ratio=ratio_text,
         record_link=wording.record_link,
         significant=wording.significant,
         signed=wording.signed,
@@ -131,6 +137,7 @@ def _loss_rows(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[dic
     differences = {row["arm"]: row for row in block["differences"]}
     worth = {row["arm"]: row for row in block["data_efficiency"]}
     records = {(run["arm"], run["seed"]): run["record"] for run in results["runs"]}
+    own_tokens = _real_multiples(results, block)
     return [
         {
             "arm": arm["arm"],
@@ -138,11 +145,19 @@ def _loss_rows(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[dic
             "loss": losses.get(arm["arm"]),
             "difference": differences.get(arm["arm"]),
             "worth": worth.get(arm["arm"]),
+            "own_tokens": own_tokens.get(arm["arm"]),
             "records": {seed: records[arm["arm"], seed] for seed in arm["seeds"]},
             "absent": [row for row in results["missing"] if row["arm"] == arm["arm"]],
         }
         for arm in results["arms"]
     ]
+
+
+def _real_multiples(results: Mapping[str, Any], block: Mapping[str, Any]) -> dict[str, float]:
+    """Arm of the real-only curve -> its real tokens as a multiple of the baseline's."""
+    tokens = {point["arm"]: float(point["real_tokens"]) for point in block["curve"]}
+    base = tokens.get(results["baseline"])
+    return {arm: num / base for arm, num in tokens.items()} if base else {}
 
 
 def _ensemble_rows(results: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -7,15 +7,16 @@ colour is never needed to read a figure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
 from megadocs.analysis import number_of
-from megadocs.analysis.statement import multiple_text
+from megadocs.analysis.statement import multiple_text, ratio_text
 from megadocs.report.inputs import Curve
+from megadocs.report.names import short_names, text_width
 from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_text
 from megadocs.report.wording import interval, number, signed, tokens_short
 
@@ -37,10 +38,9 @@ class Frame:
     bottom: int
     css: str
 
-    @property
-    def letter(self) -> float:
-        """Width to allow for one letter of a label, in pixels (the style sheet sets narrow figures smaller)."""
-        return 7.0 if self.css == "wide" else 6.6
+    def names(self, arms: Sequence[str]) -> dict[str, str]:
+        """Labels of the arms: a narrow figure has room for fewer letters."""
+        return short_names(arms, 24 if self.css == "wide" else 18)
 
     @property
     def x(self) -> tuple[float, float]:
@@ -79,13 +79,9 @@ def arm_links(results: Mapping[str, Any]) -> dict[str, str]:
     return {row["arm"]: f"#arm-{number}" for number, row in enumerate(results["arms"])}
 
 
-def short_name(arm: str) -> str:
-    """An arm's name as a label: at most 24 characters."""
-    return arm if len(arm) <= 24 else f"{arm[:22]}…"
-
-
-def _label_width(frame: Frame, arms: Sequence[str], extra: int) -> int:
-    return round(max((len(short_name(arm)) for arm in arms), default=8) * frame.letter) + extra
+def label_width(labels: Iterable[str], extra: int) -> int:
+    """Pixels to keep free for labels beside a plot."""
+    return math.ceil(max(map(text_width, labels), default=60.0)) + extra
 
 
 def both_sizes(draw: Callable[[Frame], Markup], wide: Frame, narrow: Frame) -> Markup:
@@ -107,13 +103,13 @@ def efficiency_figure(results: Mapping[str, Any], block: Mapping[str, Any]) -> M
 def _draw_efficiency(
     frame: Frame, results: Mapping[str, Any], block: Mapping[str, Any], points: Sequence[Any], styles: Mapping[str, str]
 ) -> Markup:
-    frame = replace(
-        frame, right=_label_width(frame, ["more than 4.0x"] + [r["arm"] for r in block["data_efficiency"]], 16)
-    )
     base = next((p["real_tokens"] for p in points if p["arm"] == results["baseline"]), points[0]["real_tokens"])
     losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
     rows = [row for row in block["data_efficiency"] if row["estimate"] is not None]
     rows = sorted(rows, key=lambda row: losses[row["arm"]])[:MAX_CURVES]
+    names = frame.names([row["arm"] for row in [*points, *rows]])
+    labels = [names[row["arm"]] for row in rows] + [multiple_text(row["estimate"]) for row in rows]
+    frame = replace(frame, right=label_width(["real tokens", *labels], 16))
     shown = [number_of(point["loss"]) for point in points] + [losses[row["arm"]] for row in rows]
     margin = 0.08 * (max(shown) - min(shown) or 1.0)
     x = Scale(points[0]["real_tokens"] / 1.12, points[-1]["real_tokens"] * 1.12, *frame.x, log=True)
@@ -128,27 +124,29 @@ def _draw_efficiency(
     )
     _y_axis(drawing, frame, y, "loss, nats per token")
     _token_axis(drawing, frame, x, points, base)
+    _point_names(drawing, frame, (x, y), points, names)
     links = arm_links(results)
     drawing.path([(x(p["real_tokens"]), y(number_of(p["loss"]))) for p in points], "curve real")
     for point in points:
         title = f"{point['arm']}: {number(point['loss'])} at {tokens_short(point['real_tokens'])} real tokens"
         link = links.get(point["arm"])
         drawing.circle(x(point["real_tokens"]), y(number_of(point["loss"])), 4, "point real", title, link)
-    labels = spread_labels([y(losses[row["arm"]]) for row in rows], 29, frame.top + 12, frame.y[0] - 18)
-    for row, label_y in zip(rows, labels, strict=True):
-        ends = _EfficiencyEnds(losses[row["arm"]], base, label_y, links[row["arm"]])
+    places = spread_labels([y(losses[row["arm"]]) for row in rows], 29, frame.top + 12, frame.y[0] - 18)
+    for row, label_y in zip(rows, places, strict=True):
+        ends = _EfficiencyEnds(losses[row["arm"]], base, label_y, links[row["arm"]], names[row["arm"]])
         _efficiency_arm(drawing, frame, x, y, row, ends, styles[row["arm"]])
     return drawing.render(frame.css)
 
 
 @dataclass(frozen=True, slots=True)
 class _EfficiencyEnds:
-    """Where an arm's line begins and ends: its loss, the tokens that are 1x, its label's place, its link."""
+    """Where an arm's line begins and ends: its loss, the tokens that are 1x, its label's place, its link, its name."""
 
     loss: float
     base: float
     label_y: float
     link: str
+    name: str
 
 
 def _efficiency_arm(
@@ -169,7 +167,9 @@ def _efficiency_arm(
         drawing.line(at, y(loss), at, frame.y[0], f"leader {css}")
     drawing.bar(low, high, y(loss), 7, f"interval {css}", title)
     drawing.circle(at, y(loss), 4.5, f"point {css}", title, ends.link)
-    drawing.text(edge + 12, label_y - 2, short_name(row["arm"]), f"label name {css}")
+    for end in (low, high):  # over the point: an interval narrower than the point is seen by its ends
+        drawing.line(end, y(loss) - 9, end, y(loss) + 9, f"interval-end {css}")
+    drawing.text(edge + 12, label_y - 2, ends.name, f"label name {css}")
     drawing.text(edge + 12, label_y + 12, multiple_text(row["estimate"]), "label")
 
 
@@ -188,7 +188,8 @@ def difference_figure(results: Mapping[str, Any], block: Mapping[str, Any]) -> M
 def _draw_differences(
     frame: Frame, results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], styles: Mapping[str, str]
 ) -> Markup:
-    frame = replace(frame, left=_label_width(frame, [row["arm"] for row in rows], 16))
+    names = frame.names([row["arm"] for row in rows])
+    frame = replace(frame, left=label_width(names.values(), 16))
     ends = [
         number_of(v)
         for row in rows
@@ -219,7 +220,7 @@ def _draw_differences(
         at = frame.top + 20 + 30 * index
         title = f"{row['arm']}: {signed(row['difference'])} {interval(row['interval'], plus=True)}, {row['verdict']}"
         css = styles[row["arm"]]
-        drawing.text(frame.left - 12, at + 4, short_name(row["arm"]), f"label name {css}", "end")
+        drawing.text(frame.left - 12, at + 4, names[row["arm"]], f"label name {css}", "end")
         ends_px = [x(number_of(value)) for value in row["interval"]]
         if all(map(math.isfinite, ends_px)):
             drawing.bar(ends_px[0], ends_px[1], at, 8, f"interval {css}", title)
@@ -244,7 +245,8 @@ def training_figure(results: Mapping[str, Any], curves: Sequence[Curve]) -> Mark
 
 
 def _draw_training(frame: Frame, curves: Sequence[Curve], arms: Sequence[str], styles: Mapping[str, str]) -> Markup:
-    frame = replace(frame, right=_label_width(frame, arms, 34))
+    names = frame.names(arms)
+    frame = replace(frame, right=label_width(names.values(), 34))
     in_tokens = all(curve.tokens_per_step for curve in curves)
     lines = {arm: _mean_curve([curve for curve in curves if curve.arm == arm], in_tokens=in_tokens) for arm in arms}
     finite = [loss for line in lines.values() for _, loss in line if math.isfinite(loss)]
@@ -265,16 +267,15 @@ def _draw_training(frame: Frame, curves: Sequence[Curve], arms: Sequence[str], s
         drawing.line(x(tick), frame.y[0], x(tick), frame.y[0] + 4, "tick-mark")
         drawing.text(x(tick), frame.y[0] + 18, tokens_short(tick) if tick else "0", "tick", "middle")
     drawing.text((frame.x[0] + frame.x[1]) / 2, frame.height - 10, unit, "axis", "middle")
-    ends: dict[str, float] = {}
+    ended = []
     for arm, line in lines.items():
         drawing.path([(x(at), y(loss)) for at, loss in line], f"curve thin {styles[arm]}", arm)
-        last = next((loss for _, loss in reversed(line) if math.isfinite(loss)), None)
-        if last is not None:
-            ends[arm] = y(last)
-    named = [arm for arm in arms if arm in ends]
-    for arm, at in zip(named, spread_labels([ends[a] for a in named], 16, frame.top, frame.y[0]), strict=True):
+        if any(math.isfinite(loss) for _, loss in line):
+            ended.append(arm)
+    for place, arm in enumerate(ended):  # a legend, in the order of the tables
+        at = frame.top + 8 + 17 * place
         drawing.line(frame.x[1] + 6, at, frame.x[1] + 24, at, f"curve {styles[arm]}")
-        drawing.text(frame.x[1] + 29, at + 4, short_name(arm), f"label name {styles[arm]}")
+        drawing.text(frame.x[1] + 29, at + 4, names[arm], f"label name {styles[arm]}")
     return drawing.render(frame.css)
 
 
@@ -307,6 +308,22 @@ def _token_axis(drawing: Drawing, frame: Frame, x: Scale, points: Sequence[Mappi
     for point in points:
         at = x(point["real_tokens"])
         drawing.line(at, bottom, at, bottom + 5, "tick-mark")
-        drawing.text(at, bottom + 19, f"{point['real_tokens'] / base:.3g}x", "tick strong", "middle")
+        drawing.text(at, bottom + 19, ratio_text(point["real_tokens"] / base), "tick strong", "middle")
         drawing.text(at, bottom + 34, tokens_short(point["real_tokens"]), "tick", "middle")
     drawing.text(frame.x[1] + 12, bottom + 26, "real tokens", "axis")
+
+
+def _point_names(
+    drawing: Drawing,
+    frame: Frame,
+    scales: tuple[Scale, Scale],
+    points: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+) -> None:
+    """The arm beside each point of the curve: above it to the right, or below it to the left at the plot's edge."""
+    x, y = scales
+    for point in points:
+        at, label = x(point["real_tokens"]), names[point["arm"]]
+        is_last = at + 9 + text_width(label) > frame.x[1]
+        anchor, right, down = ("end", -9, 15) if is_last else ("start", 9, -9)
+        drawing.text(at + right, y(number_of(point["loss"])) + down, label, "label name real halo", anchor)

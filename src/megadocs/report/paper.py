@@ -18,7 +18,8 @@ from megadocs.analysis.paper_published import Point, Series
 from megadocs.analysis.paper_series import PaperFigure, paper_figures
 from megadocs.analysis.paper_tables import best_settings, compute_groups, controlled_against_tuned, student_scaling
 from megadocs.kinds import orderings_of_role
-from megadocs.report.figures import Frame, arm_links, short_name
+from megadocs.report.figures import Frame, arm_links, label_width
+from megadocs.report.names import short_names
 from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_text
 from megadocs.report.wording import flops, number, tokens_short
 
@@ -115,8 +116,8 @@ def series_styles(names: Sequence[str]) -> list[str]:
 
 
 def _draw_numeric(figure: PaperFigure, series: Sequence[Series], panel: _Panel) -> Markup:
-    width = round(max(len(short_name(item.name)) for item in series) * 6.6) + 14
-    frame = Frame(400, 290, 38, width, 24, 44, "panel")
+    names = short_names([item.name for item in series], 20)
+    frame = Frame(400, 290, 38, label_width(names.values(), 14), 24, 44, "panel")
     points = [point for item in series for point in item.points]
     sizes = sorted({float(point.x) for point in points})
     edges = [point.low for point in points] + [point.high for point in points]
@@ -144,7 +145,7 @@ def _draw_numeric(figure: PaperFigure, series: Sequence[Series], panel: _Panel) 
     ends = spread_labels([y(item.points[-1].value) for item in series], 14, frame.top, frame.y[0])
     for item, css, label_y in zip(series, series_styles([item.name for item in series]), ends, strict=True):
         _draw_series(drawing, frame, (x, y), item, css, panel.links)
-        drawing.text(frame.x[1] + 8, label_y + 4, short_name(item.name), f"label name {css}")
+        drawing.text(frame.x[1] + 8, label_y + 4, names[item.name], f"label name {css}")
     return drawing.render("panel")
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from markupsafe import Markup
 
 from megadocs.analysis import number_of
-from megadocs.report.figures import MAX_CURVES, Frame, arm_links, arm_styles, short_name
+from megadocs.report.figures import MAX_CURVES, Frame, arm_links, arm_styles, label_width
+from megadocs.report.names import short_names
 from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_text
 from megadocs.report.wording import count, number, signed
 
@@ -159,8 +160,8 @@ def _draw(
     label: str,
     name: str,
 ) -> Markup:
-    margin_right = round(max(len(short_name(line.arm)) for line in lines) * 6.6) + 16
-    frame = Frame(400, 320, 38, margin_right, 24, 46, "panel")
+    names = short_names([line.arm for line in lines], 18)
+    frame = Frame(400, 320, 38, label_width(names.values(), 16), 24, 46, "panel")
     starts = [max(float(row["from"]), _FIRST_EDGE / 2) for row in ranges]
     values = [v for line in lines for curve in (line.values, *line.seeds) for v in curve if math.isfinite(v)]
     values += [0.0] if "differences" in name else []
@@ -188,7 +189,7 @@ def _draw(
                 drawing.line(x(at), y(min(spread)), x(at), y(max(spread)), f"seed {css}")
             words = f"{line.arm}, positions {_range_text(ranges[index])}: {number(line.values[index], 4)}"
             drawing.circle(x(at), y(line.values[index]), 2.6, f"point {css}", words, links.get(line.arm))
-        drawing.text(frame.x[1] + 10, label_y + 4, short_name(line.arm), f"label name {css}")
+        drawing.text(frame.x[1] + 10, label_y + 4, names[line.arm], f"label name {css}")
     return drawing.render("panel")
 
 

@@ -89,7 +89,9 @@ def stream_windows_section(windows: Sequence[StreamWindow]) -> Markup:
 
 
 def _window(window: StreamWindow, *, is_open: bool) -> Markup:
-    name = Markup("{}, {}").format(window.stream, ", ".join(window.arms))
+    arms = f"arm{'s' if len(window.arms) > 1 else ''} {', '.join(window.arms)}"
+    what = f"stream {window.stream}" if window.pieces else window.stream
+    name = Markup("{} of {}").format(visible(f"{what[0].upper()}{what[1:]}"), visible(arms))
     summary = Markup("").join(Markup('<p class="note">{}</p>\n').format(line) for line in window.summary)
     if window.absent is not None:
         body = Markup('<p class="quiet">Not shown: {}</p>').format(visible(window.absent))

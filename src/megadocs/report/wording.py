@@ -71,6 +71,18 @@ def interval(values: Any, digits: int = 3, *, plus: bool = False) -> str:
     return f"[{form(values[0], digits)}, {form(values[1], digits)}]"
 
 
+def open_interval(values: Any, digits: int | None = None) -> str:
+    """An interval of a law's parameter, whose ends are 0 or infinite where the data do not bound it: "[low, high]",
+    "at least low", "at most high", or "not identified"; four significant digits unless said otherwise."""
+    low, high = (number_of(value) for value in values)
+    text = [significant(end) if digits is None else number(end, digits) for end in (low, high)]
+    if low <= 0 and math.isinf(high):
+        return "not identified"
+    if math.isinf(high):
+        return f"at least {text[0]}"
+    return f"at most {text[1]}" if low <= 0 else f"[{text[0]}, {text[1]}]"
+
+
 def duration(seconds: Any) -> str:
     """Seconds as "48 s", "3 min 20 s" or "2 h 5 min"."""
     if seconds is None:

@@ -17,6 +17,7 @@ from megadocs.analysis import (
     json_form,
     position_tables,
     search_warnings,
+    truncation_sentences,
     world_tables,
 )
 from megadocs.corpus import SplitCorpus, loss_lines, read_corpus
@@ -76,6 +77,7 @@ def run(context: StageContext) -> None:
     tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
     results["floor"] = json_form(ngram_floor(results, runs, context.inputs, corpus, tokenizer, context.workspace))
     results["answer"] += floor_sentences(results)
+    results["answer"] += truncation_sentences(results["generations"])
     gates = gate_rows(runs, context.inputs, accounts)
     if gates:
         results["gate"] = gates
