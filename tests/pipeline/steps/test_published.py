@@ -15,6 +15,7 @@ from megadocs.pipeline.steps.experiment import CorpusFacts, build_experiment, co
 from megadocs.pipeline.steps.sources import sources_step
 from megadocs.recipe import load_recipe
 from megadocs.rows import RowsManifest, open_rows
+from megadocs.store.artifact import Workspace
 from pipeline.corpora import write_texts
 from pipeline.test_end_to_end import megadocs, summaries
 
@@ -183,7 +184,9 @@ def test_a_dataset_that_cannot_be_reached_says_what_to_do(hub: Path, tmp_path: P
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match=r"published\.datasets\.g2\.source") as caught:
-        sources_step(recipe)
+        sources_step(recipe, Workspace(tmp_path / "ws"))
     assert "give their folder" in str(caught.value)
     with pytest.raises(InputError, match=r"published\.datasets\.g2\.source"):
-        sources_step(load_recipe(hub / "recipe.yaml", [f"published.datasets.g2.source={tmp_path}/none"]))
+        sources_step(
+            load_recipe(hub / "recipe.yaml", [f"published.datasets.g2.source={tmp_path}/none"]), Workspace(tmp_path)
+        )

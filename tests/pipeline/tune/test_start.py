@@ -26,7 +26,7 @@ def recipe_of(ordering, num_generations, **model):
                 "rephrase": {"num_generations": num_generations},
                 "thought": {"num_generations": num_generations},
             },
-            "model": {"preset": "300m", **model},
+            "model": model if "init_from" in model else {"preset": "300m", **model},
             "arms": {"arm": synthetic},
             "search": {"axes": AXES, "start": "paper"},
         }
