@@ -116,6 +116,7 @@ def test_a_plan_prices_the_gate_and_the_probe_text(finished) -> None:
         ("corpus.split.probe=100", "corpus.split.probe"),
         ("corpus.source=world://facts=99", "facts is a whole number"),
         ("train.context_length=12", "the student sees 12"),
+        ("arms={simple: {}}", "no arm's stream holds rephrases"),
     ],
 )
 def test_bad_input_is_one_message(finished, tmp_path, override, named) -> None:

@@ -68,18 +68,21 @@ def replicated_differences(
 
 
 def _losses(results: Mapping[str, Any], arms: Sequence[str]) -> dict[tuple[str, str], dict[str, float]]:
-    """(set, mode) -> arm -> loss, mean over its seeds."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for block in results["sets"]:
-        losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
-        missing = [arm for arm in arms if arm not in losses]
-        if missing:
-            raise AnalysisError(
-                f"{results['name']} has no finished run of the arm {missing[0]!r}",
-                remedy=f"choose from {', '.join(losses)}, or finish its runs",
-            )
-        found[block["set"], block["mode"]] = {arm: losses[arm] for arm in arms}
-    return found
+    """(set, mode) -> arm -> loss, mean over its seeds; of the sets and modes that both arms were scored in."""
+    scored = {
+        (block["set"], block["mode"]): {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
+        for block in results["sets"]
+    }
+    known = {arm for losses in scored.values() for arm in losses}
+    missing = [arm for arm in arms if arm not in known]
+    if missing:
+        raise AnalysisError(
+            f"{results['name']} has no finished run of the arm {missing[0]!r}",
+            remedy=f"choose from {', '.join(sorted(known))}, or finish its runs",
+        )
+    return {
+        key: {arm: losses[arm] for arm in arms} for key, losses in scored.items() if all(arm in losses for arm in arms)
+    }
 
 
 def _row(key: tuple[str, str], found: np.ndarray, confidence: float) -> ReplicatedDifference:

@@ -29,7 +29,8 @@ def world_tables(results: Mapping[str, Any], floors: Floors, set_name: str = "te
         the baseline (the floor cancels), or None for the baseline itself.
     """
     floor = floors.get(set_name, {})
-    blocks = {row["set"]: row for row in results["sets"] if row["mode"] != "windowed"}
+    own = [row["mode"] for row in results["sets"] if row["set"] in {f"{set_name}_{name}" for name in floor}]
+    blocks = {row["set"]: row for row in results["sets"] if row["mode"] in own}  # classes are scored in one mode alone
     tables = [_table(name, f"{set_name}_{name}", entry, blocks) for name, entry in floor.items()]
     if floor:
         total = {key: sum(entry[key] for entry in floor.values()) for key in ("num_tokens", "nats")}

@@ -41,7 +41,7 @@ from megadocs.pipeline.steps.evaluation import (
     member_seeds,
     own_boundary,
 )
-from megadocs.pipeline.steps.gate import gate_step, sibling_kind
+from megadocs.pipeline.steps.gate import check_probes, gate_step, sibling_kind
 from megadocs.pipeline.steps.published import published_corpus_fields
 from megadocs.pipeline.steps.rows import arm_codes, arm_rows, needs_samples, own_code_settings, with_generations
 from megadocs.pipeline.steps.step import Step
@@ -131,6 +131,7 @@ def build_experiment(
     """
     load_code(own_code_names(whole or recipe), allow=allow_code)
     arms, left_out = _arms_served(recipe, facts)
+    check_probes(recipe, arms)
     tokenizer = tokenizer_step(recipe, corpus)
     maker = _RunMaker(corpus, tokenizer, Scoring.open(recipe, corpus, tokenizer, allow_code=allow_code))
     if any(needs_samples(arm.recipe) for arm in arms):

@@ -6,12 +6,14 @@ text of their own: the rephrases of documents that nothing is trained on, in the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from megadocs.errors import RecipeError
 from megadocs.kinds import REAL, SAMPLE, find_ordering, row_kind
 from megadocs.pipeline.steps.published import is_published
 from megadocs.pipeline.steps.rows import generate_step, task_of
 from megadocs.pipeline.steps.step import Step
-from megadocs.recipe import Recipe
+from megadocs.recipe import Arm, Recipe
 from megadocs.recipe.data import SplitCounts
 from megadocs.streams import synthetic_parts
 
@@ -31,6 +33,20 @@ def sibling_kind(recipe: Recipe) -> str | None:
             if kind != REAL and row_kind(kind).task not in (None, SAMPLE) and not row_kind(kind).is_stretched:
                 return kind
     return None
+
+
+def check_probes(recipe: Recipe, arms: Sequence[Arm]) -> None:
+    """Refuse probe documents that nothing would be measured with.
+
+    Raises:
+        RecipeError: the recipe asks for them, and no arm has several rows of a document.
+    """
+    if num_probes(recipe) and recipe.evaluate.gate and not any(sibling_kind(arm.recipe) for arm in arms):
+        raise RecipeError(
+            f"{num_probes(recipe)} probe documents are asked for, and no arm's stream holds rephrases to measure with",
+            where="corpus.split.probe",
+            remedy="add an arm with stream.ordering simple or stitched, or set corpus.split.probe=0",
+        )
 
 
 def gate_step(label: str, recipe: Recipe, train: Step, corpus: Step, tokenizer: Step, kind: str) -> Step:
