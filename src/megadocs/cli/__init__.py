@@ -21,6 +21,8 @@ import megadocs
 
 #: verb -> module of `megadocs.cli` with a function `register(app)`, in the order of `--help`.
 VERBS = {
+    "demo": "recipes",
+    "recipes": "recipes",
     "run": "run",
     "plan": "plan",
     "search": "search",

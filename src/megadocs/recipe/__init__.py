@@ -22,7 +22,7 @@ from megadocs.recipe.generation import (
     TaskConfig,
     ThoughtConfig,
 )
-from megadocs.recipe.load import load_recipe
+from megadocs.recipe.load import base_name, load_recipe
 from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.published import PublishedConfig, PublishedDataset
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
@@ -66,6 +66,7 @@ __all__ = [
     "TokenizerConfig",
     "TrainConfig",
     "TrainedTokenizer",
+    "base_name",
     "build_arms",
     "canonical_json",
     "fingerprint",

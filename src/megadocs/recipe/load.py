@@ -53,6 +53,12 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     return apply_consent(recipe, personal)
 
 
+def base_name(path: Path) -> str | None:
+    """The file that a recipe extends, relative to its own folder; None when it extends none."""
+    base = _read_mapping(path).get("extends")
+    return str(base) if base is not None else None
+
+
 def _read_mapping(path: Path) -> dict[str, Any]:
     data = read_yaml_file(path)
     if not isinstance(data, dict):
