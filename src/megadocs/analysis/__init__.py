@@ -11,6 +11,7 @@ from megadocs.analysis.results_json import dump_results, json_form, number_of, p
 from megadocs.analysis.search_findings import search_warnings
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import RunFacts, RunScores, ScoreBlock, build_block, scores_of_run
+from megadocs.analysis.tuning import tuning_sentences
 from megadocs.analysis.world import world_tables
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "scores_of_run",
     "search_warnings",
     "truncation_sentences",
+    "tuning_sentences",
     "world_tables",
 ]

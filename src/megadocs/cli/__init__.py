@@ -23,6 +23,7 @@ import megadocs
 VERBS = {
     "demo": "recipes",
     "recipes": "recipes",
+    "init": "init",
     "run": "run",
     "plan": "plan",
     "search": "search",

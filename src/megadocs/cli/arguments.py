@@ -14,6 +14,9 @@ import typer
 if TYPE_CHECKING:
     from megadocs.recipe import Recipe
 
+#: What `megadocs init` calls the recipe that it writes into an experiment's folder.
+OWN_RECIPE = "recipe.yaml"
+
 RecipePath = Annotated[Path, typer.Argument(help="Recipe file (YAML).", metavar="RECIPE", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
@@ -64,8 +67,8 @@ def open_recipe(path: Path, overrides: list[str] | None, *, allow_code: bool) ->
 
 
 def default_workspace(recipe: Path) -> Path:
-    """`runs/<the recipe file's name>`."""
-    return Path("runs") / recipe.stem
+    """The folder that `megadocs init` wrote the recipe into; `runs/<the recipe file's name>` for any other."""
+    return recipe.parent if recipe.name == OWN_RECIPE else Path("runs") / recipe.stem
 
 
 @dataclass(frozen=True, slots=True)

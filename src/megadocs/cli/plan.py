@@ -48,16 +48,27 @@ def register(app: typer.Typer) -> None:
 
 def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None = None) -> None:
     """Build the plan and print it as a tree, or as JSON."""
+    from megadocs.cli.search import price_lines
     from megadocs.pipeline.execute.executor import planned_slots
     from megadocs.pipeline.price.plan import build_plan
+    from megadocs.pipeline.tune.before_run import plan_tuning
+    from megadocs.pipeline.tune.price import price_search
     from megadocs.recipe import load_recipe
 
     slots = planned_slots(options.executor, options.jobs, options.ray_address)
     recipe = load_recipe(recipe_path, options.overrides or ())
     root = options.workspace or default_workspace(recipe_path)
+    searched = recipe if recipe.search is not None else None
+    if recipe.tune != "off":
+        recipe, searched = plan_tuning(recipe, root)
     plan = build_plan(recipe, root, slots.number, allow_code=options.allow_code)
+    price = None
+    if searched is not None and not (options.as_json and recipe.tune == "off"):
+        price = price_search(searched, root, num_slots=slots.number, allow_code=options.allow_code)
     if options.as_json:
-        print_json(plan.to_json() | ({"gpu": gpu.to_json(plan.flops)} if gpu is not None else {}))
+        on_gpu = {"gpu": gpu.to_json(plan.flops)} if gpu is not None else {}
+        tuning = {"tuning": price.to_json()} if price is not None else {}
+        print_json(plan.to_json() | on_gpu | tuning)
         return
     corpus = plan.corpus
     typer.echo(
@@ -73,14 +84,14 @@ def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None =
     print_order_room(plan)
     if gpu is not None:
         typer.echo(f"training and scoring, {plan.flops:.2g} FLOPs: {gpu.text(plan.flops)}")
-    if recipe.search is not None:
-        from megadocs.cli.search import price_lines
-        from megadocs.pipeline.tune.price import price_search
-
-        typer.echo("`megadocs search` of this recipe:")
-        price = price_search(recipe, root, num_slots=slots.number, allow_code=options.allow_code)
+    if price is not None:
+        is_tuned = recipe.tune != "off"
+        typer.echo("tuning on validation before these runs:" if is_tuned else "`megadocs search` of this recipe:")
         for line in price_lines(price, gpu, where=slots.where):
             typer.echo(line)
+        if is_tuned and plan.seconds:
+            low, high = (duration(plan.seconds + cost.seconds) for cost in (price.least, price.most))
+            typer.echo(f"tuning and runs: between {low} and {high}, the runs priced at the recipe's own epochs")
 
 
 def print_order_room(plan: Plan) -> None:

@@ -68,6 +68,7 @@ def run_and_print(
         MegadocsError: a step failed; the others were run as far as they could be.
     """
     from megadocs.cli.progress import show_progress
+    from megadocs.cli.search_live import PlainDisplay
     from megadocs.pipeline.execute.executor import build_executor
     from megadocs.pipeline.run import missing_generations, raise_failure, run_experiment
     from megadocs.pipeline.stages.torchrun import is_rank
@@ -80,8 +81,15 @@ def run_and_print(
             where="WORLD_SIZE",
             remedy="run it without torchrun, or `torchrun ... -m megadocs train RECIPE --arm ARM --seed SEED`",
         )
-    recipe = select_runs(load_recipe(recipe_path, options.overrides or ()), arm=arm, seed=seed)
     root = options.workspace or default_workspace(recipe_path)
+    whole = load_recipe(recipe_path, options.overrides or ())
+    if whole.tune != "off" and (arm is not None or seed is not None):
+        raise UsageError(
+            "the recipe tunes its arms together before any is trained, and one arm or seed was asked for",
+            where="tune",
+            remedy=f"give the tuned recipe that `megadocs run` leaves, {root}/recipes/{whole.name}.json, or tune=off",
+        )
+    recipe = select_runs(whole, arm=arm, seed=seed)
     outcome = run_experiment(
         recipe,
         root,
@@ -89,6 +97,7 @@ def run_and_print(
         show=show_progress,
         allow_code=options.allow_code,
         executor=build_executor(options.executor, root, num_slots=options.jobs, ray_address=options.ray_address),
+        watcher=PlainDisplay() if recipe.tune != "off" else None,
     )
     results = _tell(outcome, root, time.monotonic() - started)
     if outcome.interrupted_by:
@@ -109,6 +118,8 @@ def run_and_print(
 
 def _tell(outcome: ExperimentOutcome, root: Path, seconds: float) -> dict[str, Any]:
     """Print what was done, what was left out and the answer; the same as a JSON value."""
+    from megadocs.cli.search import claim
+    from megadocs.cli.search_live import setting_text
     from megadocs.pipeline.run import corpus_losses
     from megadocs.store.files import read_json
 
@@ -118,6 +129,9 @@ def _tell(outcome: ExperimentOutcome, root: Path, seconds: float) -> dict[str, A
     say(f"{num_done} steps done, {num_reused} reused, in {duration(seconds)}; workspace {root}")
     for note in outcome.notes:
         say(note)
+    if outcome.tuning is not None:
+        for arm in outcome.tuning.to_json()["arms"]:
+            say(f"tuned {arm['arm']}: {setting_text(arm['certificate']['setting'])}; {claim(arm['certificate'])}")
     for line in corpus_losses(outcome, root):
         say(f"corpus: {printable(line)}")
     left_out = dict(outcome.experiment.left_out) if outcome.experiment else {}

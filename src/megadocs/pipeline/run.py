@@ -32,6 +32,10 @@ from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.rows import generate_step, without_custom_orderings
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
+from megadocs.pipeline.tune.before_run import tune_recipe
+from megadocs.pipeline.tune.results import SearchOutcome
+from megadocs.pipeline.tune.standing import Watcher
+from megadocs.pipeline.tune.student import with_student_of
 from megadocs.recipe import Recipe, build_arms, own_code_names
 from megadocs.recipe.consent import EVERYTHING, check_consent
 from megadocs.recipe.wishes import Act
@@ -76,16 +80,20 @@ class ExperimentOutcome:
         outcomes: of the corpus, of the experiment's steps, of the report, as far as it came.
         report: the report's artifact, when it was built.
         notes: what was looked at again before the steps, one sentence each.
+        tuning: the search before them, for a recipe with `tune`; None: there was none.
     """
 
     experiment: Experiment | None
     outcomes: tuple[Outcome, ...]
     report: Artifact | None
     notes: tuple[str, ...] = ()
+    tuning: SearchOutcome | None = None
 
     @property
     def interrupted_by(self) -> signal.Signals | None:
         """The signal that ended it early, or None."""
+        if self.tuning is not None and self.tuning.interrupted_by is not None:
+            return self.tuning.interrupted_by
         return next((outcome.interrupted_by for outcome in self.outcomes if outcome.interrupted_by), None)
 
     @property
@@ -110,8 +118,9 @@ def run_experiment(
     show: Show = no_progress,
     allow_code: bool = False,
     executor: Executor | None = None,
+    watcher: Watcher | None = None,
 ) -> ExperimentOutcome:
-    """Carry out a recipe.
+    """Run a recipe.
 
     Args:
         recipe: what to do.
@@ -121,6 +130,7 @@ def run_experiment(
         show: makes a listener for a number of steps (see `cli.console.show_progress`).
         allow_code: load the kinds, orderings and engines of the form module:attribute that the recipe names.
         executor: where steps run, closed at the end; None: processes of this machine.
+        watcher: receives the progress of tuning, for a recipe with `tune`.
 
     Raises:
         ConsentError: the recipe's file asks for a power that the person did not give; nothing was started.
@@ -133,13 +143,21 @@ def run_experiment(
         if "train" in acts:
             require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
         needs_orderings = stage not in ("corpus", "generate")
-        built = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
-        load_code(own_code_names(built), allow=allow_code)
+        without_code = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
+        load_code(own_code_names(without_code), allow=allow_code)
         corpus = sources_step(recipe, workspace)
         outcomes = [_run([corpus], workspace, executor, show)]
         artifact = find_artifact(corpus, workspace)
         if artifact is None:
             return ExperimentOutcome(None, tuple(outcomes), None)
+        recipe = with_student_of(recipe, artifact)
+        tuning = None
+        if recipe.tune != "off" and "train" in acts:
+            tuned = tune_recipe(recipe, root, artifact, executor, watcher=watcher, allow_code=allow_code)
+            recipe, tuning = tuned.recipe, tuned.outcome
+            if tuning is not None and tuning.interrupted_by is not None:
+                return ExperimentOutcome(None, tuple(outcomes), None, tuning=tuning)
+        built = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
         experiment = build_experiment(built, corpus, corpus_facts(artifact), allow_code=allow_code)
         if not experiment.runs:
             reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())
@@ -162,7 +180,7 @@ def run_experiment(
             report = find_artifact(step, workspace)
             if report is not None:
                 copy_to_top(report, root)
-        return ExperimentOutcome(experiment, tuple(outcomes), report, tuple(notes))
+        return ExperimentOutcome(experiment, tuple(outcomes), report, tuple(notes), tuning)
     finally:
         executor.close()
 

@@ -26,7 +26,7 @@ from megadocs.recipe.load import base_name, load_recipe
 from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.published import PublishedConfig, PublishedDataset
 from megadocs.recipe.recipe import NAME_PATTERN, Recipe
-from megadocs.recipe.search import AxisConfig, SearchConfig
+from megadocs.recipe.search import AxisConfig, SearchConfig, TuneBudget
 from megadocs.recipe.shipped import recipe_path, shipped_names, shipped_path
 from megadocs.recipe.streams import ExtraStream, MixtureConfig, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
@@ -66,6 +66,7 @@ __all__ = [
     "TokenizerConfig",
     "TrainConfig",
     "TrainedTokenizer",
+    "TuneBudget",
     "base_name",
     "build_arms",
     "canonical_json",

@@ -65,7 +65,7 @@ POWERS: dict[str, dict[str, Class]] = {
 }
 PLAIN = {
     "Recipe": "name description corpus generate published tokenizer stream mixture model train evaluate analysis "
-    "search plan arms ensembles seeds",
+    "search tune plan arms ensembles seeds",
     "CorpusConfig": "text_field id_field pieces split max_rejected_fraction limit seed",
     "PiecesConfig": "min_characters max_characters",
     "SplitCounts": "train validation test max_multiple probe",
@@ -102,6 +102,7 @@ PLAIN = {
     "AnalysisConfig": "confidence num_bootstrap seed baseline",
     "SearchConfig": "axes arms start round_size compute_matched_epochs confidence max_runs max_hours",
     "AxisConfig": "values lower upper arms",
+    "TuneBudget": "max_runs max_hours",
     "PlanConfig": "mean_document_tokens mean_rephrase_tokens mean_thought_tokens new_tokens_per_second "
     "train_flops_per_second",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from megadocs.recipe.evaluation import EnsembleConfig, EvaluateConfig
 from megadocs.recipe.generation import GenerateConfig
 from megadocs.recipe.plan import PlanConfig
 from megadocs.recipe.published import PublishedConfig
-from megadocs.recipe.search import SEARCHABLE_SECTIONS, SearchConfig
+from megadocs.recipe.search import SEARCHABLE_SECTIONS, SearchConfig, TuneBudget
 from megadocs.recipe.streams import MixtureConfig, StreamConfig
 from megadocs.recipe.training import AnalysisConfig, ModelConfig, TrainConfig
 from megadocs.recipe.wishes import Wish
@@ -37,7 +37,13 @@ class Recipe(Section):
     train: TrainConfig = Field(default_factory=TrainConfig, description="Optimiser, length, checkpoints.")
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="What is scored.")
     analysis: AnalysisConfig = Field(default_factory=AnalysisConfig, description="Statistics.")
-    search: SearchConfig | None = Field(None, description="Tuning of the arms; for `megadocs search`.")
+    search: SearchConfig | None = Field(None, description="Tuning of the arms; for `megadocs search` and `tune`.")
+    tune: Literal["auto", "off"] | TuneBudget = Field(
+        "off",
+        description="Tune on validation over the axes of `search` before the reported arms are trained: auto (12 "
+        "trials an arm), off, or a budget {max_runs, max_hours}. Then a student and a batch_size that the recipe does "
+        "not set follow the number of tokens, too (docs/search.md).",
+    )
     plan: PlanConfig = Field(default_factory=PlanConfig, description="What `megadocs plan` may assume.")
     arms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="name -> dotted overrides of stream, mixture, model and train."
@@ -67,6 +73,17 @@ class Recipe(Section):
         if not NAME_PATTERN.fullmatch(value):
             raise ValueError("a name is 1-80 letters, digits, '.', '_' or '-'")
         return value
+
+    @field_validator("tune", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads the bare word off as false
+
+    @model_validator(mode="after")
+    def _has_axes(self) -> Self:
+        if self.tune != "off" and self.search is None:
+            raise ValueError("tune needs the section `search` with its axes, or tune: off")
+        return self
 
     @model_validator(mode="after")
     def _held_out(self) -> Self:

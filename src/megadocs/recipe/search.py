@@ -34,6 +34,13 @@ class AxisConfig(Section):
     )
 
 
+class TuneBudget(Section):
+    """How much a run may spend on tuning before it trains the reported arms."""
+
+    max_runs: int | None = Field(None, ge=1, le=10**6, description="Trials over all tuned arms; none: no limit.")
+    max_hours: float | None = Field(None, gt=0, le=1e6, description="Start no new trial after so many hours.")
+
+
 class SearchConfig(Section):
     """Tuning by a walk on a grid. The recipe's first seed walks, the others repeat what the certificate rests on."""
 

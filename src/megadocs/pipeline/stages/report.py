@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -18,9 +18,11 @@ from megadocs.analysis import (
     position_tables,
     search_warnings,
     truncation_sentences,
+    tuning_sentences,
     world_tables,
 )
 from megadocs.corpus import SplitCorpus, loss_lines, read_corpus
+from megadocs.documents import Document
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
 from megadocs.pipeline.stages.gate_records import gate_rows
@@ -45,6 +47,8 @@ from megadocs.store.files import write_bytes_atomic
 from megadocs.text.tokenizer import load_tokenizer
 
 _NUM_SAMPLES = 6
+#: Engines of tests and of the controlled world: they answer by rule.
+_SCRIPTED = {"fake", "world"}
 
 
 def run(context: StageContext) -> None:
@@ -74,6 +78,7 @@ def run(context: StageContext) -> None:
         "recipes": config.get("recipes", [config["recipe"]["name"]]),
     }
     results["warnings"] += search_warnings(results)
+    results["answer"] += tuning_sentences(results)
     tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
     results["floor"] = json_form(ngram_floor(results, runs, context.inputs, corpus, tokenizer, context.workspace))
     results["answer"] += floor_sentences(results)
@@ -82,6 +87,7 @@ def run(context: StageContext) -> None:
     if gates:
         results["gate"] = gates
         results["answer"][1:1] = gate_sentences(gates, results)
+    results["answer"][:0] = _scripted_engines(generations)
     write_bytes_atomic(context.build.path / "results.json", dump_results(results))
     inputs = ReportInputs(
         results=results,
@@ -178,7 +184,27 @@ def _samples(corpus: SplitCorpus, generations: list[Artifact]) -> list[Sample]:
                 by_document.setdefault(row["document_id"], []).append(_generated(row))
     seed = derive_seed(0, "report_samples")
     drawn = sorted(corpus.train_multiple(1), key=lambda document: mix(seed ^ document_key(document.id)))
-    return [Sample(d.id, d.text, by_document.get(d.id, [])) for d in drawn[:_NUM_SAMPLES]]
+    return [Sample(_shown_name(d), d.text, by_document.get(d.id, [])) for d in drawn[:_NUM_SAMPLES]]
+
+
+def _shown_name(document: Document) -> str:
+    """A text file's document by the file's name, and its piece; any other by its id."""
+    name, piece = str(document.meta.get("source", "")), document.meta.get("piece")
+    if not name.lower().endswith(".txt"):
+        return document.id
+    return name if piece is None else f"{name}, piece {int(piece) + 1}"
+
+
+def _scripted_engines(generations: Sequence[Artifact]) -> list[str]:
+    """The answer's first sentence where no language model wrote the synthetic text."""
+    engines = [artifact.record["config"].get("generate", {}).get("engine", {}) for artifact in generations]
+    names = sorted({str(engine.get("kind")) for engine in engines} & _SCRIPTED)
+    if not names:
+        return []
+    return [
+        f"The synthetic text was written by {' and '.join(names)}, a scripted engine and no language model: nothing "
+        "here says what a model's text would be worth."
+    ]
 
 
 def _generated(row: Mapping[str, Any]) -> Generated:

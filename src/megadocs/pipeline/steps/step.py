@@ -28,7 +28,7 @@ STEP_VERSIONS: Mapping[str, int] = {
     "benchmark": 2,
     "ensemble": 1,
     "gate": 1,
-    "report": 22,
+    "report": 23,
 }
 
 

@@ -65,7 +65,7 @@ def run_search(
         MegadocsError: a step that all trials need (corpus, generation, rows) failed.
         ConsentError: see `run_experiment`.
     """
-    spaces = build_spaces(recipe)
+    build_spaces(recipe)  # an error of the recipe before anything is started
     executor = executor or LocalExecutor(root, num_slots)
     assert recipe.search is not None
     max_runs = recipe.search.max_runs if max_runs is None else max_runs
@@ -73,11 +73,28 @@ def run_search(
     try:
         check_consent(recipe)
         require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
-        with Interrupt() as interrupt:
-            driver = _Driver(recipe, root, executor, interrupt, watcher or NoWatcher(), max_runs, max_hours)
-            return driver.run(spaces, allow_code=allow_code)
+        return search_arms(
+            recipe, root, executor, max_runs=max_runs, max_hours=max_hours, watcher=watcher, allow_code=allow_code
+        )
     finally:
         executor.close()
+
+
+def search_arms(
+    recipe: Recipe,
+    root: Path,
+    executor: Executor,
+    *,
+    max_runs: int | None,
+    max_hours: float | None,
+    watcher: Watcher | None = None,
+    allow_code: bool = False,
+) -> SearchOutcome:
+    """The search within a larger run: consent was asked, and the executor stays open. See `run_search`."""
+    spaces = build_spaces(recipe)
+    with Interrupt() as interrupt:
+        driver = _Driver(recipe, root, executor, interrupt, watcher or NoWatcher(), max_runs, max_hours)
+        return driver.run(spaces, allow_code=allow_code)
 
 
 class _Driver:
