@@ -99,7 +99,7 @@ PLAIN = {
     "EvaluateConfig": "batch_size stride sets benchmark_items num_fewshot gate",
     "EvaluationSetConfig": "text_field id_field pieces limit short_below_tokens past",
     "EnsembleConfig": "arm seeds num_members subsets",
-    "AnalysisConfig": "confidence num_bootstrap seed baseline",
+    "AnalysisConfig": "confidence num_bootstrap seed baseline equivalence_margin seed_variance",
     "SearchConfig": "axes arms start round_size compute_matched_epochs confidence max_runs max_hours",
     "AxisConfig": "values lower upper arms",
     "TuneBudget": "max_runs max_hours",
