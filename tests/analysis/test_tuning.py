@@ -14,7 +14,12 @@ def certificate(kind="interior", edges=(), num_trials=9, **setting):
 
 def results(searches, *, num_documents=40, num_tokens=9_000):
     arms = [
-        {"arm": arm, "kind": "real" if "real" in arm else "synthetic", "settings": {"learning_rate": "0.01"}, "planned_real_epochs": epochs}
+        {
+            "arm": arm,
+            "kind": "real" if "real" in arm else "synthetic",
+            "settings": {"learning_rate": "0.01"},
+            "planned_real_epochs": epochs,
+        }
         for arm, epochs in (("real_only", 8), ("real_2x", 4), ("simple", 4), ("stitched", 4.0), ("other", 2))
     ]
     validation = {"set": "validation", "num_documents": num_documents, "num_tokens": num_tokens}
