@@ -9,6 +9,7 @@ import pytest
 
 from megadocs.report.figures import difference_figure, efficiency_figure
 from megadocs.report.standalone import standalone_svg
+from megadocs.report.tables import result_tables
 
 RESULTS = json.loads((Path(__file__).parents[2] / "results" / "small" / "results.json").read_text(encoding="utf-8"))
 SVG = "{http://www.w3.org/2000/svg}"
@@ -36,3 +37,7 @@ def test_the_drawing_is_the_reports():
     left, top, width, height = map(float, root.attrib["viewBox"].split())
     assert (left, top) == (-12, -12)
     assert (width, height) == (float(root.attrib["width"]), float(root.attrib["height"]))
+
+
+def test_results_of_before_still_make_tables():
+    assert result_tables(RESULTS)["data_efficiency"]

@@ -60,7 +60,7 @@ def result_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
     derived = derived_tables(results)
     return {
         "arms": [_flat(row, skip=("seeds",)) for row in results["arms"]],
-        "other_students": [{"arm": arm, "differs": what} for arm, what in results["other_students"].items()],
+        "other_students": [{"arm": arm, "differs": what} for arm, what in results.get("other_students", {}).items()],
         "runs": [_flat(row, skip=("losses",)) for row in results["runs"]],
         "run_losses": [
             {"arm": run["arm"], "seed": run["seed"], **_flat(row)} for run in results["runs"] for row in run["losses"]
