@@ -14,22 +14,24 @@ IN_TABLES = 32
 
 
 def short_names(names: Iterable[str], most: int) -> dict[str, str]:
-    """Each name with at most `most` letters, or as few more as it takes to keep different names different."""
-    wanted = list(dict.fromkeys(names))
-    longest = max(map(len, wanted), default=0)
-    for letters in range(most, longest + 1):
-        short = {name: middle_cut(name, letters) for name in wanted}
-        if len(set(short.values())) == len(wanted):
-            return short
-    return {name: name for name in wanted}
+    """Each name with at most `most` letters (at least 8); where two are cut to the same text the cut is numbered."""
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        short, number = middle_cut(name, most), 1
+        while short in found.values():
+            number += 1
+            short = middle_cut(name, most, f"…{number}…")
+        found[name] = short
+    return found
 
 
-def middle_cut(name: str, most: int) -> str:
-    """The name, or its two ends around an ellipsis where it is longer than `most` letters."""
+def middle_cut(name: str, most: int, mark: str = "…") -> str:
+    """The name, or its two ends around a mark where it is longer than `most` letters."""
     if len(name) <= most:
         return name
-    tail = (most - 1) // 2
-    return f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
+    kept = most - len(mark)
+    tail = kept // 2
+    return f"{name[: kept - tail]}{mark}{name[len(name) - tail :]}"
 
 
 def text_width(text: str, size: float = 11.5) -> float:
