@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from megadocs.report import build_report
 
-from .fixtures_report import make_inputs
+from .fixtures_report import make_complete_inputs, make_inputs
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None
@@ -87,3 +88,31 @@ def test_policy_stops_every_request(page: Path, tmp_path: Path) -> None:
     open_page.write_text(html.replace("Content-Security-Policy", "X-Nothing"), encoding="utf-8")
     assert len(requests_of(open_page, tmp_path)) == 2  # the log does show what a page asks for
     assert requests_of(guarded, tmp_path) == []
+
+
+_FRAME = """<iframe id="page" src="{page}" width="{width}" height="900"></iframe><pre id="cut"></pre><script>
+document.getElementById("page").onload = () => {{
+  const page = document.getElementById("page").contentDocument, cut = [];
+  page.querySelectorAll("details").forEach((fold) => fold.open = true);
+  const root = page.documentElement, tables = page.querySelectorAll(".table");
+  if (root.scrollWidth > root.clientWidth) cut.push("the page");
+  for (const table of tables) if (table.scrollWidth > table.clientWidth + 1) cut.push(table.getAttribute("aria-label"));
+  document.getElementById("cut").textContent = tables.length + " tables, cut: " + cut.join("; ");
+}};
+</script>"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("width", [400, 800, 1280])
+def test_no_table_hides_a_column(tmp_path: Path, width: int) -> None:
+    assert BROWSER is not None
+    page, frame = tmp_path / "report.html", tmp_path / "frame.html"
+    page.write_text(build_report(make_complete_inputs()), encoding="utf-8")
+    frame.write_text(_FRAME.format(page=page.as_uri(), width=width), encoding="utf-8")
+    options = ["--allow-file-access-from-files", "--window-size=1400,1000", "--virtual-time-budget=5000", "--dump-dom"]
+    command = [BROWSER, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *options, frame.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
+    found = re.search(r"(\d+) tables, cut: ([^<]*)</pre>", shown)
+    assert found is not None
+    assert int(found.group(1)) > 15
+    assert found.group(2) == ""
