@@ -30,7 +30,8 @@ from megadocs.documents import Document
 from megadocs.generate import plan_requests, run_generation
 from megadocs.generate.engines import engine_identity, leash
 from megadocs.generate.engines.http_client import HttpClient
-from megadocs.generate.engines.llamacpp import SAMPLING_DEFAULTS, find_model
+from megadocs.generate.engines.llamacpp import SAMPLING_DEFAULTS
+from megadocs.generate.engines.model_files import find_model
 from megadocs.generate.engines.openai import OpenAIEngine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
 from megadocs.generate.engines.vllm import serve_arguments

@@ -88,7 +88,8 @@ def plain_attention(query: torch.Tensor, keys: torch.Tensor, values: torch.Tenso
 def attention_parts(preset: str, batch: int) -> dict[str, float]:
     """Scores and weighted values of one new position, all ways; both caches together."""
     from megadocs.model import build_model
-    from megadocs.model.kv_cache import KeyValueCache
+    from megadocs.model.decoder import Batch
+    from megadocs.model.paged_cache import PAGE_POSITIONS, PagedCache
     from megadocs.recipe.training import ModelConfig
 
     config = build_model(ModelConfig(preset=preset), 256, 512, seed=0).config
@@ -96,10 +97,12 @@ def attention_parts(preset: str, batch: int) -> dict[str, float]:
     report = {}
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
-        cache = KeyValueCache(config, num_sequences=batch, length=length, dtype=dtype, device=torch.device("cpu"))
-        cache.advance(PARTS_POSITIONS - 1, None)
-        step, qkv = cache.advance(1, None), torch.randn(batch, 1, 3 * heads, width)
-        report[f"streamed {name}"] = microseconds([partial(cache.attend, step, i, qkv) for i in range(layers)])
+        pages = -(-PARTS_POSITIONS // PAGE_POSITIONS)
+        cache = PagedCache(config, num_pages=batch * pages + 1, dtype=dtype, device=torch.device("cpu"))
+        index = cache.index([[*range(1 + line * pages, 1 + (line + 1) * pages)] for line in range(batch)])
+        bias = Batch(index, [PARTS_POSITIONS] * batch, dtype, cache.device).bias_BS
+        rows = torch.randn(batch, heads, width)
+        report[f"streamed {name}"] = microseconds([partial(cache.attend, i, rows, index, bias) for i in range(layers)])
         keys, values = torch.randn(2, layers, batch, heads, length, width).to(dtype)[..., :PARTS_POSITIONS, :].unbind()
         query = torch.randn(batch, heads, 1, width).to(dtype)
         pairs = list(zip(keys, values, strict=True))

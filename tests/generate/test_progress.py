@@ -60,13 +60,14 @@ def test_the_progress_line() -> None:
         tokens_per_second=58.2,
         seconds_left=130.0,
         cached_share=0.41,
+        occupancy=0.93,
         server_hours=0.5,
         cost=1.25,
         state="running",
     )
     assert progress_text(progress_event(state)) == (
         "120/440 generations, 55 documents, 1 rejected, 3 failed, 1 skipped (malformed 1, timeout 2, too_long 1), "
-        "41% of prompt tokens cached, 0.50 server hours, cost 1.25, 58 tokens/s, 2 min 10 s left"
+        "41% of prompt tokens cached, batch 93% full, 0.50 server hours, cost 1.25, 58 tokens/s, 2 min 10 s left"
     )
 
 

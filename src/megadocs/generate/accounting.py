@@ -113,6 +113,7 @@ class GenerationProgress:
         tokens_per_second: new tokens over the last half minute or so.
         seconds_left: estimate from that speed; None until something is known.
         cached_share: share of prompt tokens that the engine took from its prefix cache, this invocation.
+        occupancy: share of the engine's batch places that were filled, over the replies so far; None: it does not say.
         server_hours: hours that the engine's servers have been held, this invocation, all of them together.
         cost: so far, this invocation, at the recipe's prices; 0 when it has none.
         state: `starting the engine`, `running`, `waiting for the engine`, `no reply for 80 s`, `stopping`; at the end
@@ -134,6 +135,7 @@ class GenerationProgress:
     tokens_per_second: float
     seconds_left: float | None
     cached_share: float
+    occupancy: float | None
     server_hours: float
     cost: float
     state: str

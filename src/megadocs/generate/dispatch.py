@@ -179,6 +179,8 @@ class Dispatcher:
         index: what the ledger held at the start.
         reopened: see `sort_requests`.
         steal: whether idle lanes take work from busy ones at the end.
+        num_batches: of an engine whose lanes share prompts: lanes of one batch take turns at its document's
+            generations; None: each lane has documents of its own.
     """
 
     def __init__(
@@ -188,14 +190,17 @@ class Dispatcher:
         reopened: frozenset[str],
         *,
         steal: bool = True,
+        num_batches: int | None = None,
     ) -> None:
         self._groups = self._grouped(requests, index, reopened)
         self._held: dict[int, collections.deque[Todo]] = {}
         self._steal = steal
+        self._num_batches = num_batches
 
     def next(self, lane: int) -> Todo | None:
         """The next request of a lane; None when nothing is left for it."""
-        held = self._held.setdefault(lane, collections.deque())
+        holder = lane if self._num_batches is None else lane % self._num_batches
+        held = self._held.setdefault(holder, collections.deque())
         if not held:
             group = next(self._groups, None)
             if group is not None:

@@ -119,7 +119,7 @@ def asked_task(config: GenerateConfig, task: str) -> AskedTask:
 
 
 def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer | None:
-    """The generator's tokenizer: `generate.split_tokenizer`, or the one inside the embedded engine's model file.
+    """The generator's tokenizer: `generate.split_tokenizer`, or the one of a model on this machine.
 
     It is loaded when it is first used: 0.6 s of CPU for 49,152 tokens, once per process.
 
@@ -128,8 +128,8 @@ def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer
     """
     if config.split_tokenizer is not None:
         return _LazyTokenizer(config.split_tokenizer)
-    if config.engine.kind == "llamacpp":
-        from megadocs.generate.engines.llamacpp import find_model
+    if config.engine.kind in ("embedded", "llamacpp"):
+        from megadocs.generate.engines.model_files import find_model
 
         return _LazyTokenizer(str(find_model(config.engine.model)))
     if config.engine.kind == "vllm" and user_path(config.engine.model).is_dir():

@@ -69,6 +69,8 @@ def progress_note(progress: GenerationProgress) -> str:
         parts[-1] += f" ({classes})" if classes else ""
     if progress.cached_share:
         parts.append(f"{progress.cached_share:.0%} of prompt tokens cached")
+    if progress.occupancy is not None:
+        parts.append(f"batch {progress.occupancy:.0%} full")
     if progress.num_counted_here:
         parts.append(f"tokens of {progress.num_counted_here} replies counted here, the server gives none")
     if progress.cost:

@@ -153,7 +153,13 @@ class _Run:
         requests = iter_requests(self.config, self.task, self.documents, info)
         # With a policy for near copies each text waits for those before it: a document stays with its lane.
         self.watches_siblings = self.config.gates.sibling != "accept" and self.task != SAMPLE
-        self.dispatcher = Dispatcher(requests, self.ledger.index, self.reopened, steal=not self.watches_siblings)
+        self.dispatcher = Dispatcher(
+            requests,
+            self.ledger.index,
+            self.reopened,
+            steal=not self.watches_siblings,
+            num_batches=None if self.watches_siblings else info.num_batches,
+        )
         keeper = asyncio.create_task(self._keep())
         lanes = [asyncio.create_task(self._lane(number)) for number in range(info.concurrency)]
         try:
@@ -300,6 +306,7 @@ class _Run:
             tokens_per_second=self.speed.tokens_per_second,
             seconds_left=self.speed.seconds_for(left),
             cached_share=self.sender.spent_cached / self.sender.spent_prompt if self.sender.spent_prompt else 0.0,
+            occupancy=self.sender.occupancy,
             server_hours=self.sender.server_hours,
             cost=self.sender.cost,
             state="stopping" if self.sender.stop_reason and state == "running" else state,

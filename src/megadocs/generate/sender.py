@@ -49,6 +49,7 @@ class Sender:
         self.spent_prompt = self.spent_new = self.spent_cached = 0
         self.num_counted_here = 0
         self._count = token_counter(config)
+        self._filled = self._filled_weight = 0.0
         self._engine = engine
         self._config = config
         self._info = info
@@ -61,6 +62,11 @@ class Sender:
     def server_hours(self) -> float:
         """Hours that the engine's servers have been held, all of them together."""
         return (time.monotonic() - self.began) / 3600 * self._config.engine.num_servers
+
+    @property
+    def occupancy(self) -> float | None:
+        """Mean of the replies' occupancies, weighted by their new tokens; None: the engine does not say."""
+        return self._filled / self._filled_weight if self._filled_weight else None
 
     @property
     def cost(self) -> float:
@@ -131,6 +137,9 @@ class Sender:
             self.spent_prompt += result.prompt_tokens
             self.spent_new += result.new_tokens
             self.spent_cached += result.cached_tokens
+            if result.occupancy is not None:
+                self._filled += result.occupancy * result.new_tokens
+                self._filled_weight += result.new_tokens
             return result
         if result.kind in FATAL:
             self._stop(fatal_error(result, self._info))

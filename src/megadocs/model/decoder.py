@@ -1,23 +1,28 @@
-"""One decoding step over a key-value cache, as a flat run of few, large operations.
+"""Passes over a paged key-value cache, as a flat run of few, large operations.
 
-    decoder = Decoder(model, num_sequences=16, length=256)
-    logits_BV = decoder.feed(prompt_tokens_BT, padding_B)      # then one new token a sequence and call
-    decoder.keep(indices)                                      # drop sequences that have ended
+    decoder = Decoder(model, num_sequences=32, num_pages=200)
+    logits_KV = decoder.read(tokens_T, pages, start=0)            # a chunk of one prompt
+    batch = decoder.batch(tables, lengths)                        # sequences that go on together
+    logits_BV = decoder.step(tokens_B, batch)                     # one new token each, as long as no page is full
 
 What a step costs at these sizes is the number of operations, the weights' way from memory, and the cache's way from
 memory. Hence: query, key and value are one product; norms' weights and the score's scale are folded into the products
 behind them, and a norm's division by the row's length is the conversion that follows or precedes a product; pairs that
 rotate together stand side by side, so that a rotation is one complex product; residuals are added by the product
-itself. How a weight is held is told in `fused_linear`, the cache in `kv_cache`. All is bfloat16 where the model is,
-unless the weights are so few and the batch so small that the conversions cost more; rotation and norms are float32.
+itself. How a weight is held is told in `fused_linear`, the cache in `paged_cache`.
 
-Suffixes: B sequences, T new positions, N = B * T, S positions so far, H query heads, G key and value heads,
-W head width, D hidden, V vocabulary.
+Three precisions. float32: all of it. bfloat16: weights, activations and cache (processors with AMX or AVX-512 bfloat16,
+GPUs). float16 on a CPU: weights and cache are *stored* so, activations are float32 and every product is summed in
+float32: half the memory traffic of float32 where the processor has no bfloat16 products. Rotation and norms are
+float32 always.
+
+Suffixes: B sequences, T positions of a chunk, N rows of either, S positions, K rows with logits, H query heads, G key
+and value heads, W head width, D hidden, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -25,8 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from megadocs.model.fused_linear import FusedLinear, fused_linear, fused_swiglu
-from megadocs.model.kv_cache import KeyValueCache
 from megadocs.model.llama import Layer, Llama
+from megadocs.model.paged_cache import PAGE_POSITIONS, PagedCache, PageIndex
 
 #: Up to this many weights and sequences float32 products beat bfloat16 ones on a CPU (5 against 15 us each).
 _FLOAT32_WEIGHTS = 4_000_000
@@ -42,81 +47,127 @@ class _Weights(NamedTuple):
     down: FusedLinear
 
 
+class Batch:
+    """Sequences that take steps together: their pages, and the position that each writes next."""
+
+    def __init__(self, index: PageIndex, lengths: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
+        self.index = index
+        self.positions_B = torch.tensor(lengths, device=device)
+        self._line_B = torch.arange(len(lengths), device=device)
+        places_S = torch.arange(index.num_pages * PAGE_POSITIONS, device=device)
+        self.bias_BS = torch.zeros((len(lengths), len(places_S)), dtype=dtype, device=device)
+        self.bias_BS.masked_fill_(places_S >= self.positions_B[:, None], -torch.inf)
+
+    def open_next(self) -> tuple[Tensor, Tensor]:
+        """Pages and offsets of the next positions, which from now on are seen."""
+        self.bias_BS[self._line_B, self.positions_B] = 0
+        pages_B = self.index.tables_BP[self._line_B, self.positions_B // PAGE_POSITIONS]
+        return pages_B, self.positions_B % PAGE_POSITIONS
+
+    def advance(self) -> None:
+        """One position further."""
+        self.positions_B += 1
+
+
 class Decoder:
-    """The model's weights, fused, and a cache for a fixed number of sequences and positions."""
+    """The model's weights, fused, and a cache of pages.
+
+    Args:
+        model: on the device it is to run on; not needed afterwards.
+        num_sequences: how many will take steps together; decides how weights are held.
+        num_pages: of the cache.
+        dtype: the precision (see above); None: the model's compute dtype, float32 for the smallest models.
+    """
 
     @torch.inference_mode()
-    def __init__(self, model: Llama, *, num_sequences: int, length: int) -> None:
+    def __init__(self, model: Llama, *, num_sequences: int, num_pages: int, dtype: torch.dtype | None = None) -> None:
         config = model.config
+        self.config = config
         self.device = model.lm_head.weight.device
-        num_weights = sum(parameter.numel() for parameter in model.parameters())
-        is_small = num_weights <= _FLOAT32_WEIGHTS and num_sequences <= _FLOAT32_SEQUENCES
-        self.dtype = torch.float32 if is_small and self.device.type == "cpu" else model.compute_dtype
+        is_cpu = self.device.type == "cpu"
+        stored = dtype or _fitting_dtype(model, num_sequences)
+        self.dtype = torch.float32 if stored == torch.float16 and is_cpu else stored
         layers = cast(list[Layer], list(model.model.layers))
-        self.layers = [_fused(layer, self.dtype, num_sequences) for layer in layers]
+        self.layers = [_fused(layer, stored, num_sequences) for layer in layers]
         head = model.lm_head.weight * (model.model.norm.weight * config.hidden_size**0.5)
-        self.head = fused_linear(head.to(self.dtype), num_rows=num_sequences)
-        self.embedding = model.model.embed_tokens.weight
+        self.head = fused_linear(head.to(stored), num_rows=num_sequences)
+        self.embedding = model.model.embed_tokens.weight.detach().to(stored)
         self.width = config.head_dim
         self.num_rotating = config.num_attention_heads + config.num_key_value_heads
         half = config.head_dim // 2
-        self.turns = torch.complex(model.rope_cos[:length, :half].float(), model.rope_sin[:length, :half].float())
-        self.least = torch.tensor((config.hidden_size * config.rms_norm_eps) ** 0.5, device=self.device)
-        self.cache = KeyValueCache(
-            config, num_sequences=num_sequences, length=length, dtype=self.dtype, device=self.device
-        )
+        self.rotations = torch.complex(model.rope_cos[:, :half].float(), model.rope_sin[:, :half].float())
+        self.root_epsilon = torch.tensor((config.hidden_size * config.rms_norm_eps) ** 0.5, device=self.device)
+        self.cache = PagedCache(config, num_pages=num_pages, dtype=stored, device=self.device)
+
+    def batch(self, tables: Sequence[Sequence[int]], lengths: Sequence[int]) -> Batch:
+        """Sequences by their pages and the positions they hold; each must have room for its next position."""
+        return Batch(self.cache.index(tables), lengths, self.cache.dtype, self.device)
 
     @torch.inference_mode()
-    def feed(self, tokens_BT: Tensor, padding_B: Tensor | None) -> Tensor:
-        """Logits (B, V), float32, after the last of these tokens; the cache holds all fed so far.
+    def step(self, tokens_B: Tensor, batch: Batch) -> Tensor:
+        """Logits (B, V), float32, after one more token of every sequence."""
+        pages_B, offsets_B = batch.open_next()
+
+        def attend(layer: int, q_BHW: Tensor, k_BGW: Tensor, v_BGW: Tensor) -> Tensor:
+            self.cache.write(layer, k_BGW, v_BGW, pages_B, offsets_B)
+            return self.cache.attend(layer, q_BHW, batch.index, batch.bias_BS)
+
+        x_BD = self._layers(tokens_B, batch.positions_B, attend)
+        batch.advance()
+        return self.head(self._normed(x_BD)).float()
+
+    @torch.inference_mode()
+    def read(self, tokens_T: Tensor, pages: Sequence[int], start: int, num_logits: int = 1) -> Tensor:
+        """Read a chunk of one prompt into its pages; logits (K, V), float32, after its last `num_logits` tokens.
 
         Args:
-            tokens_BT: int64.
-            padding_B: how many of each sequence's first positions are padding; None: none of any.
+            tokens_T: int64.
+            pages: of the prompt, as far as the chunk reaches.
+            start: position of the chunk's first token; those before it are in the pages.
+            num_logits: the head's product is a fifth of a small model's work and is done for these rows only.
         """
-        batch, length = tokens_BT.shape
-        start = self.cache.used
-        stop = start + length
-        if padding_B is None:
-            turns = self.turns[start:stop].unsqueeze(1)  # (T, 1, W / 2), against (B, T, H + G, W / 2)
-        else:
-            places_BT = torch.arange(start, stop, device=self.device)[None] - padding_B[:, None]
-            turns = self.turns[places_BT.clamp_min_(0)].unsqueeze(2)
-        step = self.cache.advance(length, self._bias(start, stop, padding_B))
-        x_ND = F.embedding(tokens_BT.reshape(-1), self.embedding).to(self.dtype)
-        for index, weights in enumerate(self.layers):
-            qkv = torch.div(weights.qkv(x_ND), self._norm(x_ND)).view(batch, length, -1, self.width)
-            rotating = qkv[:, :, : self.num_rotating].view(batch, length, -1, self.width // 2, 2)
-            torch.view_as_complex(rotating).mul_(turns)
-            x_ND = weights.out.plus(self.cache.attend(step, index, qkv), x_ND)
-            x_ND = weights.down.plus(weights.swiglu(self._normed(x_ND)), x_ND)
-        last_BD = x_ND if length == 1 else x_ND.view(batch, length, -1)[:, -1]
-        return self.head(self._normed(last_BD)).float()
+        positions_T = torch.arange(start, start + len(tokens_T), device=self.device)
+        table = torch.tensor(pages, device=self.device)
+        pages_T, offsets_T = table[positions_T // PAGE_POSITIONS], positions_T % PAGE_POSITIONS
 
-    @torch.inference_mode()
-    def keep(self, indices: Tensor) -> None:
-        """Go on with these sequences only, int64 indices into the present ones."""
-        self.cache.keep(indices)
+        def attend(layer: int, q_THW: Tensor, k_TGW: Tensor, v_TGW: Tensor) -> Tensor:
+            self.cache.write(layer, k_TGW, v_TGW, pages_T, offsets_T)
+            return self.cache.attend_prompt(layer, q_THW, table, start)
+
+        x_TD = self._layers(tokens_T, positions_T, attend)
+        last_KD = x_TD[len(tokens_T) - num_logits :]
+        return self.head(self._normed(last_KD)).float()
+
+    def _layers(
+        self, tokens_N: Tensor, positions_N: Tensor, attend: Callable[[int, Tensor, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """The hidden state of every row before the last norm, (N, D)."""
+        heads, rotating = self.config.num_attention_heads, self.num_rotating
+        rotations = self.rotations[positions_N].unsqueeze(1)  # (N, 1, W / 2), against (N, H + G, W / 2)
+        x_ND = F.embedding(tokens_N, self.embedding).to(self.dtype)
+        for number, weights in enumerate(self.layers):
+            qkv = torch.div(weights.qkv(x_ND), self._norm(x_ND)).view(len(tokens_N), -1, self.width)
+            pairs = qkv[:, :rotating].view(len(tokens_N), rotating, -1, 2)
+            torch.view_as_complex(pairs).mul_(rotations)
+            out_NE = attend(number, qkv[:, :heads], qkv[:, heads:rotating], qkv[:, rotating:])
+            x_ND = weights.out.plus(out_NE.to(self.dtype), x_ND)
+            x_ND = weights.down.plus(weights.swiglu(self._normed(x_ND)), x_ND)
+        return x_ND
 
     def _norm(self, x_ND: Tensor) -> Tensor:
         """Each row's length, (N, 1), float32: RMSNorm's divisor but for the root of D, which the weights hold."""
         length_N1: Tensor = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True, dtype=torch.float32)
-        return length_N1.hypot_(self.least)
+        return length_N1.hypot_(self.root_epsilon)
 
     def _normed(self, x_ND: Tensor) -> Tensor:
         return torch.div(x_ND, self._norm(x_ND), out=torch.empty_like(x_ND))
 
-    def _bias(self, start: int, stop: int, padding_B: Tensor | None) -> Tensor | None:
-        """0 or -inf, (B or 1, 1, T, S); None where every cached position may be seen."""
-        if padding_B is None and stop - start == 1:
-            return None
-        rows = torch.arange(start, stop, device=self.device)[:, None]
-        columns = torch.arange(stop, device=self.device)[None]
-        is_seen = (columns <= rows)[None]
-        if padding_B is not None:  # padding sees itself: a row without any key would be NaN
-            is_seen = is_seen & ((columns[None] >= padding_B[:, None, None]) | (columns == rows)[None])
-        bias = torch.zeros(is_seen.shape, dtype=self.dtype, device=self.device)
-        return bias.masked_fill_(~is_seen, -torch.inf).unsqueeze(1)
+
+def _fitting_dtype(model: Llama, num_sequences: int) -> torch.dtype:
+    """The model's compute dtype, but float32 where weights are so few that conversions cost more."""
+    num_weights = sum(parameter.numel() for parameter in model.parameters())
+    is_small = num_weights <= _FLOAT32_WEIGHTS and num_sequences <= _FLOAT32_SEQUENCES
+    return torch.float32 if is_small and model.lm_head.weight.device.type == "cpu" else model.compute_dtype
 
 
 def _fused(layer: Layer, dtype: torch.dtype, num_rows: int) -> _Weights:

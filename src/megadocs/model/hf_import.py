@@ -27,6 +27,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 #: The rotation's tables hold every position: 4 GB at this many, width 64.
 _MAX_POSITIONS = 1 << 23
 _CHECK = "copy or download the model again"
+_OTHERS = "other families write text with generate.engine.kind=llamacpp (GGUF) or kind=vllm"
 
 
 def import_hf(directory: Path, *, context_length: int | None = None) -> Llama:
@@ -42,11 +43,19 @@ def import_hf(directory: Path, *, context_length: int | None = None) -> Llama:
     """
     directory = Path(directory)
     config = read_config(directory, context_length=context_length)
+    return fill_model(config, _read_tensors(directory), directory)
+
+
+def fill_model(config: LlamaConfig, tensors: dict[str, Tensor], source: Path) -> Llama:
+    """A model of this shape with these weights, by Hugging Face's names; float32, on the CPU.
+
+    Raises:
+        DamagedError: a weight is missing, extra, of the wrong shape or no floating-point tensor.
+    """
     with torch.device("meta"):
         model = Llama(config)
     model.to_empty(device="cpu")
     model.reset_rope()
-    tensors = _read_tensors(directory)
     if config.tie_word_embeddings:
         tensors.pop("lm_head.weight", None)
         model.lm_head.weight = model.model.embed_tokens.weight
@@ -56,14 +65,14 @@ def import_hf(directory: Path, *, context_length: int | None = None) -> Llama:
     if wrong:
         raise DamagedError(
             f"{len(wrong)} weights are missing, extra or of another shape: {', '.join(wrong[:5])}",
-            where=str(directory),
-            remedy="check that config.json and the weights belong together",
+            where=str(source),
+            remedy="check that the model's configuration and its weights belong together",
         )
     if whole := sorted(name for name in expected if not tensors[name].is_floating_point()):
-        raise DamagedError(f"{whole[0]} holds no floating-point numbers", where=str(directory), remedy=_CHECK)
+        raise DamagedError(f"{whole[0]} holds no floating-point numbers", where=str(source), remedy=_CHECK)
     with torch.no_grad():
         for name, parameter in expected.items():
-            parameter.copy_(tensors[name])
+            parameter.copy_(tensors.pop(name))
     return model
 
 
@@ -83,7 +92,9 @@ def read_config(directory: Path, *, context_length: int | None = None) -> LlamaC
         raise DamagedError(f"config.json is not JSON: {error}", where=str(path), remedy=_CHECK) from error
     config, reason = _read(raw, str(path))
     if config is None:
-        remedy = "use a model with model_type 'llama' and no such setting (Llama 2 and 3, SmolLM, TinyLlama)"
+        remedy = (
+            f"use a model with model_type 'llama' and no such setting (Llama 2 and 3, SmolLM, TinyLlama); {_OTHERS}"
+        )
         raise InputError(f"not a plain Llama: {reason}", where=str(path), remedy=remedy)
     longest = config.max_position_embeddings
     if context_length is not None and context_length > longest:
@@ -110,7 +121,7 @@ def _read(raw: Any, where: str) -> tuple[LlamaConfig | None, str]:
 
     kind = raw.get("model_type") if isinstance(raw, dict) else None
     if kind not in FAMILY:
-        remedy = "use a model with model_type 'llama' (Llama 2 and 3, SmolLM, TinyLlama)"
+        remedy = f"use a model with model_type 'llama' (Llama 2 and 3, SmolLM, TinyLlama); {_OTHERS}"
         raise InputError(f"model type {kind!r} is not of the Llama family", where=where, remedy=remedy)
     try:
         parsed = HfConfig.from_dict(raw)

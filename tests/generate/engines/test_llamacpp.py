@@ -1,4 +1,4 @@
-"""The embedded engine with the real small model (skipped where it is not installed)."""
+"""llama.cpp with the real small model (skipped where it is not installed)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from megadocs.documents import Document
 from megadocs.generate import export_generations, plan_requests, run_generation
 from megadocs.generate.engines import Engine, build_engine
 from megadocs.generate.engines.http_client import HttpClient
-from megadocs.generate.engines.llamacpp import LlamaCppEngine, find_model
+from megadocs.generate.engines.llamacpp import LlamaCppEngine
+from megadocs.generate.engines.model_files import find_model
 from megadocs.generate.engines.protocol import EngineFailure
 from megadocs.recipe import EngineConfig, GenerateConfig
 from megadocs.text.tokenizer import load_tokenizer
@@ -42,7 +43,12 @@ TEXTS = [
 def test_three_documents_twice(tmp_path: Path) -> None:
     config = GenerateConfig.model_validate(
         {
-            "engine": {"concurrency": 2, "context_tokens": 512, "options": {"top_k": 40, "min_p": 0.05}},
+            "engine": {
+                "kind": "llamacpp",
+                "concurrency": 2,
+                "context_tokens": 512,
+                "options": {"top_k": 40, "min_p": 0.05},
+            },
             "rephrase": {"num_generations": 2, "max_new_tokens": 24},
             "top_p": 0.95,
         }
@@ -74,7 +80,7 @@ def _children_named(name: str) -> list[int]:
 
 def test_the_model_file_tokenizes_like_its_server(tmp_path: Path) -> None:
     """Split points and lengths are computed from the GGUF file; the server's own tokenizer must agree."""
-    config = EngineConfig(concurrency=1, context_tokens=256)
+    config = EngineConfig(kind="llamacpp", concurrency=1, context_tokens=256)
     text = TEXTS[0] + "\n\n  In 1937: 12,345 élan, 中文, don't!"
     tokenizer = load_tokenizer(str(find_model(config.model)))
 
@@ -99,7 +105,7 @@ def test_the_model_file_tokenizes_like_its_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["llamacpp", "openai", "openai-completions"])
 def test_the_contract(kind: str) -> None:
     """Embedded, and llama.cpp's own HTTP server as any OpenAI-compatible one, both endpoints."""
-    config = EngineConfig(concurrency=4, context_tokens=512)
+    config = EngineConfig(kind="llamacpp", concurrency=4, context_tokens=512)
 
     async def main() -> None:
         embedded = LlamaCppEngine(config)

@@ -25,11 +25,15 @@ def build_engine(config: EngineConfig, log_dir: Path | None = None) -> Engine:
 
     Raises:
         RecipeError: an engine that this package does not provide, or an unknown option of it.
-        EngineError, InputError: the embedded engine's model is not there.
+        EngineError, InputError: the model of an engine on this machine is not there.
     """
     sampling_options(config)
     if is_own(config.kind):
         return _own_engine(config)
+    if config.kind == "embedded":
+        from megadocs.generate.engines.embedded import EmbeddedEngine
+
+        return EmbeddedEngine(config, log_dir)
     if config.kind == "llamacpp":
         from megadocs.generate.engines.llamacpp import LlamaCppEngine
 
@@ -53,7 +57,7 @@ def build_engine(config: EngineConfig, log_dir: Path | None = None) -> Engine:
     raise RecipeError(
         f"no engine {config.kind!r} here",
         where="generate.engine.kind",
-        remedy="use llamacpp, vllm, openai, world or fake, or module:attribute",
+        remedy="use embedded, llamacpp, vllm, openai, world or fake, or module:attribute",
     )
 
 
@@ -76,6 +80,10 @@ def engine_code(config: EngineConfig) -> dict[str, str]:
 
 def engine_info(config: EngineConfig) -> EngineInfo:
     """What is known of an engine without starting anything (for plans): at most the hash of its model file."""
+    if config.kind == "embedded":
+        from megadocs.generate.engines.embedded import embedded_info
+
+        return embedded_info(config)
     address = engine_address(config)
     return EngineInfo(
         identity=engine_identity(config),
@@ -86,9 +94,9 @@ def engine_info(config: EngineConfig) -> EngineInfo:
 
 
 def engine_identity(config: EngineConfig) -> dict[str, Any]:
-    """Model and revision (embedded: name and SHA-256 of the file). Enters identities and fingerprints."""
-    if config.kind == "llamacpp":
-        from megadocs.generate.engines.llamacpp import model_identity
+    """Model and revision (embedded, llamacpp: name and SHA-256 of the file). Enters identities and fingerprints."""
+    if config.kind in ("embedded", "llamacpp"):
+        from megadocs.generate.engines.model_files import model_identity
 
         return model_identity(config)
     if config.kind == "world":
@@ -100,10 +108,14 @@ def engine_identity(config: EngineConfig) -> dict[str, Any]:
 
 def sampling_options(config: EngineConfig) -> Mapping[str, Any]:
     """The part of `engine.options` that changes what is sampled, checked; it enters identities."""
-    if config.kind == "llamacpp":
-        from megadocs.generate.engines.llamacpp import checked_options
+    if config.kind == "embedded":
+        from megadocs.generate.engines import embedded
 
-        return checked_options(config)
+        return embedded.checked_options(config)
+    if config.kind == "llamacpp":
+        from megadocs.generate.engines import llamacpp
+
+        return llamacpp.checked_options(config)
     if config.kind == "world":
         from megadocs.generate.engines.world import world_options
 

@@ -1,9 +1,10 @@
-"""A language model server in a child process: started, watched, started again when it dies, ended with us.
+"""A program in a child process: started, watched, started again when it dies, ended with us.
 
-Subclasses say how it is launched and when it serves; this class owns the process, the client and the restarts. Requests
-that a dying server held come back as `connection` failures that name the death; the retry layer sends them anew, and
-stops the run when deaths follow each other (`trouble`). What the process prints is kept in a file of the workspace's
-`logs/`, and its last lines are in every message about its end.
+`ChildProcess` owns the process, the restarts and its last words; `ChildServer` adds the client of a language model
+server. Subclasses say how it is launched and when it serves. Requests that a dying child held come back as `connection`
+failures that name the death; the retry layer sends them anew, and stops the run when deaths follow each other
+(`trouble`). What the process prints is kept in a file of the workspace's `logs/`, and its last lines are in every
+message about its end.
 """
 
 from __future__ import annotations
@@ -34,67 +35,41 @@ _MAX_FAILED_STARTS = 3
 _DEATH_SECONDS = 1.0
 
 
-class ChildServer(ABC):
-    """One server process and the client that talks to it.
+class ChildProcess(ABC):
+    """One process of ours.
 
     Args:
         config: the recipe's engine section.
-        number: of this server among the engine's.
+        number: of this process among the engine's.
         log_dir: where its output is kept; None: only as long as it runs.
-        body_extra: fields added to every request body.
     """
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        number: int = 0,
-        log_dir: Path | None = None,
-        body_extra: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, config: EngineConfig, number: int = 0, log_dir: Path | None = None) -> None:
         self.config = config
         self.number = number
         self.log_path = None if log_dir is None else log_dir / f"{config.kind}-{socket.gethostname()}-{number}.log"
         self.process: asyncio.subprocess.Process | None = None
-        self.address: str | None = None
         self.num_restarts = 0
         self._num_failed_starts = 0
-        self._body_extra = body_extra
-        self._client: OpenAIEngine | None = None
         self._lock = asyncio.Lock()
         self._errors: IO[bytes] | None = None
 
     @abstractmethod
-    async def launch(self) -> str:
-        """Start the process and return its address (without `/v1`) once it serves; `EngineError` otherwise."""
-
     async def start(self) -> None:
-        """Launch, or leave nothing behind."""
-        try:
-            self.address = await self.launch()
-        except BaseException:
-            await self.close()
-            raise
-        self._client = OpenAIEngine(self.config, base_url=f"{self.address}/v1", body_extra=self._body_extra)
+        """Launch it and wait until it serves, or leave nothing behind (EngineError)."""
 
-    async def complete(self, completion: Completion) -> Reply | EngineFailure:
-        """One request."""
-        client, process = self._client, self.process
-        if client is None or process is None:
-            return EngineFailure("connection", "the server is being started again")
-        result = await client.complete(completion)
-        if isinstance(result, EngineFailure) and result.kind in ("connection", "server_error"):
-            return await self._with_death(result, process)
-        return result
+    @abstractmethod
+    async def answers(self) -> bool:
+        """Whether a running process answers now."""
 
-    async def _with_death(self, failure: EngineFailure, process: asyncio.subprocess.Process) -> EngineFailure:
-        """The failure with the death of the process behind it, where it is dead (or dies within a moment)."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DEATH_SECONDS):
-                await process.wait()
-        if process.returncode is None or process is not self.process:
-            return failure
-        what = f"the server ended with code {process.returncode}{self._last_words()}"
-        return EngineFailure("connection", what, death=(self.number, process.pid))
+    @abstractmethod
+    async def close(self) -> None:
+        """Let the connections go and end the process."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self.process is not None and self.process.returncode is None
 
     async def revive(self) -> bool:
         """Whether it serves; starts it again when its process is gone or does not answer.
@@ -103,8 +78,7 @@ class ChildServer(ABC):
             EngineError: it has failed to start three times in a row.
         """
         async with self._lock:
-            alive = self.process is not None and self.process.returncode is None
-            if alive and self._client is not None and await self._client.is_healthy():
+            if self.is_running and await self.answers():
                 return True
             await self.close()
             self.num_restarts += 1
@@ -118,11 +92,18 @@ class ChildServer(ABC):
             self._num_failed_starts = 0
             return True
 
-    async def close(self) -> None:
-        """Close the client and end the process: its input is closed, then it is killed."""
-        client, self._client, self.address = self._client, None, None
-        if client is not None:
-            await client.close()
+    async def with_death(self, failure: EngineFailure, process: asyncio.subprocess.Process) -> EngineFailure:
+        """The failure with the death of the process behind it, where it is dead (or dies within a moment)."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DEATH_SECONDS):
+                await process.wait()
+        if process.returncode is None or process is not self.process:
+            return failure
+        what = f"the server ended with code {process.returncode}{self._last_words()}"
+        return EngineFailure("connection", what, death=(self.number, process.pid))
+
+    async def end(self) -> None:
+        """End the process: its input is closed, then it is killed."""
         process, self.process = self.process, None
         if process is not None and process.returncode is None:
             if process.stdin is not None:
@@ -139,7 +120,12 @@ class ChildServer(ABC):
             self._errors = None
 
     async def spawn(
-        self, arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, keeps_output: bool = False
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        keeps_output: bool = False,
+        descriptors: Sequence[int] = (),
     ) -> None:
         """Start a Python module of ours (`-m NAME ...`) with this interpreter; its messages are kept for errors.
 
@@ -147,6 +133,7 @@ class ChildServer(ABC):
             arguments: after the interpreter.
             environment: of the process; None: ours, with our module path.
             keeps_output: whether standard output goes to the log, too; else it is a pipe for the subclass to read.
+            descriptors: open files that it inherits under their numbers.
         """
         self._errors = self._open_log()
         search_path = os.pathsep.join(path for path in sys.path if path)
@@ -157,6 +144,7 @@ class ChildServer(ABC):
             stdout=self._errors if keeps_output else asyncio.subprocess.PIPE,
             stderr=self._errors,
             env={**os.environ, "PYTHONPATH": search_path} if environment is None else dict(environment),
+            pass_fds=descriptors,
         )
 
     def _open_log(self) -> IO[bytes]:
@@ -185,3 +173,58 @@ class ChildServer(ABC):
             return ""
         words = "; its last lines: " + " | ".join(one_line(line) for line in lines[-_LOG_TAIL_LINES:])
         return words + (f"; all of them: {self.log_path}" if self.log_path is not None else "")
+
+
+class ChildServer(ChildProcess):
+    """One server process and the client that talks to it.
+
+    Args:
+        config, number, log_dir: as for every child process.
+        body_extra: fields added to every request body.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        number: int = 0,
+        log_dir: Path | None = None,
+        body_extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(config, number, log_dir)
+        self.address: str | None = None
+        self._body_extra = body_extra
+        self._client: OpenAIEngine | None = None
+
+    @abstractmethod
+    async def launch(self) -> str:
+        """Start the process and return its address (without `/v1`) once it serves; `EngineError` otherwise."""
+
+    async def start(self) -> None:
+        """Launch, or leave nothing behind."""
+        try:
+            self.address = await self.launch()
+        except BaseException:
+            await self.close()
+            raise
+        self._client = OpenAIEngine(self.config, base_url=f"{self.address}/v1", body_extra=self._body_extra)
+
+    async def complete(self, completion: Completion) -> Reply | EngineFailure:
+        """One request."""
+        client, process = self._client, self.process
+        if client is None or process is None:
+            return EngineFailure("connection", "the server is being started again")
+        result = await client.complete(completion)
+        if isinstance(result, EngineFailure) and result.kind in ("connection", "server_error"):
+            return await self.with_death(result, process)
+        return result
+
+    async def answers(self) -> bool:
+        """Whether its address answers."""
+        return self._client is not None and await self._client.is_healthy()
+
+    async def close(self) -> None:
+        """Close the client and end the process."""
+        client, self._client, self.address = self._client, None, None
+        if client is not None:
+            await client.close()
+        await self.end()

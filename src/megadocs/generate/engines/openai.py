@@ -122,6 +122,7 @@ class OpenAIEngine:
             "temperature": completion.temperature,
             "top_p": completion.top_p,
             "seed": completion.seed,
+            **({"stop": list(completion.stop)} if completion.stop else {}),
             **completion.extra,
             **self._body_extra,
         }

@@ -38,7 +38,7 @@ PERMANENT: frozenset[FailureKind] = frozenset({"context_length", "bad_request", 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One call to an engine: messages, sampling, seed, and the time it may take."""
+    """One call to an engine: messages, sampling, seed, strings that end the reply, and the time it may take."""
 
     messages: Sequence[Message]
     max_new_tokens: int
@@ -48,6 +48,7 @@ class Completion:
     timeout_seconds: float
     extra: Mapping[str, Any]
     lane: int = 0
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Reply:
 
     Token counts are the engine's own; those that it does not give are 0 and named in `uncounted`: the sender counts
     them. `finish_reason` is `stop`, `length`, `content_filter`, or what else the server says.
+    `occupancy` is the share of the engine's batch places that were filled while it wrote; None: it does not say.
     """
 
     text: str
@@ -66,6 +68,7 @@ class Reply:
     reasoning: str = ""
     model: str = ""
     uncounted: tuple[Literal["prompt_tokens", "new_tokens"], ...] = ()
+    occupancy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,9 @@ class EngineInfo:
         concurrency: requests that may be in flight at once, all servers together.
         address: where documents are sent, for the consent check; None when they stay in this process.
         is_remote: whether that is another machine.
+        num_batches: of an engine that runs batches and reads a prompt once for all who share it: how many; lane i is
+            served by batch i modulo their number, and takes any generation of that batch's documents. None: the
+            generations of a document go to one lane, one after the other.
     """
 
     identity: Mapping[str, Any]
@@ -106,6 +112,7 @@ class EngineInfo:
     concurrency: int
     address: str | None = None
     is_remote: bool = False
+    num_batches: int | None = None
 
 
 class Engine(Protocol):

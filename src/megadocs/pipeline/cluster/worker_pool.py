@@ -43,7 +43,7 @@ class EngineDemand:
 
 
 def engine_demand(config: EngineConfig, capacity: Capacity) -> EngineDemand:
-    """Threads for llama.cpp (none: all of a node), GPUs for servers that need them, one CPU for a client.
+    """Threads for engines on CPUs (none: all of a node), GPUs for servers that need them, one CPU for a client.
 
     A server takes `tensor_parallel_size` times `pipeline_parallel_size` GPUs of its options, one by default, and none
     on a cluster that declares no GPUs.
@@ -51,7 +51,7 @@ def engine_demand(config: EngineConfig, capacity: Capacity) -> EngineDemand:
     if config.kind in _CLIENTS:
         return EngineDemand(1, 0)
     num_cpus = min(config.num_threads or capacity.node_cpus, capacity.node_cpus)
-    if config.kind == "llamacpp" or not capacity.num_gpus:
+    if config.kind in ("embedded", "llamacpp") or not capacity.num_gpus:
         return EngineDemand(num_cpus, 0)
     options = config.options
     sizes = [options.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")]

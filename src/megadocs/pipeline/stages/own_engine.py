@@ -1,9 +1,9 @@
-"""The engine `own`: models trained here write text, batch by batch, through the key-value cache of `model.sampling`.
+"""The engine `own`: models trained here write text, through the same batches as the embedded engine, in this process.
 
     engine = OwnEngine(models, tokenizer, info, mix="logits")
     run_generation(config, "sample", [], ledger, report, should_stop, engine=engine)
 
-Requests that wait together are sampled together, in a thread, so that the ledger goes on writing. Each sample draws
+A thread takes the steps, so that the ledger goes on writing; a sample that ends gives its place to the next. Each draws
 from its request's seed: on one machine its text depends on the others of its batch only through rounding.
 """
 
@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
 from megadocs.errors import EngineError
 from megadocs.generate.engines import EngineInfo
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
+from megadocs.model.batching import Batcher, Finished, Request
 from megadocs.model.llama import Llama
-from megadocs.model.sampling import Sample, sample
+from megadocs.model.sampling import build_batcher
+from megadocs.model.token_choice import Sampling
 from megadocs.text.tokenizer import Tokenizer
-
-#: How long the first request of a batch waits for others.
-_GATHER_SECONDS = 0.02
-
-_Waiting = tuple[Completion, "asyncio.Future[Reply]"]
 
 
 class OwnEngine:
@@ -33,7 +31,7 @@ class OwnEngine:
     Args:
         models: of one vocabulary, on one device.
         tokenizer: theirs; its BOS (or EOS, where there is none) begins every sample, its EOS ends it.
-        info: identity of the models; `concurrency` is the batch size.
+        info: identity of the models and their context; `concurrency` is the batch size.
         mix: of several models: mean of `logits` or of `probabilities` at every token, or `members`: each sample from
             the model that its seed names.
     """
@@ -47,17 +45,42 @@ class OwnEngine:
         mix: Literal["logits", "probabilities", "members"] = "logits",
     ) -> None:
         self._models, self._tokenizer, self._info, self._mix = models, tokenizer, info, mix
-        self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._numbers = itertools.count()
+        self._batchers: list[Batcher] = []
+        self._waiting: dict[int, tuple[Batcher, asyncio.Future[Reply]]] = {}
+        self._new: list[tuple[Batcher, Request]] = []
+        self._has_new = asyncio.Event()
         self._server: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to serve."""
+        """Lay out the models and begin to serve."""
+        apart = self._mix == "members"
+        self._batchers = [
+            build_batcher(
+                models,
+                num_sequences=self._info.concurrency,
+                context_tokens=self._info.context_tokens,
+                mix="probabilities" if self._mix == "probabilities" else "logits",
+            )
+            for models in ([[model] for model in self._models] if apart else [self._models])
+        ]
         self._server = asyncio.create_task(self._serve())
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
         """One sample; the prompt is the start token, whatever the messages say."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((completion, reply))
+        number, batcher = next(self._numbers), self._batchers[completion.seed % len(self._batchers)]
+        request = Request(
+            key=number,
+            prompt=[self._start_id],
+            max_new_tokens=completion.max_new_tokens,
+            seed=completion.seed,
+            sampling=Sampling(completion.temperature, top_p=completion.top_p),
+            stop_ids=frozenset({self._tokenizer.eos_id, self._start_id}),  # the latter begins another document
+        )
+        self._waiting[number] = batcher, reply
+        self._new.append((batcher, request))
+        self._has_new.set()
         return await reply
 
     async def is_healthy(self) -> bool:
@@ -78,50 +101,37 @@ class OwnEngine:
 
     async def _serve(self) -> None:
         while True:
-            batch = [await self._waiting.get()]
-            await asyncio.sleep(_GATHER_SECONDS)
-            while not self._waiting.empty() and len(batch) < self._info.concurrency:
-                batch.append(self._waiting.get_nowait())
+            if not any(batcher.has_work for batcher in self._batchers):
+                await self._has_new.wait()
+            self._has_new.clear()
+            new, self._new = self._new, []
+            for batcher, request in new:
+                batcher.submit(request)
             try:
-                replies = await asyncio.to_thread(self._sample, [completion for completion, _ in batch])
+                finished = await asyncio.to_thread(self._step)
             except Exception as error:
                 failure = EngineError(f"sampling failed: {type(error).__name__}: {error}", where="generate.sample")
-                for _, future in batch:
+                for _, future in self._waiting.values():
                     if not future.done():
                         future.set_exception(failure)
-                continue
-            for (_, future), reply in zip(batch, replies, strict=True):
+                return
+            for batcher, one in finished:
+                future = self._waiting.pop(int(str(one.key)))[1]
                 if not future.done():
-                    future.set_result(reply)
+                    future.set_result(self._reply(batcher, one))
 
-    def _sample(self, completions: list[Completion]) -> list[Reply]:
-        replies: dict[int, Reply] = {}
-        groups: dict[tuple[int, int, float], list[int]] = {}
-        for index, completion in enumerate(completions):
-            member = completion.seed % len(self._models) if self._mix == "members" else 0
-            groups.setdefault((member, completion.max_new_tokens, completion.temperature), []).append(index)
-        for (member, max_new_tokens, temperature), indices in groups.items():
-            samples = sample(
-                [self._models[member]] if self._mix == "members" else self._models,
-                [[self._start_id]] * len(indices),
-                max_new_tokens=max_new_tokens,
-                seeds=[completions[index].seed for index in indices],
-                temperature=temperature,
-                eos_id=self._tokenizer.eos_id,
-                mix="probabilities" if self._mix == "probabilities" else "logits",
-            )
-            replies.update(zip(indices, map(self._reply, samples), strict=True))
-        return [replies[index] for index in range(len(completions))]
+    def _step(self) -> list[tuple[Batcher, Finished]]:
+        return [(batcher, one) for batcher in self._batchers if batcher.has_work for one in batcher.step()]
 
-    def _reply(self, drawn: Sample) -> Reply:
-        tokens, finished = drawn.tokens, drawn.finished
-        if self._tokenizer.bos_id in tokens:  # another document begins there: this one ended without its EOS
-            tokens, finished = tokens[: tokens.index(self._tokenizer.bos_id)], True
+    def _reply(self, batcher: Batcher, finished: Finished) -> Reply:
+        ended = finished.reason == "stop"
         return Reply(
-            text=self._tokenizer.decode(tokens),
-            finish_reason="stop" if finished else "length",
+            text=self._tokenizer.decode(finished.tokens),
+            finish_reason=finished.reason,
             prompt_tokens=1,
-            new_tokens=len(drawn.tokens) + drawn.finished,
+            new_tokens=len(finished.tokens) + ended,
+            cached_tokens=finished.cached_tokens,
+            occupancy=batcher.num_running / batcher.num_sequences,
         )
 
     @property

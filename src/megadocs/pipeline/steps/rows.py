@@ -24,7 +24,7 @@ def generate_step(
 ) -> Step:
     """Write G generations of one task for every 1x training document, or probe document; the ledger is the task's."""
     engine = config.engine
-    local = engine.kind == "llamacpp"
+    local = engine.kind in ("embedded", "llamacpp")
     sections = {
         "task": task,
         "num_generations": num_generations,
