@@ -50,7 +50,7 @@ def test_a_killed_build_leaves_nothing_visible_and_goes_again(tmp_path: Path, ki
 
 def test_a_write_that_fails_names_the_place_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StoreError, match="cannot make a segment"):
+    with pytest.raises(StoreError, match="a file is in the way"):
         build_real_rows([Document("d", "text")], CharacterTokenizer(), tmp_path / "file")
 
 

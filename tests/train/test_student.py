@@ -8,13 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from megadocs.errors import InputError, UsageError
+from megadocs.errors import InputError
 from megadocs.model import build_model, export_hf
 from megadocs.recipe.training import ModelConfig
 from megadocs.text.tokenizer import train_tokenizer
 from megadocs.train.metrics_log import read_metrics
 from megadocs.train.student import build_student
-from megadocs.train.trackers import open_trackers
 from train.runs import MODEL, VOCAB, train, train_config
 
 
@@ -115,26 +114,3 @@ def test_a_run_announces_its_plan(tmp_path):
     assert plans[0].num_tokens * plans[0].flops_per_token == summary.flops
     assert plans[0].matmul_flops_per_second > 1e8
     assert "12 steps of 64 tokens = 768 tokens" in plans[0].text()
-
-
-def test_a_failing_tracker_is_dropped_and_a_missing_one_named(tmp_path, monkeypatch, caplog):
-    from megadocs.train import trackers
-
-    def failing(output_dir, config, stack):
-        def sink(record):
-            raise ConnectionError("down")
-
-        return sink
-
-    monkeypatch.setattr(trackers, "_open_wandb", failing)
-    with open_trackers(["wandb"], tmp_path, {}) as track:
-        track({"step": 1, "loss": 2.0})
-        track({"step": 2, "loss": 2.0})
-    assert caplog.text.count("tracker wandb failed") == 1
-
-    def missing(output_dir, config, stack):
-        raise ImportError("No module named 'trackio'")
-
-    monkeypatch.setattr(trackers, "_open_trackio", missing)
-    with pytest.raises(UsageError, match="trackio is not installed"), open_trackers(["trackio"], tmp_path, {}):
-        pass
