@@ -96,6 +96,8 @@ SPELLED = {
     "analysis/paper_arms.py": "figures of one paper, whose arms they name",
     "analysis/paper_series.py": "figures of one paper, whose arms they name",
     "analysis/published.py": "keys of the published record",
+    "generate/engines/embedded.py": "a key of its messages, for scoring a continuation",
+    "model/worker.py": "a key of its messages, for scoring a continuation",
     "recipe/published.py": "forms of published datasets, which are no row kinds",
     "rows/published.py": "forms of published datasets, and the rows that each holds",
     "rows/build.py": "the default of a keyword",

@@ -71,7 +71,7 @@ def test_the_first_seed_of_arms_with_siblings_passes_the_gate(finished) -> None:
     assert {row["verdict"] for row in results["gate"]} <= {"cannot", "undecided"}  # 16 steps teach no copying
     assert results["gate"][1]["sibling_gain"]["num_documents"] == 24
     (said,) = gate_sentences(results["gate"], results)
-    assert results["answer"][1] == said
+    assert said in results["answer"][:3]
     html = (workspace / "report.html").read_text()
     assert "Can order act here?" in html
     assert "probe documents (written about, never trained on)" in html

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,7 +14,6 @@ from megadocs.evaluate.scores import read_scores
 from megadocs.generate import EngineInfo, load_index
 from megadocs.generate.engines.protocol import Completion
 from megadocs.model import build_model
-from megadocs.model.sampling import Sample
 from megadocs.pipeline.generation import export_all, iter_status
 from megadocs.pipeline.stages.own_engine import OwnEngine
 from megadocs.pipeline.stages.stage import Stopped, run_step
@@ -219,16 +217,26 @@ def test_members_write_in_turn_and_averages_write_together(tokenizer):
 
 def test_a_sample_ends_where_another_document_begins(tokenizer):
     engine = OwnEngine(models(tokenizer, [0]), tokenizer, EngineInfo({}, 32, concurrency=1))
-    words = tokenizer.encode_batch(["the cat"])[0].tolist()
-    reply = engine._reply(Sample([*words, tokenizer.bos_id, *words], finished=False))
-    assert (reply.text, reply.finish_reason) == ("the cat", "stop")
+
+    async def ask():
+        await engine.start()
+        one = {"messages": [], "max_new_tokens": 8, "temperature": 1.0, "top_p": 1.0, "timeout_seconds": 9, "extra": {}}
+        asked = asyncio.create_task(engine.complete(Completion(seed=0, **one)))
+        await asyncio.sleep(0)
+        ((_, request),) = engine._new
+        await asked
+        await engine.close()
+        return request
+
+    assert asyncio.run(ask()).stop_ids == {tokenizer.bos_id, tokenizer.eos_id}
 
 
-def test_a_failing_model_ends_the_run_with_its_reason(tokenizer):
-    (model,) = models(tokenizer, [0])
-    engine = OwnEngine([model], tokenizer, EngineInfo({}, 32, concurrency=4))
-    model.lm_head.weight.data.fill_(np.nan)
-    with torch.no_grad():
-        model.rope_cos = model.rope_cos[:2]
-    with pytest.raises(Exception, match="sampling failed"):
+def test_a_failing_model_ends_the_run_with_its_reason(tokenizer, monkeypatch):
+    engine = OwnEngine(models(tokenizer, [0]), tokenizer, EngineInfo({}, 32, concurrency=4))
+
+    def broken(batcher):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("megadocs.model.batching.Batcher.step", broken)
+    with pytest.raises(Exception, match="sampling failed: RuntimeError: out of memory"):
         replies(engine, [0])
