@@ -78,7 +78,7 @@ def parse() -> argparse.Namespace:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from megadocs.recipe.training import ModelConfig, TrainConfig
-    from megadocs.train import run_training
+    from megadocs.train import TrainingJob, run_training
 
     class Windows:
         num_steps = arguments.steps
@@ -105,10 +105,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        summary = run_training(
+        summary = run_training(TrainingJob(
             recipe_model=ModelConfig(preset=arguments.preset), config=config, mixture=Windows(), read_batch=read_batch,
             vocab_size=arguments.vocab, seed=0, output_dir=Path(folder), announce=plans.append,
-        )  # fmt: skip
+        ))  # fmt: skip
     seconds = float(np.median(np.diff(times)[3:]))
     (plan,) = plans
     rate = arguments.batch * arguments.context / seconds

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
 from megadocs.recipe.training import ModelConfig, TrainConfig
-from megadocs.train import run_training
+import megadocs.train as trainer
 
 class Windows:
     num_steps = 30
@@ -46,8 +46,12 @@ for name, (model, train, has_segments) in cases.items():
         return tokens, (np.cumsum(tokens < 10, axis=1) if has_segments else None)
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(context_length=64, batch_size=4, log_every_steps=1, **{"dtype": "bfloat16", **train})
-        run_training(recipe_model=ModelConfig(**model), config=config, mixture=Windows(), read_batch=read,
-                     vocab_size=300, seed=0, output_dir=Path(folder))
+        job = dict(recipe_model=ModelConfig(**model), config=config, mixture=Windows(), read_batch=read,
+                   vocab_size=300, seed=0, output_dir=Path(folder))
+        if hasattr(trainer, "TrainingJob"):
+            trainer.run_training(trainer.TrainingJob(**job))
+        else:  # commits before it
+            trainer.run_training(**job)
         lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
         weights = (Path(folder) / "model/model.safetensors").read_bytes()
     result[name] = {"steps": [[line["loss"], line["grad_norm"]] for line in lines if "loss" in line],

@@ -49,7 +49,7 @@ def tokens_of(step: int, vocab: int) -> np.ndarray:
 
 def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -> None:
     from megadocs.recipe.training import ModelConfig, TrainConfig
-    from megadocs.train import run_training
+    from megadocs.train import TrainingJob, run_training
 
     class Windows:
         num_steps = steps
@@ -68,10 +68,10 @@ def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -
 
     config = TrainConfig(batch_size=BATCH, context_length=CONTEXT, compile=mode == "compile")
     with tempfile.TemporaryDirectory() as folder:
-        run_training(
+        run_training(TrainingJob(
             recipe_model=ModelConfig(preset=preset), config=config,
             mixture=Windows(), read_batch=read_batch, vocab_size=vocab, seed=0, output_dir=Path(folder), progress=last,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def shape_of(preset: str, vocab: int) -> Any:

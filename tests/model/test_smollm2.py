@@ -51,7 +51,7 @@ def test_logits_equal_transformers(folder):
 def test_training_goes_on_from_it_with_its_tokenizer(folder, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from megadocs.train import run_training
+    from megadocs.train import TrainingJob, run_training
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer("The state of the union is strong, and the people of this nation know it well. " * 8)["input_ids"]
@@ -65,14 +65,18 @@ def test_training_goes_on_from_it_with_its_tokenizer(folder, tmp_path):
 
     losses = []
     run_training(
-        recipe_model=ModelConfig(init_from=str(folder)),
-        config=TrainConfig(context_length=64, batch_size=1, learning_rate=3e-5, weight_decay=0.0, log_every_steps=1),
-        mixture=Windows(),
-        read_batch=lambda step: (tokens, None),
-        vocab_size=len(tokenizer),
-        seed=0,
-        output_dir=tmp_path / "run",
-        progress=lambda progress: losses.append(progress.loss),
+        TrainingJob(
+            recipe_model=ModelConfig(init_from=str(folder)),
+            config=TrainConfig(
+                context_length=64, batch_size=1, learning_rate=3e-5, weight_decay=0.0, log_every_steps=1
+            ),
+            mixture=Windows(),
+            read_batch=lambda step: (tokens, None),
+            vocab_size=len(tokenizer),
+            seed=0,
+            output_dir=tmp_path / "run",
+            progress=lambda progress: losses.append(progress.loss),
+        )
     )
     assert losses[-1] < losses[0] < 4.0
     out = tmp_path / "run/model"

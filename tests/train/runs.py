@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from megadocs.recipe.training import ModelConfig, TrainConfig
-from megadocs.train import run_training
+from megadocs.train import TrainingJob, run_training
 
 VOCAB = 64
 MODEL = ModelConfig(hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
@@ -50,4 +50,4 @@ def train(output_dir, *, num_steps=12, config=None, read_batch=read_random, **ch
         "seed": 0,
         "output_dir": output_dir,
     }
-    return run_training(**(arguments | changes))
+    return run_training(TrainingJob(**(arguments | changes)))

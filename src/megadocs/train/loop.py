@@ -1,7 +1,7 @@
 """The training loop, top to bottom.
 
-    summary = run_training(recipe_model=recipe.model, config=recipe.train, mixture=mixture,
-                           read_batch=mixture.read_batch, vocab_size=2048, bos_id=0, eos_id=1, seed=0, output_dir=path)
+    summary = run_training(TrainingJob(recipe_model=recipe.model, config=recipe.train, mixture=mixture, vocab_size=2048,
+                                       read_batch=mixture.read_batch, bos_id=0, eos_id=1, seed=0, output_dir=path))
 
 `output_dir` afterwards: `model/` (a Hugging Face folder), `metrics.jsonl`, `summary.json`, `run.json` (what the run
 is) and `checkpoints/`. Calling it again resumes from the newest checkpoint, or returns at once when the run is
@@ -39,7 +39,7 @@ from megadocs.store.files import make_directory, read_json, write_json_atomic
 from megadocs.train.checkpoint import CheckpointStore
 from megadocs.train.checkpoint_writer import CheckpointWriter
 from megadocs.train.determinism import deterministic_kernels
-from megadocs.train.distributed import full_tensor, join_world, parallelise, without_sync
+from megadocs.train.distributed import World, full_tensor, join_world, parallelise, without_sync
 from megadocs.train.ema import AveragedWeights
 from megadocs.train.identity import check_identity, run_identity
 from megadocs.train.masking import kept_inputs
@@ -72,7 +72,7 @@ class Mixture(Protocol):
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Told to `progress` after each logged step. `mfu` is against the measured matmul rate (`throughput.py`)."""
+    """What `progress` receives after each logged step. `mfu` is against the measured matmul rate (`throughput.py`)."""
 
     step: int
     num_steps: int
@@ -97,42 +97,47 @@ class TrainSummary:
     model_dir: str
 
 
-def run_training(
-    *,
-    recipe_model: ModelConfig,
-    config: TrainConfig,
-    mixture: Mixture,
-    read_batch: Callable[[int], Batch],
-    vocab_size: int,
-    seed: int,
-    output_dir: Path,
-    bos_id: int | None = None,
-    eos_id: int | None = None,
-    tokenizer_files: Sequence[Path] = (),
-    data_identity: dict[str, Any] | None = None,
-    announce: Callable[[RunPlan], None] | None = None,
-    progress: Callable[[TrainingProgress], None] | None = None,
-    evaluate: Callable[[Llama], dict[str, float]] | None = None,
-    strict_resume: bool = False,
-) -> TrainSummary:
-    """Train one student from a seed to `output_dir/model/`, resuming whatever is there.
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """One student to be trained from one seed, and who is told how it goes.
 
-    Args:
-        recipe_model: shape of the student, or the model it goes on from.
+    Attributes:
+        recipe_model: shape of the student, or the pretrained model to continue from.
         config: optimiser, context, checkpoints.
         mixture: number of steps and the window ids of each.
         read_batch: step -> (tokens (batch_size, context_length), segment ids or None), the whole batch on every rank.
         vocab_size: of the tokenizer.
         seed: decides the initial weights (with the shape, nothing else) and masked inputs.
-        output_dir: the run's folder.
+        output_dir: the run's folder; the model goes to `model/` in it.
         bos_id: for the exported configuration.
         eos_id: likewise.
         tokenizer_files: copied into the exported folder; with `init_from` and its tokenizer, all of that model's own.
         data_identity: JSON values naming the data; a resumed run must have the same.
-        announce: told steps, tokens, FLOPs and rates before the first step.
+        announce: receives steps, tokens, FLOPs and rates before the first step.
         progress: called after each logged step, first rank only, as `announce` is.
         evaluate: called every `evaluate_every_steps` and at the end, on every rank; its numbers go to the metrics.
         strict_resume: refuse a damaged newest checkpoint instead of using the one before it.
+    """
+
+    recipe_model: ModelConfig
+    config: TrainConfig
+    mixture: Mixture
+    read_batch: Callable[[int], Batch]
+    vocab_size: int
+    seed: int
+    output_dir: Path
+    bos_id: int | None = None
+    eos_id: int | None = None
+    tokenizer_files: Sequence[Path] = ()
+    data_identity: dict[str, Any] | None = None
+    announce: Callable[[RunPlan], None] | None = None
+    progress: Callable[[TrainingProgress], None] | None = None
+    evaluate: Callable[[Llama], dict[str, float]] | None = None
+    strict_resume: bool = False
+
+
+def run_training(job: TrainingJob) -> TrainSummary:
+    """Train a student to `job.output_dir/model/`, resuming whatever is there.
 
     Raises:
         TrainingError: another run lives in the folder; not enough memory. DivergedError: a loss or gradient is not
@@ -140,16 +145,22 @@ def run_training(
         TrainingInterrupted: SIGTERM or SIGINT; a checkpoint was saved.
         StoreError: the disk is full; older checkpoints are whole.
     """
-    num_steps, output_dir = mixture.num_steps, Path(output_dir)
-    config = config.model_copy(update={"dtype": resolve_dtype(config.dtype, config.device)})
+    dtype = resolve_dtype(job.config.dtype, job.config.device)
+    config, num_steps = job.config.model_copy(update={"dtype": dtype}), job.mixture.num_steps
+    job = replace(job, config=config)
     if num_steps < 1:
         raise TrainingError("the run has no steps", where="train.real_epochs", remedy="give more data or more epochs")
-    make_directory(output_dir)
+    make_directory(job.output_dir)
     identity = run_identity(
-        recipe_model, config, vocab_size=vocab_size, num_steps=num_steps, seed=seed, data=data_identity
+        job.recipe_model,
+        config,
+        vocab_size=job.vocab_size,
+        num_steps=num_steps,
+        seed=job.seed,
+        data=job.data_identity,
     )
-    is_resumed = check_identity(output_dir / "run.json", identity)
-    if is_resumed and (finished := _finished(output_dir)) is not None:
+    is_resumed = check_identity(job.output_dir / "run.json", identity)
+    if is_resumed and (finished := _finished(job.output_dir)) is not None:
         return finished
 
     with (
@@ -158,132 +169,198 @@ def run_training(
         freed_memory_kept(),
         StopSignals() as stop,
     ):
-        part = world.part(config.batch_size)
-        student = build_student(recipe_model, config, vocab_size=vocab_size, seed=seed)
-        model = student.model.to(world.device)
-        micro_batch = choose_micro_batch(
-            config, model.config, rows=part.stop - part.start, device=world.device, num_ranks=world.size
-        )
-        if config.compile:
-            model.compile_parts()
-        wrapped = parallelise(model, world, config)
-        parameters = list(model.parameters())
-        optimiser = build_optimiser(model, config)
-        average = AveragedWeights(model.named_parameters(), config.ema_decay) if config.ema_decay is not None else None
-        run = RunState(model, optimiser, average)
-        plan = plan_run(config, model.config, mixture, world=world, micro_batch=micro_batch)
-
-        checkpoints = CheckpointStore(output_dir / "checkpoints", keep=config.keep_checkpoints)
-        step, seconds_before, loss_value = 0, 0.0, math.nan
-        if (checkpoint := checkpoints.find_newest(world, strict=strict_resume)) is not None:
-            checkpoint.read_into(run.tensors(step=checkpoint.step))
-            step, seconds_before, loss_value = checkpoint.step, checkpoint.state["seconds"], checkpoint.state["loss"]
-            if config.micro_batch_size is None and checkpoint.state["num_ranks"] == world.size:
-                micro_batch = checkpoint.state["micro_batch"]  # sums of parts depend on the parts: keep them
-        world.barrier()  # nobody writes before all have read
-        log = MetricsLog(output_dir / "metrics.jsonl") if world.is_first else None
-        if log is not None:
-            if is_resumed and step == 0:
-                plan = replace(plan, num_lost_steps=steps_without_checkpoint(log))
-            log.keep_until(step)
-            if not is_resumed:
-                write_json_atomic(output_dir / "run.json", identity)
-            if announce is not None:
-                announce(plan)
-
-        clock = time.perf_counter
-        start = last_saved = clock()
-        first_step = step
-
-        def save() -> None:
-            if log is not None:
-                log.sync()
-            state = {"seconds": seconds_before + clock() - start, "loss": loss_value}
-            writer.start(step, state | {"micro_batch": micro_batch, "num_ranks": world.size})
-
+        run = _Run(job, world, stop)
+        run.restore()
+        run.begin(identity, is_resumed=is_resumed)
         with (
-            open_trackers(config.trackers if world.is_first else (), output_dir, identity) as track,
-            CheckpointWriter(checkpoints, run, world, timeout_seconds=config.rank_timeout_seconds) as writer,
+            open_trackers(config.trackers if world.is_first else (), job.output_dir, identity) as track,
+            CheckpointWriter(run.checkpoints, run.state, world, timeout_seconds=config.rank_timeout_seconds) as writer,
         ):
-            while step < num_steps:
-                learning_rate = config.learning_rate * learning_rate_factor(step, num_steps, config.warmup_fraction)
-                weight_decay = config.weight_decay * weight_decay_factor(step, num_steps, config.weight_decay_schedule)
-                set_rates(optimiser, learning_rate=learning_rate, weight_decay=weight_decay)
+            while run.step < num_steps:
+                update = run.update(writer)
+                run.log_update(update, track)
+                run.evaluate_when_due(track)
+                run.save_when_due(update, writer)
+        return run.export()
 
-                batch = to_tensors(read_batch(step), config, seed=seed, step=step, part=part, device=world.device)
-                loss = accumulate_gradients(wrapped, batch, micro_batch, num_ranks=world.size)
-                max_norm = config.gradient_clip if config.gradient_clip is not None else math.inf
-                norm_value = float(full_tensor(nn.utils.clip_grad_norm_(parameters, max_norm)))
-                # One small exchange a step: the loss, whether anyone was asked to stop, whether the first rank saves,
-                # how many ranks have written their part of the checkpoint under way.
-                is_due = world.is_first and clock() - last_saved >= 60 * config.checkpoint_minutes
-                wishes = [float(loss), float(stop.received or 0), float(is_due), float(writer.is_written)]
-                loss_value, asked_to_stop, due, num_written = world.sum(wishes)
-                writer.publish(num_written)
-                if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
-                    writer.wait()
-                    raise not_finite(step, loss_value, norm_value, mixture.window_ids(step))
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-                step += 1
-                if average is not None:
-                    average.update(step)
 
-                seconds = clock() - start
-                if log is not None and (step % config.log_every_steps == 0 or step in (1, num_steps)):
-                    rate = (step - first_step) * plan.tokens_per_step / seconds
-                    mfu = rate * plan.flops_per_token / (plan.matmul_flops_per_second * world.size)
-                    record = {
-                        "step": step,
-                        "loss": loss_value,
-                        "learning_rate": learning_rate,
-                        "weight_decay": weight_decay,
-                        "grad_norm": norm_value,
-                        "tokens": step * plan.tokens_per_step,
-                        "windows": windows_digest(mixture.window_ids(step - 1)),
-                        "seconds": round(seconds_before + seconds, 3),
-                        "tokens_per_second": round(rate, 1),
-                        "mfu": round(mfu, 4),
-                    }
-                    log.append(record)
-                    track(record)
-                    if progress is not None:
-                        left = (num_steps - step) * plan.tokens_per_step / rate
-                        progress(TrainingProgress(step, num_steps, loss_value, learning_rate, rate, mfu, left))
-                if evaluate is not None and is_evaluation_step(step, num_steps, config.evaluate_every_steps):
-                    with evaluation_mode(model, average):
-                        record = {"step": step, "evaluation": evaluate(model)}
-                    if log is not None:
-                        log.append(record)
-                        track(record)
-                if asked_to_stop and step < num_steps:
-                    save()
-                    writer.wait()
-                    raise TrainingInterrupted(stop.received or 15, step)
-                if due or step == num_steps:
-                    save()
-                    last_saved = clock()
+@dataclass(frozen=True)
+class _Update:
+    """What one optimiser step had: its rates, the gradient's norm, and what the ranks asked for in it."""
 
-        seconds = seconds_before + clock() - start
-        weights = run.result(world)
+    learning_rate: float
+    weight_decay: float
+    grad_norm: float
+    stop_asked: bool
+    save_due: bool
+
+
+class _Run:
+    """A job on this rank: the student, its optimiser, the log, and how far they have come."""
+
+    def __init__(self, job: TrainingJob, world: World, stop: StopSignals) -> None:
+        self.job, self.config, self.world, self.stop = job, job.config, world, stop
+        self.num_steps = job.mixture.num_steps
+        self.part = world.part(self.config.batch_size)
+        self.student = build_student(job.recipe_model, self.config, vocab_size=job.vocab_size, seed=job.seed)
+        self.model = self.student.model.to(world.device)
+        rows = self.part.stop - self.part.start
+        self.micro_batch = choose_micro_batch(
+            self.config, self.model.config, rows=rows, device=world.device, num_ranks=world.size
+        )
+        if self.config.compile:
+            self.model.compile_parts()
+        self.wrapped = parallelise(self.model, world, self.config)
+        self.parameters = list(self.model.parameters())
+        self.optimiser = build_optimiser(self.model, self.config)
+        decay = self.config.ema_decay
+        self.average = AveragedWeights(self.model.named_parameters(), decay) if decay is not None else None
+        self.state = RunState(self.model, self.optimiser, self.average)
+        self.plan = plan_run(self.config, self.model.config, job.mixture, world=world, micro_batch=self.micro_batch)
+        self.checkpoints = CheckpointStore(job.output_dir / "checkpoints", keep=self.config.keep_checkpoints)
+        self.log: MetricsLog | None = None
+        self.step = self.first_step = 0
+        self.seconds_before, self.loss = 0.0, math.nan
+        self.started = self.last_saved = time.perf_counter()
+
+    def restore(self) -> None:
+        """Continue from the newest checkpoint, if there is one."""
+        newest = self.checkpoints.find_newest(self.world, strict=self.job.strict_resume)
+        if newest is not None:
+            newest.read_into(self.state.tensors(step=newest.step))
+            self.step = self.first_step = newest.step
+            self.seconds_before, self.loss = newest.state["seconds"], newest.state["loss"]
+            if self.config.micro_batch_size is None and newest.state["num_ranks"] == self.world.size:
+                self.micro_batch = newest.state["micro_batch"]  # sums of parts depend on the parts: keep them
+        self.world.barrier()  # nobody writes before all have read
+
+    def begin(self, identity: dict[str, Any], *, is_resumed: bool) -> None:
+        """Open the log, write what the run is, announce the plan, start the clock."""
+        if self.world.is_first:
+            self.log = MetricsLog(self.job.output_dir / "metrics.jsonl")
+            if is_resumed and self.step == 0:
+                self.plan = replace(self.plan, num_lost_steps=steps_without_checkpoint(self.log))
+            self.log.keep_until(self.step)
+            if not is_resumed:
+                write_json_atomic(self.job.output_dir / "run.json", identity)
+            if self.job.announce is not None:
+                self.job.announce(self.plan)
+        self.started = self.last_saved = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Of training, the parts before a stop included."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def update(self, writer: CheckpointWriter) -> _Update:
+        """One optimiser step (DivergedError before the weights change if its loss or gradient is not finite)."""
+        config, step, world = self.config, self.step, self.world
+        learning_rate = config.learning_rate * learning_rate_factor(step, self.num_steps, config.warmup_fraction)
+        weight_decay = config.weight_decay * weight_decay_factor(step, self.num_steps, config.weight_decay_schedule)
+        set_rates(self.optimiser, learning_rate=learning_rate, weight_decay=weight_decay)
+
+        batch = to_tensors(
+            self.job.read_batch(step), config, seed=self.job.seed, step=step, part=self.part, device=world.device
+        )
+        loss = accumulate_gradients(self.wrapped, batch, self.micro_batch, num_ranks=world.size)
+        max_norm = config.gradient_clip if config.gradient_clip is not None else math.inf
+        norm = float(full_tensor(nn.utils.clip_grad_norm_(self.parameters, max_norm)))
+        # One small exchange a step: the loss, whether anyone was asked to stop, whether the first rank saves, how many
+        # ranks have written their part of the checkpoint under way.
+        is_due = world.is_first and time.perf_counter() - self.last_saved >= 60 * config.checkpoint_minutes
+        wishes = [float(loss), float(self.stop.received or 0), float(is_due), float(writer.is_written)]
+        self.loss, stop_asked, save_due, num_written = world.sum(wishes)
+        writer.publish(num_written)
+        if not (math.isfinite(self.loss) and math.isfinite(norm)):
+            writer.wait()
+            raise not_finite(step, self.loss, norm, self.job.mixture.window_ids(step))
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        if self.average is not None:
+            self.average.update(self.step)
+        return _Update(learning_rate, weight_decay, norm, bool(stop_asked), bool(save_due))
+
+    def log_update(self, update: _Update, track: Callable[[dict[str, Any]], None]) -> None:
+        """Write the step's record, every `log_every_steps`, at the first and at the last step."""
+        step, plan = self.step, self.plan
+        if self.log is None or not (step % self.config.log_every_steps == 0 or step in (1, self.num_steps)):
+            return
+        seconds = time.perf_counter() - self.started
+        rate = (step - self.first_step) * plan.tokens_per_step / seconds
+        mfu = rate * plan.flops_per_token / (plan.matmul_flops_per_second * self.world.size)
+        record = {
+            "step": step,
+            "loss": self.loss,
+            "learning_rate": update.learning_rate,
+            "weight_decay": update.weight_decay,
+            "grad_norm": update.grad_norm,
+            "tokens": step * plan.tokens_per_step,
+            "windows": windows_digest(self.job.mixture.window_ids(step - 1)),
+            "seconds": round(self.seconds_before + seconds, 3),
+            "tokens_per_second": round(rate, 1),
+            "mfu": round(mfu, 4),
+        }
+        self.log.append(record)
+        track(record)
+        if self.job.progress is not None:
+            left = (self.num_steps - step) * plan.tokens_per_step / rate
+            self.job.progress(TrainingProgress(step, self.num_steps, self.loss, update.learning_rate, rate, mfu, left))
+
+    def evaluate_when_due(self, track: Callable[[dict[str, Any]], None]) -> None:
+        """Log the numbers of `job.evaluate`, with the averaged weights where there are any."""
+        evaluate, every = self.job.evaluate, self.config.evaluate_every_steps
+        if evaluate is None or not is_evaluation_step(self.step, self.num_steps, every):
+            return
+        with evaluation_mode(self.model, self.average):
+            record = {"step": self.step, "evaluation": evaluate(self.model)}
+        if self.log is not None:
+            self.log.append(record)
+            track(record)
+
+    def save_when_due(self, update: _Update, writer: CheckpointWriter) -> None:
+        """Begin a checkpoint if it is time (TrainingInterrupted once it is written, if a signal asked to stop)."""
+        is_last = self.step == self.num_steps
+        is_stop = update.stop_asked and not is_last
+        if not (is_stop or update.save_due or is_last):
+            return
+        if self.log is not None:
+            self.log.sync()
+        state = {"seconds": self.seconds, "loss": self.loss}
+        writer.start(self.step, state | {"micro_batch": self.micro_batch, "num_ranks": self.world.size})
+        if is_stop:
+            writer.wait()
+            raise TrainingInterrupted(self.stop.received or 15, self.step)
+        self.last_saved = time.perf_counter()
+
+    def export(self) -> TrainSummary:
+        """Write the model folder and the summary; every rank calls it."""
+        seconds, weights = self.seconds, self.state.result(self.world)
+        num_tokens = self.num_steps * self.plan.tokens_per_step
         summary = TrainSummary(
-            final_loss=loss_value,
-            num_steps=num_steps,
-            num_tokens=num_steps * plan.tokens_per_step,
+            final_loss=self.loss,
+            num_steps=self.num_steps,
+            num_tokens=num_tokens,
             seconds=round(seconds, 3),
-            tokens_per_second=round(num_steps * plan.tokens_per_step / seconds, 1),
-            flops=num_steps * plan.tokens_per_step * plan.flops_per_token,
-            num_parameters=model.config.num_parameters,
+            tokens_per_second=round(num_tokens / seconds, 1),
+            flops=num_tokens * self.plan.flops_per_token,
+            num_parameters=self.model.config.num_parameters,
             model_dir="model",
         )
-        if world.is_first:
-            files, origin = student.exported_files(tokenizer_files)
-            folder = output_dir / summary.model_dir
-            ids = {"bos_id": bos_id, "eos_id": eos_id}
-            export_hf(model, folder, tokenizer_files=files, weights=weights, origin=origin, **ids)
-            write_json_atomic(output_dir / "summary.json", asdict(summary))
-        world.barrier()
-    return summary
+        if self.world.is_first:
+            files, origin = self.student.exported_files(self.job.tokenizer_files)
+            export_hf(
+                self.model,
+                self.job.output_dir / summary.model_dir,
+                tokenizer_files=files,
+                weights=weights,
+                origin=origin,
+                bos_id=self.job.bos_id,
+                eos_id=self.job.eos_id,
+            )
+            write_json_atomic(self.job.output_dir / "summary.json", asdict(summary))
+        self.world.barrier()
+        return summary
 
 
 @dataclass(frozen=True)

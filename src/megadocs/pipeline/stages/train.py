@@ -59,7 +59,7 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
     Raises:
         Stopped: asked to stop; a checkpoint was saved.
     """
-    from megadocs.train import TrainingProgress, run_training
+    from megadocs.train import TrainingJob, TrainingProgress, run_training
     from megadocs.train.signals import TrainingInterrupted
 
     def report(progress: TrainingProgress) -> None:
@@ -84,23 +84,24 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
 
     config = TrainConfig.model_validate(context.config["train"])
     boundary = has_boundary(context.config)
+    job = TrainingJob(
+        recipe_model=ModelConfig.model_validate(context.config["model"]),
+        config=config,
+        mixture=data.mixture,
+        read_batch=data.mixture.read_batch,
+        vocab_size=data.tokenizer.vocab_size,
+        bos_id=data.tokenizer.bos_id,
+        eos_id=data.tokenizer.eos_id,
+        seed=context.config["seed"],
+        output_dir=context.build.path,
+        tokenizer_files=sorted(context.inputs["tokenizer"].path.glob("tokenizer*.json")),
+        data_identity={role: artifact.fingerprint for role, artifact in sorted(context.inputs.items())},
+        announce=begin,
+        progress=report,
+        evaluate=_validation(data, config, boundary) if config.evaluate_every_steps is not None else None,
+    )
     try:
-        return run_training(
-            recipe_model=ModelConfig.model_validate(context.config["model"]),
-            config=config,
-            mixture=data.mixture,
-            read_batch=data.mixture.read_batch,
-            vocab_size=data.tokenizer.vocab_size,
-            bos_id=data.tokenizer.bos_id,
-            eos_id=data.tokenizer.eos_id,
-            seed=context.config["seed"],
-            output_dir=context.build.path,
-            tokenizer_files=sorted(context.inputs["tokenizer"].path.glob("tokenizer*.json")),
-            data_identity={role: artifact.fingerprint for role, artifact in sorted(context.inputs.items())},
-            announce=begin,
-            progress=report,
-            evaluate=_validation(data, config, boundary) if config.evaluate_every_steps is not None else None,
-        )
+        return run_training(job)
     except TrainingInterrupted as interrupted:
         raise Stopped from interrupted
 
