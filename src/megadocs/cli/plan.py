@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ from megadocs.cli.console import count, duration, print_json, say
 
 if TYPE_CHECKING:
     from megadocs.pipeline.price.gpu_hours import GpuPrice
-    from megadocs.pipeline.price.lines import Plan
+    from megadocs.pipeline.price.lines import Plan, PlanLine
 
 
 def register(app: typer.Typer) -> None:
@@ -113,26 +115,18 @@ def print_order_room(plan: Plan) -> None:
 
 
 def print_lines(plan: Plan, where: str = "") -> None:
-    """The plan's steps as a tree, then the time that is left; `where`: whose slots they are."""
-    kinds = dict.fromkeys(line.kind for line in plan.lines)
-    for kind in kinds:
-        lines = [line for line in plan.lines if line.kind == kind]
+    """The plan's steps as a tree, then the time that is left; `where`: whose slots they are.
+
+    Seeds of one run with the same facts share a line: a recipe of 6 arms and 16 seeds has 200 steps to read otherwise.
+    """
+    for kind in dict.fromkeys(line.kind for line in plan.lines):
+        runs = [(name.removeprefix(kind).strip(), facts) for name, facts in _runs(plan.lines, kind)]
+        if [name for name, _ in runs] == [""]:
+            typer.echo(f"├─ {kind}: {runs[0][1]}")
+            continue
         typer.echo(f"├─ {kind}")
-        for line in lines:
-            facts = [line.status]
-            about = "about " if line.is_estimate else ""
-            if line.status != "done":
-                facts += [f"{line.num_requests} requests"] if line.num_requests is not None else []
-                facts += [f"{about}{line.num_steps} steps"] if line.num_steps is not None else []
-                if line.num_prompt_tokens is not None and line.num_tokens is not None:
-                    cached = (line.num_cached_tokens or 0) / max(1, line.num_prompt_tokens)
-                    prompts = f"{about}{count(line.num_prompt_tokens)} prompt tokens ({cached:.0%} from the cache)"
-                    facts.append(f"{prompts}, {count(line.num_tokens)} new tokens")
-                elif line.num_tokens is not None:
-                    facts.append(f"{about}{count(line.num_tokens)} tokens")
-                facts += [f"cost about {line.cost:.2f}"] if line.cost is not None else []
-                facts += [f"about {duration(line.seconds)}"]
-            typer.echo(f"│  └─ {line.name.removeprefix(kind).strip() or kind}: {', '.join(facts)}")
+        for name, facts in runs:
+            typer.echo(f"│  └─ {name or kind}: {facts}")
     for name, reason in plan.left_out.items():
         typer.echo(f"arm {name} is left out: {reason}")
     from megadocs.pipeline.price.rates import rates_file
@@ -145,3 +139,42 @@ def print_lines(plan: Plan, where: str = "") -> None:
     typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots{where}, {source[plan.rates]}")
     if plan.seconds == 0:
         say("everything is done; `megadocs run` will reuse it")
+
+
+_SEED = re.compile(r"(?P<run>.+) seed (?P<seed>\d+)")
+
+
+def _runs(lines: Sequence[PlanLine], kind: str) -> Iterator[tuple[str, str]]:
+    """(name, facts) of each line to print of a kind's steps; seeds of one run with the same facts share a line."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for line in (line for line in lines if line.kind == kind):
+        match = _SEED.fullmatch(line.name)
+        seeds.setdefault((match["run"] if match else line.name, _facts(line)), []).extend(
+            [match["seed"]] if match else []
+        )
+    for (name, facts), of_run in seeds.items():
+        if len(of_run) > 1:
+            numbers = sorted(map(int, of_run))
+            is_range = numbers == list(range(numbers[0], numbers[-1] + 1))
+            which = f"{numbers[0]} to {numbers[-1]}" if is_range else " ".join(map(str, numbers))
+            yield f"{name}, seeds {which}", facts.replace(", ", ", each ", 1)
+        else:
+            yield ", seed ".join([name, *of_run]), facts
+
+
+def _facts(line: PlanLine) -> str:
+    """Status, counts and expected time of a step, in one line."""
+    facts = [line.status]
+    if line.status == "done":
+        return line.status
+    about = "about " if line.is_estimate else ""
+    facts += [f"{line.num_requests} requests"] if line.num_requests is not None else []
+    facts += [f"{about}{line.num_steps} steps"] if line.num_steps is not None else []
+    if line.num_prompt_tokens is not None and line.num_tokens is not None:
+        cached = (line.num_cached_tokens or 0) / max(1, line.num_prompt_tokens)
+        prompts = f"{about}{count(line.num_prompt_tokens)} prompt tokens ({cached:.0%} from the cache)"
+        facts.append(f"{prompts}, {count(line.num_tokens)} new tokens")
+    elif line.num_tokens is not None:
+        facts.append(f"{about}{count(line.num_tokens)} tokens")
+    facts += [f"cost about {line.cost:.2f}"] if line.cost is not None else []
+    return ", ".join([*facts, f"about {duration(line.seconds)}"])
