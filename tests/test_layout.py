@@ -22,9 +22,6 @@ BY_NAME = {
 FROM_ABOVE = {
     "megadocs.corpus.held_out",
     "megadocs.evaluate.token_classes",
-    "megadocs.model.gguf_import",
-    "megadocs.model.serve",
-    "megadocs.model.worker",
     "megadocs.text.vocab_size",
 }
 

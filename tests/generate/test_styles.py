@@ -116,3 +116,47 @@ def test_an_unknown_style_names_the_key_that_it_stands_in() -> None:
     with pytest.raises(RecipeError, match="no prompt style 'wikipdia'") as refused:
         load_style("wikipdia", task="rephrase")
     assert refused.value.where == "generate.rephrase.style"
+
+
+@pytest.mark.parametrize(
+    "old, new, what",
+    [
+        ("version: 1", "version: 1.5", "whole number"),
+        ("version: 1", "version: one", "whole number"),
+        ("version: 1", "version: true", "whole number"),
+        ("version: 1", "version:", "whole number"),
+        ("version: 1", "version: 1: 2", "not valid YAML"),
+        ("version: 1", "version: !!python/object:os.system 1", "not valid YAML"),
+        ("version: 1", "version: 1\nversion: 2", "stands twice"),
+        ("language: same", "language: no", "no language"),
+        ("task: rephrase", "task: [rephrase]", "unknown task"),
+    ],
+)
+def test_front_matter_that_is_none_is_one_message(old: str, new: str, what: str) -> None:
+    with pytest.raises(RecipeError, match=what) as caught:
+        parse_style("bad", GOOD.replace(old, new, 1))
+    assert str(caught.value.where).startswith("bad.md")
+
+
+def test_a_file_from_another_system_is_the_same_style(tmp_path) -> None:
+    path = tmp_path / "letter.md"
+    path.write_text(OWN, encoding="utf-8")
+    plain = load_style(str(path))
+    path.write_bytes(b"\xef\xbb\xbf" + OWN.replace("\n", "\r\n").encode())
+    assert load_style(str(path)) == plain
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/tmp/a\0b.md", "~nosuchuser/a.md", "/"])
+def test_what_is_no_text_file_is_not_read(path: str) -> None:
+    with pytest.raises(RecipeError, match="cannot read the prompt style"):
+        load_style(path)
+
+
+def test_bytes_that_are_not_utf8_are_one_message(tmp_path) -> None:
+    path = tmp_path / "letter.md"
+    path.write_bytes(OWN.encode() + b"\xff")
+    with pytest.raises(RecipeError, match="cannot read the prompt style"):
+        load_style(str(path))
+    path.write_bytes(("é" * 60_000).encode())  # the bound falls inside a character
+    with pytest.raises(RecipeError, match="over 100,000 bytes"):
+        load_style(str(path))

@@ -168,6 +168,32 @@ def test_what_does_not_fit_is_refused(model):
         batcher_of(model, num_pages=4)
 
 
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 128, 130, 191, 200, CONTEXT - 1])
+def test_the_least_memory_holds_every_prompt(model, length):
+    """A half full last page is copied for the sequence while the prompt still has it: a page beyond the context's."""
+    batcher = batcher_of(model, num_pages=CONTEXT // 64 + 2)
+    requests = [Request(key=n, prompt=prompt_of(length, n), max_new_tokens=60, seed=n) for n in range(3)]
+    for request in [*requests, *requests]:
+        batcher.submit(request)
+    num_steps = 0
+    while batcher.has_work:
+        batcher.step()
+        num_steps += 1
+        assert num_steps < 2000, "it reads the prompt for ever"
+    with pytest.raises(InputError, match="does not hold one context"):
+        batcher_of(model, num_pages=CONTEXT // 64 + 1)
+
+
+def test_occupancy_is_counted_from_a_sequences_first_token(model):
+    prompt = prompt_of(10)
+    lengths = [8, 8, 40, 40]
+    requests = [Request(key=n, prompt=prompt, max_new_tokens=length, seed=n) for n, length in enumerate(lengths)]
+    done = run(batcher_of(model), requests)
+    assert [done[key].occupancy for key in (0, 1)] == [1.0, 1.0]  # four in four places, all the way
+    # 7 steps of four, 32 of two (the first token comes with the prompt).
+    assert done[2].occupancy == pytest.approx((7 * 4 + 32 * 2) / (39 * 4))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("num_sequences", [1, 2, 16])
 def test_half_precision_is_near_a_full_pass(model, dtype, num_sequences):

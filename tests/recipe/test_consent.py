@@ -129,7 +129,7 @@ def test_what_a_base_recipe_asks_for_is_no_ones_word_either(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("engine", "more", "overrides"),
     [
-        ("kind: vllm, model: x, command: [sh]", "", ["generate.engine.command=[/opt/vllm]"]),
+        ("kind: vllm, model: x, command: [sh]", "", ["generate.engine.command=[/path/to/vllm]"]),
         ("kind: vllm, model: x", "", ["generate.engine.kind=vllm"]),
         ("kind: fake", "", ["generate.engine={kind: vllm, model: x, command: [vllm]}"]),
         (f"kind: openai, model: x, base_url: '{REMOTE}'", "", ["generate.allow_remote=true"]),
@@ -164,7 +164,7 @@ def test_a_word_about_something_else_is_no_consent(recipe, engine, overrides):
     ("engine", "more", "file"),
     [
         ("kind: vllm, model: x", "", "programs: [vllm]"),
-        ("kind: vllm, model: x, command: [/opt/vllm]", "", "programs: [/opt/vllm]"),
+        ("kind: vllm, model: x, command: [/path/to/vllm]", "", "programs: [/path/to/vllm]"),
         (f"kind: openai, model: x, base_url: '{REMOTE}'", "", f"remote: ['{REMOTE}']"),
         ("kind: fake", "train: {trackers: [wandb]}\n", "trackers: [wandb]"),
     ],

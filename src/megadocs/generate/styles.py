@@ -19,12 +19,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, TypedDict
 
-import yaml
-
 from megadocs.errors import RecipeError
 from megadocs.generate.chat_safety import fence
 from megadocs.kinds import task_kind, task_names
 from megadocs.recipe import canonical_json
+from megadocs.recipe.plain_yaml import parse_yaml
 from megadocs.recipe.style_paths import is_style_path
 
 STYLES_DIRECTORY = Path(__file__).parent / "styles"
@@ -114,12 +113,16 @@ def load_style(name: str, *, task: str | None = None, language: str = "same") ->
 
 def _read_own_style(path: Path, where: str) -> Style:
     """A user's file, known by its content alone: moved or renamed it is the same style."""
+    remedy = "give the path of a text file, relative to the recipe's own folder"
     try:
-        text = path.read_bytes()[: _MAX_STYLE_BYTES + 1].decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        remedy = "give the path of a text file, relative to the recipe's own folder"
+        if not path.is_file():
+            raise FileNotFoundError("no such file")  # nor a device or a pipe, whose end may never come
+        with path.open("rb") as file:
+            data = file.read(_MAX_STYLE_BYTES + 1)
+        text = "" if len(data) > _MAX_STYLE_BYTES else data.decode("utf-8-sig").replace("\r\n", "\n")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
         raise RecipeError(f"cannot read the prompt style {path}: {error}", where=where, remedy=remedy) from error
-    if len(text) > _MAX_STYLE_BYTES:
+    if len(data) > _MAX_STYLE_BYTES:
         raise RecipeError(
             f"the prompt style {path} is over {_MAX_STYLE_BYTES:,} bytes", where=where, remedy="shorten it"
         )
@@ -143,11 +146,21 @@ def parse_style(name: str, text: str) -> Style:
     head, separator, body = text.removeprefix("---\n").partition("\n---\n")
     if not text.startswith("---\n") or not separator:
         raise RecipeError("a style begins with front matter between two lines `---`", where=f"{name}.md")
-    front = yaml.safe_load(head)
+    front = parse_yaml(head, where=f"{name}.md")
     if not isinstance(front, dict) or set(front) != _FRONT_MATTER_KEYS:
         raise RecipeError(f"front matter has the keys {sorted(_FRONT_MATTER_KEYS)}", where=f"{name}.md")
     if front["task"] not in task_names():
         raise RecipeError(f"unknown task {front['task']!r}", where=f"{name}.md: task")
+    if type(front["version"]) is not int:
+        raise RecipeError(
+            f"a style's version is a whole number, not {front['version']!r}",
+            where=f"{name}.md: version",
+            remedy="raise it by one whenever the wording changes",
+        )
+    if not isinstance(front["language"], str):
+        raise RecipeError(
+            f"{front['language']!r} is no language", where=f"{name}.md: language", remedy="`same`, or a name in quotes"
+        )
     system, user = _parts(name, body)
     used = set(_PLACEHOLDER.findall((system or "") + user))
     required = task_kind(front["task"]).placeholders
@@ -160,8 +173,8 @@ def parse_style(name: str, text: str) -> Style:
     return Style(
         name=name,
         task=front["task"],
-        version=int(front["version"]),
-        language=str(front["language"]),
+        version=front["version"],
+        language=front["language"],
         description=str(front["description"]),
         system=system,
         user=user,

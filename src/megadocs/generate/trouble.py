@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 
 from megadocs.errors import EngineError
-from megadocs.generate.engines.protocol import EngineFailure, EngineInfo
+from megadocs.generate.engines.protocol import PROXY, EngineFailure, EngineInfo
 from megadocs.recipe.consent import why_no_key
 
 NUM_SAME_ANSWERS = 8
@@ -48,22 +48,31 @@ _REMEDIES = {
     "server_error": "look at the server's log, mend it, then run again: nothing was recorded as failed",
     "connection": "look at the server's log, mend it, then run again: nothing was recorded as failed",
 }
+_ANY_OTHER = "look at what the server said, correct it, then run again: nothing was recorded as failed"
 _NOT_FOUND = "check generate.engine.base_url (is its /v1 missing?) and generate.engine.model, then run again"
 _BAD_REQUEST = "correct what the message names (generate.engine.options, .model, .api), then run again"
+_OF_PROXY = "check HTTP_PROXY and HTTPS_PROXY (user and password), or list the server's host in NO_PROXY"
 _REDIRECT = "write the address that it points to into generate.engine.base_url"
 
 
 def fatal_error(failure: EngineFailure, info: EngineInfo, what: str | None = None) -> EngineError:
     """The error that ends a run for a failure: what the server said, its address, what to do."""
     remedy = _remedy(failure)
-    if failure.kind == "unauthorised" and info.address:
+    if failure.kind == "unauthorised" and failure.code != PROXY and info.address:
         remedy = why_no_key(info.address) or remedy
     return EngineError(what or failure.message, where=info.address or "generate.engine", remedy=remedy)
 
 
+def _signature(failure: EngineFailure) -> tuple[str, int | None, str]:
+    """What makes two refusals the same one."""
+    return failure.kind, failure.status, failure.code
+
+
 def _remedy(failure: EngineFailure) -> str:
+    if failure.code == PROXY:
+        return _OF_PROXY
     if failure.kind != "bad_request":
-        return _REMEDIES[failure.kind]
+        return _REMEDIES.get(failure.kind, _ANY_OTHER)
     if failure.status is not None and 300 <= failure.status < 400:
         return _REDIRECT
     return _NOT_FOUND if failure.status in (404, 405, 410, 501) else _BAD_REQUEST
@@ -87,7 +96,7 @@ class Trouble:
         self._info = info
         self._has_served = has_served
         self._num_answers = 0
-        self._signature: tuple[str, int | None, str] | None = None
+        self._refusal: EngineFailure | None = None  # the first of those that are counted as alike
         self._sick_since: float | None = None
         self._down_before = 0.0
         self._deaths: dict[tuple[int, int], object] = {}
@@ -128,8 +137,8 @@ class Trouble:
 
     def conclude(self) -> EngineError | None:
         """At the end of the work: the error where every answer was the same refusal and nothing was ever served."""
-        if self.is_deciding and self._num_answers and not self._has_served and self.last is not None:
-            return self._refuses_everything(self.last)
+        if self.is_deciding and self._refusal is not None and not self._has_served:
+            return self._refuses_everything(self._refusal)
         self.is_deciding = False
         return None
 
@@ -140,13 +149,12 @@ class Trouble:
             or self._is_of_one_document(failure.kind, failure.status)
         ):
             return None
-        signature = (failure.kind, failure.status, failure.code)
-        if self._signature not in (None, signature):
+        if self._refusal is not None and _signature(self._refusal) != _signature(failure):
             self.is_deciding = False  # of several kinds: each stands for its request
             return None
-        self._signature = signature
+        self._refusal = self._refusal or failure
         self._num_answers += 1
-        return self._refuses_everything(failure) if self._num_answers >= NUM_SAME_ANSWERS else None
+        return self._refuses_everything(self._refusal) if self._num_answers >= NUM_SAME_ANSWERS else None
 
     def _is_of_one_document(self, kind: str, status: int | None) -> bool:
         """Whether a failure says nothing about the next document, in a ledger that has good replies."""

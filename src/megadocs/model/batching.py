@@ -77,6 +77,7 @@ class Finished:
         reason: `stop` (a stop token or string), `length`, or `scored`.
         cached_tokens: of the prompt, that were not read for this request.
         log_probabilities: of the new tokens, or of the continuation, where asked for.
+        occupancy: share of the places that were filled in the steps since its first token; None: there were none.
     """
 
     key: Hashable
@@ -84,6 +85,7 @@ class Finished:
     reason: Literal["stop", "length", "scored"]
     cached_tokens: int
     log_probabilities: list[float] | None
+    occupancy: float | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ class _Sequence:
     pages: list[int] = field(default_factory=list)
     length: int = 0  # positions in its pages
     cached: int | None = None
+    before: tuple[int, int] | None = None  # steps and tokens drawn when it began to write
 
     def context(self) -> tuple[int, ...]:
         """What must be read before its next token: the prompt, after a restart with what it had written."""
@@ -115,8 +118,15 @@ class _Sequence:
 
 
 def require_room(num_pages: int, context_tokens: int) -> None:
-    """Refuse a cache that does not hold one whole context beside page 0 (InputError)."""
-    needed = -(-context_tokens // PAGE_POSITIONS)
+    """Refuse a cache that does not hold one whole context, and the last page of its prompt twice, beside page 0.
+
+    A prompt whose last page is half full stays while a sequence gets a copy of that page: with no page for the copy the
+    prompt would be forgotten and read again, for ever.
+
+    Raises:
+        InputError: there are fewer pages.
+    """
+    needed = -(-context_tokens // PAGE_POSITIONS) + 1
     if num_pages - 1 < needed:
         raise InputError(
             f"memory for {num_pages - 1} pages of {PAGE_POSITIONS} positions does not hold one context of "
@@ -163,11 +173,6 @@ class Batcher:
     def has_work(self) -> bool:
         """Whether a step would do anything."""
         return bool(self._waiting or self._running)
-
-    @property
-    def num_running(self) -> int:
-        """Sequences that take steps now."""
-        return len(self._running)
 
     def submit(self, request: Request) -> None:
         """Take a request.
@@ -278,6 +283,7 @@ class Batcher:
             if sequence.cached is None:
                 sequence.cached = len(prompt.tokens)
                 self.counts.num_cached += len(prompt.tokens)
+            sequence.before = sequence.before or (self.counts.num_steps, self.counts.num_drawn)
             self._waiting.remove(sequence)
             started.append((sequence, prompt.logits))
         if not started:
@@ -331,9 +337,16 @@ class Batcher:
                     reason = "length"
             if reason is not None:
                 kept = sequence.log_probabilities if request.wants_log_probabilities else None
-                finished.append(Finished(request.key, sequence.tokens, reason, sequence.cached or 0, kept))
+                cached, occupancy = sequence.cached or 0, self._occupancy(sequence)
+                finished.append(Finished(request.key, sequence.tokens, reason, cached, kept, occupancy))
                 self._drop(sequence)
         return finished
+
+    def _occupancy(self, sequence: _Sequence) -> float | None:
+        assert sequence.before is not None
+        num_steps = self.counts.num_steps - sequence.before[0]
+        num_drawn = self.counts.num_drawn - sequence.before[1]
+        return num_drawn / (num_steps * self.num_sequences) if num_steps else None
 
     def _make_room(self, sequence: _Sequence) -> None:
         """A page for the next position; the youngest sequence makes room where there is none."""

@@ -10,6 +10,7 @@ wavelengths of Llama 3.1 and later (a divisor for each frequency).
 from __future__ import annotations
 
 import importlib.util
+import math
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,8 @@ _LAYER_NAMES = {
 _NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 #: Divisors of the rotary frequencies; no weight of the model.
 _ROPE_FACTORS = "rope_freqs.weight"
+#: Of anything that a header counts: the file is somebody else's, and positions, say, are memory.
+_MAX_COUNT = 1 << 24
 
 
 def import_gguf(path: Path) -> Llama:
@@ -67,7 +70,7 @@ def import_gguf(path: Path) -> Llama:
         if name == _ROPE_FACTORS:
             continue
         weight = torch.from_numpy(_read(stored, name, contents, path))
-        if ".attn_q." in name or ".attn_k." in name:
+        if name.endswith((".attn_q.weight", ".attn_k.weight")):
             heads = config.num_attention_heads if ".attn_q." in name else config.num_key_value_heads
             weight = _halved(weight, heads)
         tensors[_hf_name(name)] = weight
@@ -81,23 +84,36 @@ def _to_config(header: GgufHeader, path: Path, divisors: list[float] | None) -> 
         kind = f"{family!r}" if family != "llama" else "'llama' with experts"
         raise InputError(f"a model of the family {kind} is not a plain Llama", where=str(path), remedy=_ELSE)
     try:
-        heads, hidden = int(fields["llama.attention.head_count"]), int(fields["llama.embedding_length"])
+        heads, hidden = _count(fields, "llama.attention.head_count"), _count(fields, "llama.embedding_length")
+        kv_heads = _count(fields, "llama.attention.head_count_kv", heads)
+        head_dim = _count(fields, "llama.attention.key_length", hidden // heads)
+        num_layers = _count(fields, "llama.block_count")
+        if heads % kv_heads or head_dim % 2 or num_layers > len(header.tensors):
+            raise ValueError(f"{heads} heads of {head_dim}, {kv_heads} of keys, {num_layers} layers")
         return LlamaConfig(
             vocab_size=header.tensors["token_embd.weight"].shape[0],
             hidden_size=hidden,
-            intermediate_size=int(fields["llama.feed_forward_length"]),
-            num_hidden_layers=int(fields["llama.block_count"]),
+            intermediate_size=_count(fields, "llama.feed_forward_length"),
+            num_hidden_layers=num_layers,
             num_attention_heads=heads,
-            num_key_value_heads=int(fields.get("llama.attention.head_count_kv", heads)),
-            head_dim=int(fields.get("llama.attention.key_length", hidden // heads)),
-            max_position_embeddings=int(fields["llama.context_length"]),
+            num_key_value_heads=kv_heads,
+            head_dim=head_dim,
+            max_position_embeddings=_count(fields, "llama.context_length"),
             rope_theta=float(fields.get("llama.rope.freq_base", 10_000.0)),
             rope_scaling=_rope_scaling(fields, divisors),
             rms_norm_eps=float(fields["llama.attention.layer_norm_rms_epsilon"]),
             tie_word_embeddings="output.weight" not in header.tensors,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"the header lacks or misstates {error}", where=str(path), remedy=_ELSE) from error
+
+
+def _count(fields: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    """A field that counts something; 0 and a list (a number a layer) are no count of a plain Llama."""
+    value = fields[name] if default is None else fields.get(name, default)
+    if not isinstance(value, int) or not 0 < value <= _MAX_COUNT:
+        raise ValueError(f"{name}: {value!r}"[:200])
+    return value
 
 
 def _rope_scaling(fields: Mapping[str, Any], divisors: list[float] | None) -> dict[str, Any] | None:
@@ -132,7 +148,7 @@ def _read(stored: StoredTensor, name: str, contents: np.ndarray[Any, Any], path:
         raise InputError(f"{name} is stored in an unknown type {stored.type_number}", where=str(path)) from error
     *rows, width = stored.shape
     shape = (*rows, width // block * block_bytes)
-    stop = stored.offset + int(np.prod(shape))
+    stop = stored.offset + math.prod(shape)
     if width % block or stop > len(contents):
         raise DamagedError(f"{name} goes beyond the file's end", where=str(path), remedy="copy or download it again")
     try:
@@ -147,5 +163,8 @@ def _read(stored: StoredTensor, name: str, contents: np.ndarray[Any, Any], path:
 
 
 def _halved(weight: Tensor, heads: int) -> Tensor:
-    """Rows with rotating pairs side by side, back to the two halves of each head."""
-    return weight.view(heads, -1, 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
+    """Rows with rotating pairs side by side, back to the two halves of each head; another shape is refused later."""
+    if weight.ndim != 2 or weight.shape[0] % (2 * heads):
+        return weight
+    rows, columns = weight.shape
+    return weight.view(heads, rows // (2 * heads), 2, columns).transpose(1, 2).reshape(rows, columns)

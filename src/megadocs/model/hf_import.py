@@ -54,12 +54,10 @@ def fill_model(config: LlamaConfig, tensors: dict[str, Tensor], source: Path) ->
     """
     with torch.device("meta"):
         model = Llama(config)
-    model.to_empty(device="cpu")
-    model.reset_rope()
     if config.tie_word_embeddings:
         tensors.pop("lm_head.weight", None)
         model.lm_head.weight = model.model.embed_tokens.weight
-    expected = dict(model.named_parameters())
+    expected = dict(model.named_parameters())  # without memory as yet: a false header may ask for any amount
     wrong = sorted(expected.keys() ^ tensors.keys())
     wrong += sorted(name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape)
     if wrong:
@@ -70,8 +68,12 @@ def fill_model(config: LlamaConfig, tensors: dict[str, Tensor], source: Path) ->
         )
     if whole := sorted(name for name in expected if not tensors[name].is_floating_point()):
         raise DamagedError(f"{whole[0]} holds no floating-point numbers", where=str(source), remedy=_CHECK)
+    model.to_empty(device="cpu")
+    model.reset_rope()
+    if config.tie_word_embeddings:  # making them anew may have parted them
+        model.lm_head.weight = model.model.embed_tokens.weight
     with torch.no_grad():
-        for name, parameter in expected.items():
+        for name, parameter in model.named_parameters():
             parameter.copy_(tensors.pop(name))
     return model
 

@@ -55,7 +55,7 @@ def build_batcher(
             f"a context of {context_tokens} tokens does not fit the model's {limit} positions",
             remedy="shorten the prompt or ask for fewer tokens",
         )
-    num_pages = (num_sequences + 1) * -(-context_tokens // PAGE_POSITIONS) + 1
+    num_pages = (num_sequences + 1) * -(-context_tokens // PAGE_POSITIONS) + 2  # page 0, a prompt's copied last one
     decoders = [Decoder(model, num_sequences=num_sequences, num_pages=num_pages) for model in members]
     return Batcher(decoders, num_sequences=num_sequences, context_tokens=context_tokens, num_pages=num_pages, mix=mix)
 

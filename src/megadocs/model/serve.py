@@ -106,7 +106,7 @@ class _Loaded:
         self._num_sequences, self._context_tokens = arguments.sequences, arguments.context_tokens
         page_bytes = PagedCache.page_bytes(model.config, self._dtype)
         whole = 2 * arguments.sequences * -(-arguments.context_tokens // PAGE_POSITIONS)
-        self._num_pages = min(whole, (arguments.cache_megabytes << 20) // page_bytes) + 1
+        self._num_pages = min(whole + 1, (arguments.cache_megabytes << 20) // page_bytes) + 1
         require_room(self._num_pages, arguments.context_tokens)
         self._laid_out: Llama | Decoder = model if self._on_gpu else self._lay_out(model)
 

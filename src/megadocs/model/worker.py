@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ from megadocs.model.token_choice import Sampling
 from megadocs.text.chat import Chat
 
 _RECEIVE_BYTES = 1 << 16
-#: Tokens in which a stop string is looked for after each new one: longer strings are found when more has come.
-_STOP_TOKENS = 16
+#: Tokens beyond those that can hold a stop string: the first one of a window may lose its blank or half a character.
+_STOP_TOKENS_BEFORE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,6 @@ class _Asked:
 
     prompt_tokens: int
     stop: tuple[str, ...]
-    steps_before: int
-    drawn_before: int
 
 
 class Worker:
@@ -88,7 +86,11 @@ class Worker:
         except InputError as error:
             self._send({"id": key, "failure": "bad_request", "message": error.what})
             return
-        continuation, stop = message.get("continuation"), tuple(message.get("stop", ()))
+        stop = tuple(string for string in message.get("stop", ()) if string)  # the empty one is everywhere
+        scored = None if "continuation" not in message else self._chat.continuation(message["continuation"])
+        if scored == []:
+            self._send({"id": key, "log_probabilities": []})
+            return
         request = Request(
             key=key,
             prompt=prompt,
@@ -101,22 +103,26 @@ class Worker:
                 min_p=message.get("min_p", 0.0),
             ),
             stop_ids=self._chat.stop_ids,
-            stops=(lambda tokens: self._cut(tokens[-_STOP_TOKENS:], stop) is not None) if stop else None,
+            stops=self._stop_function(stop) if stop else None,
             wants_log_probabilities=bool(message.get("log_probabilities")),
-            continuation=() if continuation is None else self._chat.continuation(continuation),
+            continuation=scored or (),
         )
         try:
             self._batcher.submit(request)
         except InputError as error:
             self._send({"id": key, "failure": "context_length", "message": error.what})
             return
-        counts = self._batcher.counts
-        self._asked[key] = _Asked(len(prompt), stop, counts.num_steps, counts.num_drawn)
+        self._asked[key] = _Asked(len(prompt), stop)
 
     def _prompt(self, messages: list[dict[str, str]]) -> list[int]:
         if self._api == "chat":
             return self._chat.prompt(messages)
         return self._chat.plain_prompt("\n\n".join(message["content"] for message in messages))
+
+    def _stop_function(self, stop: tuple[str, ...]) -> Callable[[list[int]], bool]:
+        """Whether the last tokens hold a stop string: a token that shows anything shows a byte at least."""
+        window = max(len(string.encode("utf-8", "surrogatepass")) for string in stop) + _STOP_TOKENS_BEFORE
+        return lambda tokens: self._cut(tokens[-window:], stop) is not None
 
     def _cut(self, tokens: list[int], stop: tuple[str, ...]) -> str | None:
         """The text before the first stop string in it; None: there is none."""
@@ -128,20 +134,18 @@ class Worker:
         asked = self._asked.pop(int(str(finished.key)), None)
         if asked is None:
             return
-        text = self._cut(finished.tokens, asked.stop) if asked.stop and finished.reason == "stop" else None
-        steps = self._batcher.counts.num_steps - asked.steps_before
-        drawn = self._batcher.counts.num_drawn - asked.drawn_before
-        ended = finished.reason == "stop" and text is None  # by a token, which was drawn, too
+        cut = self._cut(finished.tokens, asked.stop) if asked.stop else None
+        ended = finished.reason == "stop" and cut is None  # by a token, which was drawn, too
         self._send(
             {
                 "id": finished.key,
-                "text": self._chat.decode(finished.tokens) if text is None else text,
-                "finish_reason": finished.reason,
+                "text": self._chat.decode(finished.tokens) if cut is None else cut,
+                "finish_reason": finished.reason if cut is None else "stop",
                 "prompt_tokens": asked.prompt_tokens,
                 "new_tokens": len(finished.tokens) + ended,
                 "cached_tokens": finished.cached_tokens,
                 "log_probabilities": finished.log_probabilities,
-                "occupancy": drawn / (steps * self._batcher.num_sequences) if steps else None,
+                "occupancy": finished.occupancy,
             }
         )
 

@@ -10,7 +10,7 @@ The person's own file, `~/.config/megadocs/consent.yaml` (or the file that MEGAD
 
     remote: ["https://api.example.org/v1"]                   # servers that may receive documents
     keys: {"https://api.example.org/v1": EXAMPLE_API_KEY}    # which variable holds the key of which server
-    programs: [vllm, /opt/vllm/bin/vllm]                     # what may be started as generate.engine.command
+    programs: [vllm, /path/to/vllm/bin/vllm]                 # what may be started as generate.engine.command
     trackers: [wandb]                                        # services that may receive metrics
 
 Reading is no power: a recipe names the files and Hugging Face repositories that it reads (`READS`). What is read leaves

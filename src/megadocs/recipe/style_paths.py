@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from megadocs.recipe.paths import user_path
+
 
 def is_style_path(name: str) -> bool:
     """Whether a style is a file of the user's own, not one of the registry."""
@@ -44,4 +46,11 @@ def _of_section(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _absolute(style: str, folder: Path) -> str:
-    return str((folder / Path(style).expanduser()).resolve()) if is_style_path(style) else style
+    """The path as every process finds it; one that cannot be resolved stays, and is named when it is read."""
+    if not is_style_path(style):
+        return style
+    path = folder / user_path(style)
+    try:
+        return str(path.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL
+        return str(path)

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import tokenizers
 
 from megadocs.errors import InputError
+from megadocs.store.files import store_error
 from megadocs.text.gguf_file import read_header, tokenizer_of
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -26,6 +27,7 @@ _MAX_JSON_BYTES = 256 << 20
 _MAX_TEMPLATE_CHARACTERS = 1 << 20
 #: Tokens that end a turn; they end a reply where the vocabulary has them.
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<|eom_id|>", "<end_of_turn>")
+_AGAIN = "copy or download the model again"
 _BASE_MODEL = "for a base model set generate.engine.api=completions; else give a model with a chat template"
 
 
@@ -113,14 +115,15 @@ def load_chat(path: Path) -> Chat:
 
 
 def _read_folder(folder: Path) -> _Source:
+    """Template and end tokens of a Hugging Face folder; a file `chat_template.jinja` wins, as it does in transformers."""
     config = _read_json(folder / "tokenizer_config.json")
     template = config.get("chat_template")
     if isinstance(template, list):  # several by name
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
         template = named.get("default")
     file = folder / "chat_template.jinja"
-    if template is None and file.is_file() and file.stat().st_size <= _MAX_TEMPLATE_CHARACTERS:
-        template = file.read_text(encoding="utf-8")
+    if file.is_file():
+        template = _read_template(file)
     ends: set[int] = set()
     for name in ("generation_config.json", "config.json"):
         value = _read_json(folder / name).get("eos_token_id")
@@ -128,13 +131,24 @@ def _read_folder(folder: Path) -> _Source:
     return _Source(template if isinstance(template, str) else None, frozenset(ends), bool(config.get("add_bos_token")))
 
 
+def _read_template(path: Path) -> str:
+    """At most one character more than a template may have: `_compile` names one that is longer."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(_MAX_TEMPLATE_CHARACTERS + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the chat template cannot be read: {error}", where=str(path), remedy=_AGAIN) from error
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file() or path.stat().st_size > _MAX_JSON_BYTES:
         return {}
     try:
         value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise store_error("cannot read", path, error) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"not JSON: {error}", where=str(path), remedy="copy or download the model again") from error
+        raise InputError(f"not JSON: {error}", where=str(path), remedy=_AGAIN) from error
     return value if isinstance(value, dict) else {}
 
 

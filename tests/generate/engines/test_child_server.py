@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from megadocs.documents import Document
 from megadocs.errors import EngineError
 from megadocs.generate import Accounting, GenerationProgress, retry, run_generation
 from megadocs.generate.concurrency import AdaptiveLimit
-from megadocs.recipe import GenerateConfig
+from megadocs.generate.engines.child_server import ChildProcess
+from megadocs.generate.engines.protocol import EngineFailure
+from megadocs.recipe import EngineConfig, GenerateConfig
 
 from ..conftest import make_documents
 from .test_contract import write_command
@@ -91,6 +93,40 @@ def test_a_slow_start_is_shown(tmp_path: Path) -> None:
 def test_one_that_never_starts_says_why(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no such model on this planet"):
         run(tmp_path, {"fail": True}, make_documents(2))
+
+
+class Mute(ChildProcess):
+    """A process that says its words (none, the second time) and ends."""
+
+    words: Sequence[str] = ("first words", "")
+
+    async def start(self) -> None:
+        said, *self.words = self.words
+        await self.spawn(["-c", f"import sys; print({said!r}, end='', file=sys.stderr)"])
+
+    async def answers(self) -> bool:
+        return False
+
+    async def close(self) -> None:
+        await self.end()
+
+
+@pytest.mark.parametrize("keeps_log", [True, False])
+def test_last_words_are_those_of_this_start(tmp_path: Path, keeps_log: bool) -> None:
+    async def main() -> list[str]:
+        child = Mute(EngineConfig(kind="vllm", model="m"), log_dir=tmp_path if keeps_log else None)
+        said = []
+        for _ in range(2):
+            await child.start()
+            assert child.process is not None
+            death = await child.with_death(EngineFailure("connection", "lost"), child.process)
+            said.append(death.message)
+            await child.close()
+        return said
+
+    first, second = asyncio.run(main())
+    assert "first words" in first
+    assert second == "the server ended with code 0"
 
 
 def test_after_a_death_one_request_at_a_time() -> None:

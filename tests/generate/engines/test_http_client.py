@@ -228,3 +228,102 @@ def test_a_key_with_its_line_end() -> None:
     with pytest.raises(RecipeError, match="blank, a line end") as caught:
         HttpClient("http://example.com", api_key="sec ret")
     assert "sec ret" not in str(caught.value)
+
+
+async def through_proxy(answer: bytes, url: str, monkeypatch: pytest.MonkeyPatch) -> EngineFailure:
+    """What the client makes of a proxy's own answer."""
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    address = f"user:pass-word@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", address)  # without http://, as curl takes it
+    client = HttpClient(url)
+    result = await client.post_json("/x", {"a": 1}, 3.0)
+    await client.close()
+    server.close()
+    assert isinstance(result, EngineFailure)
+    return result
+
+
+@pytest.mark.parametrize("url", ["http://far.example/v1", "https://far.example/v1"])
+@pytest.mark.parametrize(
+    "status, kind, words",
+    [
+        (b"407 Proxy Authentication Required", "unauthorised", "the proxy refuses: HTTP 407"),
+        (b"403 Forbidden", "unauthorised", "403"),
+        (b"503 Busy", None, "503"),
+    ],
+)
+def test_what_a_proxy_says(
+    url: str, status: bytes, kind: str | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
+    failure = asyncio.run(through_proxy(answer, url, monkeypatch))
+    # To https only CONNECT reaches the proxy; to http its 503 may be the server's own: both are weather.
+    assert failure.kind == (kind or ("connection" if url.startswith("https") else "server_error"))
+    assert words in failure.message
+    assert "pass-word" not in failure.message
+    if url.startswith("https") or status.startswith(b"407"):
+        assert failure.code == "proxy"
+
+
+def test_a_proxy_that_hangs_up_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure = asyncio.run(through_proxy(b"", "https://far.example/v1", monkeypatch))
+    assert (failure.kind, "through the proxy 127.0.0.1" in failure.message) == ("connection", True)
+    assert "pass-word" not in failure.message
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http://", "http://127.0.0.1:none"])
+def test_a_proxy_that_is_none_is_named_at_once(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(RecipeError, match="no http://host:port") as caught:
+        HttpClient("https://far.example/v1")
+    assert caught.value.where == "HTTPS_PROXY"
+    assert "NO_PROXY" in str(caught.value.remedy)
+    HttpClient("https://127.0.0.1:9/v1")
+
+
+def test_https_to_a_port_without_tls_is_no_weather() -> None:
+    async def main() -> Any:
+        async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(10)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(plain, "127.0.0.1", 0)
+        client = HttpClient(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        result = await client.post_json("/x", {}, 3.0)
+        await client.close()
+        server.close()
+        return result
+
+    failure = asyncio.run(main())
+    assert failure.kind == "malformed"
+    assert "TLS" in failure.message
+
+
+def test_an_address_where_nobody_listens_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port whose queue is full drops the first packet, as a firewall does."""
+    import socket
+
+    monkeypatch.setattr(http_client, "_CONNECT_SECONDS", 0.3)
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+
+        async def main() -> Any:
+            client = HttpClient(f"http://127.0.0.1:{full.getsockname()[1]}/v1")
+            result = await client.post_json("/x", {}, 20.0)
+            await client.close()
+            return result
+
+        assert asyncio.run(main()) == EngineFailure("connection", "no connection within 0.3 s")

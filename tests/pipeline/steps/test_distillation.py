@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from megadocs.corpus import source_digest
+from megadocs.errors import EngineError
 from megadocs.evaluate.scores import read_scores
 from megadocs.generate import EngineInfo, load_index
 from megadocs.generate.engines.protocol import Completion
@@ -240,3 +241,24 @@ def test_a_failing_model_ends_the_run_with_its_reason(tokenizer, monkeypatch):
     monkeypatch.setattr("megadocs.model.batching.Batcher.step", broken)
     with pytest.raises(Exception, match="sampling failed: RuntimeError: out of memory"):
         replies(engine, [0])
+
+
+def test_a_failure_ends_all_samples_and_is_said_again(tokenizer):
+    """Whatever fails, a request that cannot be taken too: nobody waits for ever."""
+    engine = OwnEngine(models(tokenizer, [0]), tokenizer, EngineInfo({}, 1, concurrency=2))  # no room for a token
+    one = {"messages": [], "max_new_tokens": 8, "temperature": 1.0, "top_p": 1.0, "timeout_seconds": 9, "extra": {}}
+
+    async def ask(*seeds):
+        requests = (engine.complete(Completion(seed=seed, **one)) for seed in seeds)
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*requests, return_exceptions=True)
+
+    async def main():
+        await engine.start()
+        failures = [*await ask(0, 1), *await ask(2)]
+        await engine.close()
+        return failures
+
+    failures = asyncio.run(main())
+    assert [type(failure) for failure in failures] == [EngineError] * 3
+    assert all("sampling failed" in str(failure) for failure in failures)

@@ -53,6 +53,7 @@ class ChildProcess(ABC):
         self._num_failed_starts = 0
         self._lock = asyncio.Lock()
         self._errors: IO[bytes] | None = None
+        self._log_start = 0  # where this start's words begin in the log: an earlier one's are not its own
 
     @abstractmethod
     async def start(self) -> None:
@@ -136,6 +137,7 @@ class ChildProcess(ABC):
             descriptors: open files that it inherits under their numbers.
         """
         self._errors = self._open_log()
+        self._log_start = os.fstat(self._errors.fileno()).st_size
         search_path = os.pathsep.join(path for path in sys.path if path)
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -163,12 +165,13 @@ class ChildProcess(ABC):
         return EngineError(f"{what}{self._last_words()}", where=where, remedy=remedy)
 
     def _last_words(self) -> str:
-        """`; its last lines: ...; all of them: FILE`, or nothing where it said nothing."""
+        """`; its last lines: ...; all of them: FILE`, or nothing where it has said nothing since this start."""
         if self._errors is None:
             return ""
-        self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, self._errors.tell() - _LOG_TAIL_BYTES))
-        lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        # `pread`: the process shares the position of this very file, and a seek here would move its next line.
+        end = os.fstat(self._errors.fileno()).st_size
+        tail = os.pread(self._errors.fileno(), _LOG_TAIL_BYTES, max(self._log_start, end - _LOG_TAIL_BYTES))
+        lines = [line for line in tail.decode("utf-8", "replace").splitlines() if line.strip()]
         if not lines:
             return ""
         words = "; its last lines: " + " | ".join(one_line(line) for line in lines[-_LOG_TAIL_LINES:])

@@ -21,12 +21,13 @@ from yarl import URL
 
 from megadocs.errors import RecipeError
 from megadocs.generate.engines.failures import failure_of_answer, failure_of_error, one_line
-from megadocs.generate.engines.protocol import EngineFailure
+from megadocs.generate.engines.protocol import PROXY, EngineFailure
 from megadocs.recipe.consent import is_loopback
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 _MAX_HEADER_BYTES = 64 * 1024
-_CONNECT_SECONDS = 30.0
+#: A lost first packet is sent again after 1 s and after 3 s: who has not answered by then is not there.
+_CONNECT_SECONDS = 4.0
 _JSON_HEADERS = {"Content-Type": "application/json"}
 _encode_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
@@ -75,18 +76,32 @@ class HttpClient:
             async with asyncio.timeout(timeout_seconds):
                 answer = await self._send(method, path, data)
         except aiohttp.ConnectionTimeoutError:  # before its parent: nobody is there
-            return EngineFailure("connection", f"no connection within {_CONNECT_SECONDS:g} s")
+            return EngineFailure("connection", f"no connection{self._way()} within {_CONNECT_SECONDS:g} s")
         except TimeoutError:
             return EngineFailure("timeout", f"no complete reply within {timeout_seconds:g} s")
-        except aiohttp.ClientResponseError as error:  # before its relatives: bytes came, and were not HTTP
-            return EngineFailure("malformed", f"not HTTP: {one_line(str(error.message))}")
-        except (aiohttp.ClientError, OSError, EOFError) as error:
-            return EngineFailure("connection", f"{type(error).__name__}: {one_line(str(error))}")
-        except ValueError as error:
-            return EngineFailure("malformed", f"not HTTP: {one_line(str(error))}")
+        except (aiohttp.ClientError, OSError, EOFError, ValueError) as error:
+            return self._failure(error)
         if isinstance(answer, EngineFailure) and self._key and self._key in answer.message:
             return replace(answer, message=answer.message.replace(self._key, "***"))
         return answer
+
+    def _failure(self, error: Exception) -> EngineFailure:
+        """What an exception of aiohttp's means; its order of classes is from the special to the general."""
+        what = one_line(str(error))
+        match error:
+            case aiohttp.ClientHttpProxyError():  # the proxy's own answer to CONNECT
+                return _refused_by_proxy(error.status, f"{error.status} {one_line(error.message)}")
+            case aiohttp.ClientResponseError():  # bytes came, and were not HTTP
+                return EngineFailure("malformed", f"not HTTP: {one_line(str(error.message))}")
+            case aiohttp.ClientSSLError():  # no weather: the port speaks no TLS, or its certificate is not trusted
+                return EngineFailure("malformed", f"no TLS that is trusted here: {what}")
+            case aiohttp.ClientError() | OSError() | EOFError():
+                return EngineFailure("connection", f"{type(error).__name__}{self._way()}: {what}")
+        return EngineFailure("malformed", f"not HTTP: {what}")
+
+    def _way(self) -> str:
+        """`, through the proxy HOST` where there is one (without the password that its address may hold)."""
+        return "" if self._proxy is None else f", through the proxy {urllib.parse.urlsplit(self._proxy).hostname}"
 
     async def _send(self, method: str, path: str, data: bytes | None) -> dict[str, Any] | EngineFailure:
         if self._session is None:
@@ -97,6 +112,8 @@ class HttpClient:
             method, url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
         )
         async with request as response:
+            if response.status == 407:
+                return _refused_by_proxy(407, f"407 {response.reason}")
             return read_answer(response.status, response.headers, await _bounded_body(response))
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -180,9 +197,34 @@ def checked_key(key: str) -> str:
     )
 
 
+def _refused_by_proxy(status: int, what: str) -> EngineFailure:
+    """One that wants a password or forbids the address says so to every request; one in trouble (5xx) is weather."""
+    if status >= 500:
+        return EngineFailure("connection", f"the proxy cannot reach the server: HTTP {what}", code=PROXY)
+    return EngineFailure("unauthorised", f"the proxy refuses: HTTP {what}", status=status, code=PROXY)
+
+
 def _proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for an address; none for this machine and for what NO_PROXY lists."""
+    """The proxy that the environment names for an address; none for this machine and for what NO_PROXY lists.
+
+    Raises:
+        RecipeError: it is none that speaks HTTP (SOCKS, say).
+    """
     parts = urllib.parse.urlsplit(url)
     if is_loopback(url) or urllib.request.proxy_bypass(parts.netloc):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    named = urllib.request.getproxies().get(parts.scheme)
+    if not named:
+        return None
+    proxy = named if "://" in named else f"http://{named}"
+    try:
+        split = urllib.parse.urlsplit(proxy)
+        if split.scheme in ("http", "https") and split.hostname and split.port != 0:
+            return proxy
+    except ValueError:  # a port that is none
+        pass
+    raise RecipeError(
+        "the proxy that the environment names is no http://host:port",
+        where=f"{parts.scheme.upper()}_PROXY",
+        remedy=f"name one that speaks HTTP, or list {parts.hostname} in NO_PROXY",
+    )

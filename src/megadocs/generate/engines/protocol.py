@@ -36,6 +36,10 @@ FATAL: frozenset[FailureKind] = frozenset({"unauthorised", "payment", "model_cha
 PERMANENT: frozenset[FailureKind] = frozenset({"context_length", "bad_request", "refused"})
 
 
+#: The `code` of failures that come from a proxy on the way, not from the server.
+PROXY = "proxy"
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One call to an engine: messages, sampling, seed, strings that end the reply, and the time it may take."""

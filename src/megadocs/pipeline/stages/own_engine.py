@@ -47,10 +47,11 @@ class OwnEngine:
         self._models, self._tokenizer, self._info, self._mix = models, tokenizer, info, mix
         self._numbers = itertools.count()
         self._batchers: list[Batcher] = []
-        self._waiting: dict[int, tuple[Batcher, asyncio.Future[Reply]]] = {}
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._new: list[tuple[Batcher, Request]] = []
         self._has_new = asyncio.Event()
         self._server: asyncio.Task[None] | None = None
+        self._failure: EngineError | None = None
 
     async def start(self) -> None:
         """Lay out the models and begin to serve."""
@@ -67,7 +68,13 @@ class OwnEngine:
         self._server = asyncio.create_task(self._serve())
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
-        """One sample; the prompt is the start token, whatever the messages say."""
+        """One sample; the prompt is the start token, whatever the messages say.
+
+        Raises:
+            EngineError: sampling has failed: nothing more is served.
+        """
+        if self._failure is not None:
+            raise self._failure
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         number, batcher = next(self._numbers), self._batchers[completion.seed % len(self._batchers)]
         request = Request(
@@ -78,7 +85,7 @@ class OwnEngine:
             sampling=Sampling(completion.temperature, top_p=completion.top_p),
             stop_ids=frozenset({self._tokenizer.eos_id, self._start_id}),  # the latter begins another document
         )
-        self._waiting[number] = batcher, reply
+        self._waiting[number] = reply
         self._new.append((batcher, request))
         self._has_new.set()
         return await reply
@@ -104,26 +111,30 @@ class OwnEngine:
             if not any(batcher.has_work for batcher in self._batchers):
                 await self._has_new.wait()
             self._has_new.clear()
-            new, self._new = self._new, []
-            for batcher, request in new:
-                batcher.submit(request)
             try:
-                finished = await asyncio.to_thread(self._step)
+                finished = await asyncio.to_thread(self._step, self._take_new())
             except Exception as error:
-                failure = EngineError(f"sampling failed: {type(error).__name__}: {error}", where="generate.sample")
-                for _, future in self._waiting.values():
+                what = f"sampling failed: {type(error).__name__}: {error}"
+                self._failure = EngineError(what, where="generate.sample")
+                for future in self._waiting.values():
                     if not future.done():
-                        future.set_exception(failure)
+                        future.set_exception(self._failure)
                 return
-            for batcher, one in finished:
-                future = self._waiting.pop(int(str(one.key)))[1]
+            for one in finished:
+                future = self._waiting.pop(int(str(one.key)))
                 if not future.done():
-                    future.set_result(self._reply(batcher, one))
+                    future.set_result(self._reply(one))
 
-    def _step(self) -> list[tuple[Batcher, Finished]]:
-        return [(batcher, one) for batcher in self._batchers if batcher.has_work for one in batcher.step()]
+    def _take_new(self) -> list[tuple[Batcher, Request]]:
+        new, self._new = self._new, []
+        return new
 
-    def _reply(self, batcher: Batcher, finished: Finished) -> Reply:
+    def _step(self, new: list[tuple[Batcher, Request]]) -> list[Finished]:
+        for batcher, request in new:
+            batcher.submit(request)
+        return [one for batcher in self._batchers if batcher.has_work for one in batcher.step()]
+
+    def _reply(self, finished: Finished) -> Reply:
         ended = finished.reason == "stop"
         return Reply(
             text=self._tokenizer.decode(finished.tokens),
@@ -131,7 +142,7 @@ class OwnEngine:
             prompt_tokens=1,
             new_tokens=len(finished.tokens) + ended,
             cached_tokens=finished.cached_tokens,
-            occupancy=batcher.num_running / batcher.num_sequences,
+            occupancy=finished.occupancy,
         )
 
     @property
