@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 import tokenizers
 
 from megadocs.errors import InputError
-from megadocs.store.files import store_error
 from megadocs.text.gguf_file import read_header, tokenizer_of
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -146,7 +145,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:
-        raise store_error("cannot read", path, error) from error
+        raise InputError(f"cannot read: {error.strerror}", where=str(path), remedy=_AGAIN) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON: {error}", where=str(path), remedy=_AGAIN) from error
     return value if isinstance(value, dict) else {}
