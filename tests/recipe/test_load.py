@@ -124,3 +124,10 @@ def test_a_key_of_another_kind_is_not_called_unknown():
     recipe = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
     with pytest.raises(RecipeError, match="does not go with the section"):
         load_recipe(recipe, ["tokenizer.kind=load", "tokenizer.source=folder"])
+
+
+def test_apples_gpu_is_refused_with_the_device_to_take(recipe_path):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_path, ["train.device=mps"])
+    assert "use train.device=cpu" in caught.value.what
+    assert caught.value.where.endswith("train.device")

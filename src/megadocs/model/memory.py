@@ -8,10 +8,10 @@ same to the bit. Other allocators and systems are left alone.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from megadocs.machine import glibc
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MAX_INT = 2**31 - 1
@@ -20,7 +20,7 @@ _MAX_INT = 2**31 - 1
 @contextmanager
 def freed_memory_kept() -> Iterator[bool]:
     """Inside, glibc keeps what is freed (True where it could be told so); after it, what is free then goes back."""
-    library = _glibc()
+    library = glibc()
     if library is None:
         yield False
         return
@@ -33,11 +33,6 @@ def freed_memory_kept() -> Iterator[bool]:
 
 def return_freed_memory() -> None:
     """Give what is free back to the kernel now: after something large was read and laid out in another way."""
-    library = _glibc()
+    library = glibc()
     if library is not None:
         library.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-    return library if hasattr(library, "mallopt") else None

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from megadocs.errors import InputError, MegadocsError
-from megadocs.machine import has_fast_bfloat16
+from megadocs.machine import die_with_parent, has_fast_bfloat16, has_nvidia_driver
 from megadocs.model.batching import Batcher, require_room
 from megadocs.model.decoder import Decoder
 from megadocs.model.fused_linear import packed_operators
@@ -32,7 +32,6 @@ from megadocs.model.llama import Llama
 from megadocs.model.memory import freed_memory_kept, return_freed_memory
 from megadocs.model.paged_cache import PAGE_POSITIONS, PagedCache
 from megadocs.model.worker import Worker
-from megadocs.store.children import die_with_parent
 from megadocs.text.chat import load_chat
 
 _PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -101,7 +100,7 @@ class _Loaded:
                 where="generate.engine.context_tokens",
                 remedy=f"use at most {model.config.max_position_embeddings}",
             )
-        self._on_gpu = Path("/proc/driver/nvidia/version").exists() and torch.version.cuda is not None
+        self._on_gpu = has_nvidia_driver() and torch.version.cuda is not None
         self._dtype = _PRECISIONS.get(arguments.precision) or fitting_precision(on_gpu=self._on_gpu)
         self._num_sequences, self._context_tokens = arguments.sequences, arguments.context_tokens
         page_bytes = PagedCache.page_bytes(model.config, self._dtype)

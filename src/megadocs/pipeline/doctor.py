@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from megadocs.machine import cpu_flags, memory_bytes, usable_cores
+
 _PACKAGES = ("torch", "numpy", "pyarrow", "tokenizers", "transformers", "safetensors")
 _ENGINES = {
     "xllamacpp": ("llama.cpp (engine llamacpp)", "pip install 'megadocs[demo]'"),
@@ -44,20 +46,14 @@ def examine() -> list[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    yield Finding("cores and memory", f"{cores} usable cores, {memory:.0f} GiB")
-    yield Finding("processor features", ", ".join(_cpu_flags()) or "none of " + ", ".join(_CPU_FLAGS))
+    memory = memory_bytes()
+    size = f"{memory / 2**30:.0f} GiB" if memory is not None else "memory unknown"
+    yield Finding("cores and memory", f"{cores} usable cores, {size}")
+    found = [flag for flag in _CPU_FLAGS if flag in cpu_flags()]
+    yield Finding("processor features", ", ".join(found) or "none of " + ", ".join(_CPU_FLAGS))
     yield Finding("disk", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB free here")
-
-
-def _cpu_flags() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return []
-    line = next((line for line in path.read_text().splitlines() if line.startswith("flags")), "")
-    return [flag for flag in _CPU_FLAGS if flag in line.split()]
 
 
 def _packages() -> Iterator[Finding]:

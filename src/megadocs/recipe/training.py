@@ -100,6 +100,13 @@ class TrainConfig(Section):
         default_factory=list, description="Optional sinks."
     )
 
+    @field_validator("device", mode="before")
+    @classmethod
+    def _apples_gpu_has_not_been_tried(cls, device: object) -> object:
+        if device == "mps":
+            raise ValueError("models run on the CPU of a Mac, not on its GPU (mps): use train.device=cpu, or auto")
+        return device
+
     @field_validator("num_processes")
     @classmethod
     def _ranks_divide_the_batch(cls, num_processes: int, info: ValidationInfo) -> int:

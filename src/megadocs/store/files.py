@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import DamagedError, StoreError
+from megadocs.machine import sync_file
 
 _CHUNK_BYTES = 1 << 20
 
@@ -37,7 +38,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            sync_file(descriptor)
         finally:
             os.close(descriptor)
         temporary.chmod(0o644)
@@ -127,7 +128,7 @@ def fsync_file(path: str | Path) -> None:
     """Push a file's content to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync_file(descriptor)
     finally:
         os.close(descriptor)
 

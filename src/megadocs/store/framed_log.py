@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Self
 
 from megadocs.errors import DamagedError, StoreError
+from megadocs.machine import sync_data, sync_file
 from megadocs.store.files import fsync_directory, store_error, write_bytes_atomic
 
 MARKER = b"\xf7MD\xff"
@@ -83,7 +84,7 @@ class FramedLog:
             self.scan = scan_frames(self.path, on_frame)
             if self.scan.torn_bytes:
                 os.ftruncate(self._descriptor, self.scan.end)
-                os.fsync(self._descriptor)
+                sync_file(self._descriptor)
             fsync_directory(self.path.parent)  # of a file that was there too: whoever made it may have died before this
         except OSError as error:
             os.close(self._descriptor)
@@ -138,10 +139,10 @@ class FramedLog:
         self._end += len(data)
 
     def sync(self) -> None:
-        """Flush, then force the log to disk (fdatasync)."""
+        """Flush, then force the log to disk (`sync_data`)."""
         self.flush()
         try:
-            os.fdatasync(self._descriptor)
+            sync_data(self._descriptor)
         except OSError as error:
             # The kernel may have dropped the pages: they are never reported as durable later.
             self._error = store_error("cannot sync the log", self.path, error)

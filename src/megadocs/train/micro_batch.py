@@ -10,11 +10,10 @@ activations out of the cache. A smaller last part weighs what it should (`loop.a
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from megadocs.errors import TrainingError
+from megadocs.machine import available_memory_bytes
 from megadocs.model.attention import PLAIN_MAX_CONTEXT
 from megadocs.model.config import LlamaConfig
 from megadocs.model.loss import BLOCK_BYTES, CUDA_BLOCK_BYTES
@@ -81,6 +80,5 @@ def free_bytes(device: torch.device) -> int:
     """Memory that can still be had: of the GPU, or of this machine or container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines() if Path("/proc/meminfo").exists() else []
-    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return available[0] if available else 1 << 62
+    available = available_memory_bytes()
+    return available if available is not None else 1 << 62

@@ -23,6 +23,7 @@ from megadocs.generate.engines.child_server import ChildProcess
 from megadocs.generate.engines.model_files import find_model, model_identity
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, FailureKind, Reply
 from megadocs.generate.styles import Message
+from megadocs.machine import child_processes
 from megadocs.recipe import EngineConfig
 
 #: Options of `generate.engine.options` that change what is sampled.
@@ -173,8 +174,7 @@ class _Workers(ChildProcess):
         if not self.is_running or self.process is None:
             return []
         pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
+        return [pid, *child_processes(pid)]
 
 
 class _Connection:

@@ -15,7 +15,7 @@ import signal
 import sys
 from typing import Any
 
-from megadocs.store.children import die_with_parent
+from megadocs.machine import die_with_parent
 
 
 def main() -> None:

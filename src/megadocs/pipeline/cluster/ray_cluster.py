@@ -26,6 +26,7 @@ from typing import Any
 import megadocs
 from megadocs.errors import UsageError
 from megadocs.generate.engines import Engine
+from megadocs.machine import usable_cores
 from megadocs.recipe import EngineConfig
 from megadocs.store.lock import hold_lock, is_locked
 
@@ -117,7 +118,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> Cluster:
     if address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options |= {
-            "num_cpus": num_cpus or len(os.sched_getaffinity(0)),
+            "num_cpus": num_cpus or usable_cores(),
             "object_store_memory": OBJECT_STORE_BYTES,
             "include_dashboard": False,
         }

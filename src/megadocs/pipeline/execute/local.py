@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from megadocs.machine import kill_group, usable_cores
 from megadocs.pipeline.steps.step import Step, job_of
 from megadocs.store.files import make_directory, store_error
 
@@ -35,7 +36,7 @@ class LocalExecutor:
     """
 
     def __init__(self, workspace: Path, num_slots: int | None = None) -> None:
-        self.num_slots = num_slots or len(os.sched_getaffinity(0))
+        self.num_slots = num_slots or usable_cores()
         self._workspace = workspace
         self._idle: dict[int, list[_Worker]] = {}
         self._busy: dict[_Worker, Step] = {}
@@ -199,8 +200,7 @@ class _Worker:
             self._process.send_signal(number)
 
     def kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill_group(self._process.pid)
 
     def close_input(self) -> None:
         with contextlib.suppress(BrokenPipeError):

@@ -21,9 +21,9 @@ import traceback
 from typing import Any
 
 from megadocs.errors import LockedError, MegadocsError
+from megadocs.machine import die_with_parent
 from megadocs.pipeline.stages.stage import Stopped, run_step
 from megadocs.store.artifact import Workspace
-from megadocs.store.children import die_with_parent
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ two-core virtual machine (lab/LOG.md).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.kinds import SAMPLE, row_kind
+from megadocs.machine import usable_cores
 from megadocs.model import LlamaConfig, resolve_config
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
 from megadocs.pipeline.price.generation import GenerationPricer, reply_tokens
@@ -73,7 +73,7 @@ def build_plan(
         allow_code: load orderings of the form module:attribute that the recipe names.
     """
     workspace = Workspace(root)
-    slots = num_slots or len(os.sched_getaffinity(0))
+    slots = num_slots or usable_cores()
     sizes = sizes or plan_sizes(recipe, root)
     experiment = planned_experiment(recipe, sizes, whole, allow_code=allow_code)
     pricer = _Pricer(recipe, workspace, sizes, experiment, slots, counts_rows=whole is None)

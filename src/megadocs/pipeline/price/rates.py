@@ -12,13 +12,13 @@ number of cores; a table of rates measured on a two-core virtual machine (`plan.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from megadocs.errors import MegadocsError
+from megadocs.machine import processor_name, usable_cores
 from megadocs.pipeline.price.wall_time import WorkerTimes
 from megadocs.recipe import EngineConfig
 from megadocs.store.artifact import Artifact, Workspace
@@ -145,7 +145,4 @@ def _file() -> dict[str, Any]:
 
 def _machine() -> str:
     """`AMD EPYC-Rome Processor, 2 cores`: what rates depend on."""
-    info = Path("/proc/cpuinfo")
-    models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
-    name = models[0].partition(":")[2].strip() if models else platform.machine()
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+    return f"{processor_name()}, {usable_cores()} cores"

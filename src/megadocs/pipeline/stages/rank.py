@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from megadocs.errors import InputError, MegadocsError, UsageError
+from megadocs.machine import die_with_parent
 from megadocs.pipeline.stages.arm_data import TrainingData
 from megadocs.pipeline.stages.stage import StageContext, Stopped, find_inputs, load_jobs_code, run_step
 from megadocs.pipeline.stages.train import train
@@ -30,7 +31,6 @@ from megadocs.pipeline.steps.step import job_of as step_job
 from megadocs.recipe import Recipe
 from megadocs.recipe.consent import check_consent
 from megadocs.store.artifact import Artifact, Build, Workspace
-from megadocs.store.children import die_with_parent
 from megadocs.store.files import read_json
 
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from megadocs.errors import MegadocsError
+from megadocs.machine import die_with_parent, usable_cores
 from megadocs.pipeline.stages.stage import StageContext, Stopped
-from megadocs.store.children import die_with_parent
 from megadocs.store.files import write_json_atomic
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def job_of(context: StageContext) -> dict[str, Any]:
 
 
 def _start_torchrun(job: str, num_processes: int) -> subprocess.Popen[bytes]:
-    threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    threads = int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
     return subprocess.Popen(
         [*torchrun, "-m", "megadocs.pipeline.stages.rank", job],
