@@ -97,7 +97,7 @@ def die_with_parent(number: signal.Signals = signal.SIGKILL, *, parent: int | No
         parent: its process id, read before; this process leaves at once if the parent has died since.
     """
     library = _c_library()
-    if hasattr(library, "prctl"):
+    if library is not None and hasattr(library, "prctl"):
         library.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     else:
         threading.Thread(target=_signal_orphan, args=(number, parent or os.getppid()), daemon=True).start()
