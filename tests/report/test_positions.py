@@ -7,7 +7,7 @@ import re
 import pytest
 
 from megadocs.report import build_report
-from megadocs.report.positions import position_views
+from megadocs.report.sections.positions import SECTION
 from megadocs.report.tables import result_tables
 
 from .fixtures_report import make_complete_inputs, make_inputs
@@ -19,7 +19,7 @@ def html() -> str:
 
 
 def test_short_ranges_are_one_weighted_by_their_targets() -> None:
-    (view,) = position_views(make_complete_inputs().results)
+    (view,) = SECTION.view(make_complete_inputs())["positions"]
     assert [row["from"] for row in view["ranges"]] == [0, 64, 128, 256]
     assert view["ranges"][0] == {"from": 0, "to": 64, "num_tokens": 40}
     real = next(row for row in view["rows"] if row["arm"] == "real_only")
@@ -50,4 +50,4 @@ def test_the_csv_holds_the_ranges_as_they_were_measured() -> None:
 
 
 def test_nothing_was_scored_by_position() -> None:
-    assert position_views(make_inputs().results) == []
+    assert SECTION.view(make_inputs()) is None

@@ -90,7 +90,8 @@ def _print_replications(workspaces: list[Path], arm: str | None, against: str | 
 
 def _print_results(workspace: Path, tables: Path | None, *, as_json: bool) -> None:
     from megadocs.pipeline.open_results import open_results
-    from megadocs.report.tables import derived_tables, write_tables
+    from megadocs.report.sections.paper import derived_tables
+    from megadocs.report.tables import write_tables
 
     results, note = open_results(workspace)
     if note:

@@ -5,12 +5,13 @@ from megadocs.report.inputs import (
     Curve,
     Generated,
     GenerationAccount,
+    PieceOfRow,
     ReportInputs,
     Sample,
     StepRecord,
     StreamAccount,
+    StreamWindow,
 )
-from megadocs.report.stream_windows import PieceOfRow, StreamWindow
 
 __all__ = [
     "Curve",

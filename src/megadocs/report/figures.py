@@ -7,7 +7,7 @@ colour is never needed to read a figure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,42 +15,16 @@ from markupsafe import Markup
 
 from megadocs.analysis import number_of
 from megadocs.analysis.statement import multiple_text, ratio_text
+from megadocs.report.axes import Frame, both_sizes, label_width, value_axis, x_axis, y_axis
 from megadocs.report.inputs import Curve
-from megadocs.report.names import short_names, text_width
-from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_text
+from megadocs.report.names import text_width
+from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels
 from megadocs.report.wording import interval, number, signed, tokens_short
 
 _NUM_COLOURS = 6
 MAX_CURVES = 8
 MAX_ROWS = 40
 _MAX_POINTS = 48
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Outer size and margins of a drawing in pixels."""
-
-    width: int
-    height: int
-    left: int
-    right: int
-    top: int
-    bottom: int
-    css: str
-
-    def names(self, arms: Sequence[str]) -> dict[str, str]:
-        """Labels of the arms: a narrow figure has room for fewer letters."""
-        return short_names(arms, 24 if self.css == "wide" else 18)
-
-    @property
-    def x(self) -> tuple[float, float]:
-        """Left and right edge of the plot."""
-        return self.left, self.width - self.right
-
-    @property
-    def y(self) -> tuple[float, float]:
-        """Bottom and top edge of the plot (pixels grow downwards)."""
-        return self.height - self.bottom, self.top
 
 
 def arm_styles(results: Mapping[str, Any]) -> dict[str, str]:
@@ -77,16 +51,6 @@ def arm_styles(results: Mapping[str, Any]) -> dict[str, str]:
 def arm_links(results: Mapping[str, Any]) -> dict[str, str]:
     """Arm -> link to its row in the table of losses, where every seed links to its record."""
     return {row["arm"]: f"#arm-{number}" for number, row in enumerate(results["arms"])}
-
-
-def label_width(labels: Iterable[str], extra: int) -> int:
-    """Pixels to keep free for labels beside a plot."""
-    return math.ceil(max(map(text_width, labels), default=60.0)) + extra
-
-
-def both_sizes(draw: Callable[[Frame], Markup], wide: Frame, narrow: Frame) -> Markup:
-    """The drawing at both sizes."""
-    return draw(wide) + draw(narrow)
 
 
 def efficiency_figure(results: Mapping[str, Any], block: Mapping[str, Any]) -> Markup | None:
@@ -122,7 +86,7 @@ def _draw_efficiency(
         f"Loss of the real-only arms against their real tokens, and the synthetic arms read off that curve: {listed}.",
         f"efficiency-{frame.css}",
     )
-    _y_axis(drawing, frame, y, "loss, nats per token")
+    y_axis(drawing, frame, y, "loss, nats per token")
     _token_axis(drawing, frame, x, points, base)
     _point_names(drawing, frame, (x, y), points, names)
     links = arm_links(results)
@@ -209,13 +173,8 @@ def _draw_differences(
         f"{listed}.",
         f"difference-{frame.css}",
     )
-    bottom = frame.y[0]
-    for tick in nice_ticks(x.low, x.high, 4 if frame.css == "narrow" else 7):
-        drawing.line(x(tick), frame.top, x(tick), bottom, "zero" if tick == 0 else "grid")
-        drawing.text(x(tick), bottom + 17, tick_text(tick), "tick", "middle")
-    drawing.text(
-        (frame.x[0] + frame.x[1]) / 2, bottom + 34, f"nats per token against {results['baseline']}", "axis", "middle"
-    )
+    num_ticks = 4 if frame.css == "narrow" else 7
+    value_axis(drawing, frame, x, f"nats per token against {results['baseline']}", num_ticks)
     for index, row in enumerate(rows):
         at = frame.top + 20 + 30 * index
         title = f"{row['arm']}: {signed(row['difference'])} {interval(row['interval'], plus=True)}, {row['verdict']}"
@@ -262,11 +221,9 @@ def _draw_training(frame: Frame, curves: Sequence[Curve], arms: Sequence[str], s
         f"Training loss against {unit}, one line per arm, mean over seeds.",
         f"training-{frame.css}",
     )
-    _y_axis(drawing, frame, y, "training loss, nats per token")
-    for tick in nice_ticks(0.0, x.high, 3 if frame.css == "narrow" else 6):
-        drawing.line(x(tick), frame.y[0], x(tick), frame.y[0] + 4, "tick-mark")
-        drawing.text(x(tick), frame.y[0] + 18, tokens_short(tick) if tick else "0", "tick", "middle")
-    drawing.text((frame.x[0] + frame.x[1]) / 2, frame.height - 10, unit, "axis", "middle")
+    y_axis(drawing, frame, y, "training loss, nats per token")
+    ticks = nice_ticks(0.0, x.high, 3 if frame.css == "narrow" else 6)
+    x_axis(drawing, frame, [(x(tick), tokens_short(tick) if tick else "0") for tick in ticks], unit)
     ended = []
     for arm, line in lines.items():
         drawing.path([(x(at), y(loss)) for at, loss in line], f"curve thin {styles[arm]}", arm)
@@ -293,13 +250,6 @@ def _mean_curve(curves: Sequence[Curve], *, in_tokens: bool) -> list[tuple[float
             losses += curve.losses[start : start + size]
         points.append((sum(places) / len(places), sum(losses) / len(losses)))
     return points
-
-
-def _y_axis(drawing: Drawing, frame: Frame, y: Scale, words: str) -> None:
-    for tick in nice_ticks(y.low, y.high):
-        drawing.line(frame.x[0], y(tick), frame.x[1], y(tick), "grid")
-        drawing.text(frame.x[0] - 8, y(tick) + 4, tick_text(tick), "tick", "end")
-    drawing.text(0, 12, words, "axis")
 
 
 def _token_axis(drawing: Drawing, frame: Frame, x: Scale, points: Sequence[Mapping[str, Any]], base: float) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from megadocs.report.stream_windows import StreamWindow
-
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -117,6 +115,50 @@ class GenerationAccount:
     def adds_up(self) -> bool:
         """Every request has exactly one state."""
         return self.requested == self.ok + self.rejected + self.failed + self.skipped + self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class PieceOfRow:
+    """The part of one row that lies in the window.
+
+    Attributes:
+        document_id: its source document.
+        kind: kind of row.
+        generation: of the row.
+        num_tokens: tokens of the piece.
+        begins: whether the row begins in this window.
+        ends: whether it ends in it.
+        text: decoded.
+    """
+
+    document_id: str
+    kind: str
+    generation: int
+    num_tokens: int
+    begins: bool
+    ends: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamWindow:
+    """A sample window of one stream.
+
+    Attributes:
+        arms: the arms whose streams begin so.
+        stream: its name.
+        window: number of the window, in stream order.
+        summary: counts of the stream and of who shares windows, a line each.
+        pieces: the rows of the window, in order.
+        absent: why there is no window to show; else None.
+    """
+
+    arms: Sequence[str]
+    stream: str
+    window: int
+    summary: Sequence[str] = ()
+    pieces: Sequence[PieceOfRow] = ()
+    absent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

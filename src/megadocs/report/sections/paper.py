@@ -14,13 +14,17 @@ from typing import Any
 
 from markupsafe import Markup
 
+from megadocs.analysis.paper_arms import SETTINGS
 from megadocs.analysis.paper_published import Point, Series
 from megadocs.analysis.paper_series import PaperFigure, paper_figures
 from megadocs.analysis.paper_tables import best_settings, compute_groups, controlled_against_tuned, student_scaling
 from megadocs.kinds import orderings_of_role
-from megadocs.report.figures import Frame, arm_links, label_width
+from megadocs.report.axes import Frame, label_width, value_axis, x_axis, y_axis
+from megadocs.report.figures import arm_links
+from megadocs.report.inputs import ReportInputs
 from megadocs.report.names import short_names
-from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_text
+from megadocs.report.section import Row, Section, View, flat, flat_rows
+from megadocs.report.svg import Drawing, Scale, spread_labels
 from megadocs.report.wording import flops, number, tokens_short
 
 X_LABELS = {
@@ -34,11 +38,9 @@ X_LABELS = {
 _MAX_SERIES = 8
 
 
-def paper_views(results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the page shows of the paper; `None` where no figure has runs of its own.
-
-    Every figure over generations, epochs or a fraction is drawn a second time over training compute.
-    """
+def _view(inputs: ReportInputs) -> View:
+    """Nothing where no figure has runs of its own; one over G, epochs or a fraction is drawn over compute as well."""
+    results = inputs.results
     figures = paper_figures(results)
     if not any(figure.own for figure in figures):
         return None
@@ -61,18 +63,20 @@ def paper_views(results: Mapping[str, Any]) -> dict[str, Any] | None:
                 "note": figure.note,
             }
         )
-    return {
+    paper = {
         "figures": views,
         "settings": [row for row in best_settings(results) if row["num_generations"] is not None],
         "controlled": controlled_against_tuned(results),
         "students": student_scaling(results),
     }
+    return {"paper": paper, "setting": _setting_text}
 
 
-def compute_view(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Arms by training compute; empty unless two arms can be compared."""
-    rows = compute_groups(results)
-    return rows if len(rows) > 1 else []
+def _setting_text(values: Sequence[Any] | None) -> str:
+    """(real epochs, synthetic fraction, learning rate, weight decay) in a line."""
+    if values is None:
+        return "not published"
+    return " · ".join("-" if value is None else f"{float(value):g}" for value in values)
 
 
 def draw_panel(
@@ -127,21 +131,14 @@ def _draw_numeric(figure: PaperFigure, series: Sequence[Series], panel: _Panel) 
     x = Scale(low, high, *frame.x, log=log)
     y = Scale(min(edges) - margin, max(edges) + margin, *frame.y)
     drawing = Drawing(frame.width, frame.height, panel.title, panel.described, panel.name)
-    for tick in nice_ticks(y.low, y.high):
-        drawing.line(frame.x[0], y(tick), frame.x[1], y(tick), "grid")
-        drawing.text(frame.x[0] - 7, y(tick) + 4, tick_text(tick), "tick", "end")
-    drawing.text(0, 10, figure.y_label, "axis")
-    free_from = -math.inf
+    y_axis(drawing, frame, y, figure.y_label)
+    ticks, free_from = [], -math.inf
     for tick in sizes if len(sizes) <= 8 else [sizes[0], sizes[len(sizes) // 2], sizes[-1]]:
-        drawing.line(x(tick), frame.y[0], x(tick), frame.y[0] + 4, "tick-mark")
-        if x(tick) < free_from:
-            continue
-        free_from = x(tick) + 30
         words = flops(tick) if figure.x_label == "compute" else tokens_short(tick)
-        drawing.text(x(tick), frame.y[0] + 17, words, "tick", "middle")
-    drawing.text(
-        (frame.x[0] + frame.x[1]) / 2, frame.height - 8, X_LABELS.get(figure.x_label, figure.x_label), "axis", "middle"
-    )
+        has_room = x(tick) >= free_from
+        ticks.append((x(tick), words if has_room else None))
+        free_from = x(tick) + 30 if has_room else free_from
+    x_axis(drawing, frame, ticks, X_LABELS.get(figure.x_label, figure.x_label))
     ends = spread_labels([y(item.points[-1].value) for item in series], 14, frame.top, frame.y[0])
     for item, css, label_y in zip(series, series_styles([item.name for item in series]), ends, strict=True):
         _draw_series(drawing, frame, (x, y), item, css, panel.links)
@@ -175,10 +172,7 @@ def _draw_conditions(points: Sequence[Point], panel: _Panel) -> Markup:
     margin = 0.1 * (max(edges) - min(edges) or 0.1)
     x = Scale(min(edges) - margin, max(edges) + margin, *frame.x)
     drawing = Drawing(frame.width, frame.height, panel.title, panel.described, panel.name)
-    for tick in nice_ticks(x.low, x.high, 4):
-        drawing.line(x(tick), frame.top, x(tick), frame.y[0], "grid")
-        drawing.text(x(tick), frame.y[0] + 16, tick_text(tick), "tick", "middle")
-    drawing.text(200, frame.height - 6, "loss, nats per token", "axis", "middle")
+    value_axis(drawing, frame, x, "loss, nats per token")
     for index, point in enumerate(points):
         at = frame.top + 26 + 34 * index
         drawing.text(frame.x[0], at - 11, str(point.x), "label")
@@ -196,3 +190,54 @@ def _x_range(label: str, sizes: Sequence[float]) -> tuple[float, float, bool]:
         return low - margin, high + margin, False
     margin = math.exp(0.06 * math.log(high / low)) if high > low else 1.5
     return low / margin, high * margin, True
+
+
+def derived_tables(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Tables of the page that are read off the results: equal compute, settings, students, the paper's figures."""
+    figures = [
+        {
+            "figure": figure.name,
+            "series": series.name,
+            "is_published": is_published,
+            "x_name": figure.x_label or "condition",
+            "x": point.x,
+            "y_name": figure.y_label,
+            "y": point.value,
+            "lowest_seed": point.low,
+            "highest_seed": point.high,
+            "arm": point.arm or None,
+        }
+        for figure in paper_figures(results)
+        for is_published, found in ((False, figure.own), (True, figure.published))
+        for series in found
+        for point in series.points
+    ]
+    return {
+        "compute": compute_groups(results),
+        "best_settings": best_settings(results),
+        "controlled_against_tuned": controlled_against_tuned(results),
+        "student_scaling": student_scaling(results),
+        "paper_figures": figures,
+    }
+
+
+def _settings_row(row: Mapping[str, Any]) -> Row:
+    """Lists of settings as one column each."""
+    found = flat({key: value for key, value in row.items() if not isinstance(value, list)})
+    for key, values in row.items():
+        if isinstance(values, list):
+            found |= {f"{key}_{name}": value for name, value in zip(SETTINGS, values, strict=True)}
+    return found
+
+
+def _tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
+    derived = derived_tables(results)
+    return {
+        "best_settings": [_settings_row(row) for row in derived["best_settings"]],
+        "controlled_against_tuned": [_settings_row(row) for row in derived["controlled_against_tuned"]],
+        "student_scaling": flat_rows(derived["student_scaling"], "seed_differences"),
+        "paper_figures": flat_rows(derived["paper_figures"]),
+    }
+
+
+SECTION = Section("paper", "Beside the paper", _view, _tables)

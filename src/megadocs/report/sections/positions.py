@@ -1,9 +1,7 @@
 """Long documents on the page: the loss by position, and the tested loss past a position.
 
-    views = position_views(results)      # one per further set, for sections/positions.html.j2
-
 Ranges of positions double; what lies below 64 is one range. Each figure is two panels: the losses, where arms lie too
-close to be told apart but the shape shows, and the differences to the baseline, seeds as strokes.
+close to be distinguished but the shape shows, and the differences to the baseline, seeds as strokes.
 """
 
 from __future__ import annotations
@@ -16,9 +14,12 @@ from typing import Any
 from markupsafe import Markup
 
 from megadocs.analysis import number_of
-from megadocs.report.figures import MAX_CURVES, Frame, arm_links, arm_styles, label_width
+from megadocs.report.axes import Frame, label_width, x_axis, y_axis
+from megadocs.report.figures import MAX_CURVES, arm_links, arm_styles
+from megadocs.report.inputs import ReportInputs
 from megadocs.report.names import short_names
-from megadocs.report.svg import Drawing, Scale, nice_ticks, spread_labels, tick_text
+from megadocs.report.section import Row, Section, View, cell
+from megadocs.report.svg import Drawing, Scale, spread_labels
 from megadocs.report.wording import count, number, signed
 
 #: Positions below this are one range: their few targets would fill half of a logarithmic axis.
@@ -34,12 +35,13 @@ class _Line:
     seeds: Sequence[Sequence[float]]
 
 
-def position_views(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the page shows of every set that was scored by position; empty where there is none."""
-    return [_view(results, table, place) for place, table in enumerate(results.get("positions") or ())]
+def _view(inputs: ReportInputs) -> View:
+    tables = inputs.results.get("positions") or ()
+    views = [_set_view(inputs.results, table, place) for place, table in enumerate(tables)]
+    return {"positions": views} if views else None
 
 
-def _view(results: Mapping[str, Any], table: Mapping[str, Any], place: int) -> dict[str, Any]:
+def _set_view(results: Mapping[str, Any], table: Mapping[str, Any], place: int) -> dict[str, Any]:
     groups = _groups(table["ranges"])
     ranges = [_merged_range(table["ranges"], group) for group in groups]
     weights = [row["num_tokens"] for row in table["ranges"]]
@@ -169,11 +171,17 @@ def _draw(
     x = Scale(starts[0] / 1.15, starts[-1] * 1.15, *frame.x, log=True)
     y = Scale(min(values) - margin, max(values) + margin, *frame.y)
     described = "; ".join(
-        f"{line.arm}: {', '.join((signed if 'differences' in name else _plain)(v) for v in line.values)}"
+        f"{line.arm}: {', '.join((signed if 'differences' in name else number)(v) for v in line.values)}"
         for line in lines
     )
     drawing = Drawing(frame.width, frame.height, f"Loss by position, {table['set']}: {label}", described, name)
-    _axes(drawing, frame, (x, y), ranges, starts, label)
+    y_axis(drawing, frame, y, label)
+    every = -(-len(starts) // 5)
+    ticks = [
+        (x(at), None if index % every else count(row["from"]))
+        for index, (row, at) in enumerate(zip(ranges, starts, strict=True))
+    ]
+    x_axis(drawing, frame, ticks, "from position (tokens)")
     if len(table["context_lengths"]) == 1 and x.low < table["context_lengths"][0] < x.high:
         at = x(table["context_lengths"][0])
         drawing.line(at, frame.top, at, frame.y[0], "context")
@@ -193,35 +201,34 @@ def _draw(
     return drawing.render("panel")
 
 
-def _axes(
-    drawing: Drawing,
-    frame: Frame,
-    scales: tuple[Scale, Scale],
-    ranges: Sequence[Mapping[str, Any]],
-    starts: Sequence[float],
-    label: str,
-) -> None:
-    x, y = scales
-    for tick in nice_ticks(y.low, y.high):
-        drawing.line(frame.x[0], y(tick), frame.x[1], y(tick), "zero" if tick == 0 else "grid")
-        drawing.text(frame.x[0] - 7, y(tick) + 4, tick_text(tick), "tick", "end")
-    drawing.text(0, 10, label, "axis")
-    every = -(-len(starts) // 5)
-    for index, (row, at) in enumerate(zip(ranges, starts, strict=True)):
-        drawing.line(x(at), frame.y[0], x(at), frame.y[0] + 4, "tick-mark")
-        if index % every == 0:
-            drawing.text(x(at), frame.y[0] + 17, count(row["from"]), "tick", "middle")
-    drawing.text((frame.x[0] + frame.x[1]) / 2, frame.height - 8, "from position (tokens)", "axis", "middle")
-
-
 def _last(values: Sequence[float]) -> float:
     """The last finite value, where the label stands."""
     return next((value for value in reversed(values) if math.isfinite(value)), math.nan)
 
 
-def _plain(value: float) -> str:
-    return number(value)
-
-
 def _range_text(row: Mapping[str, Any]) -> str:
     return f"from {row['from']:,}" if row["to"] is None else f"{row['from']:,} to {row['to'] - 1:,}"
+
+
+def _tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """One row per set, arm, seed and range of positions."""
+    rows = [
+        {
+            "set": table["set"],
+            "arm": row["arm"],
+            "seed": seed["seed"],
+            "from_position": place["from"],
+            "to_position": place["to"],
+            "num_tokens": place["num_tokens"],
+            "loss": cell(loss),
+            "record": seed["record"],
+        }
+        for table in results.get("positions", ())
+        for row in table["arms"]
+        for seed in row["seeds"]
+        for place, loss in zip(table["ranges"], seed["losses"], strict=True)
+    ]
+    return {"positions": rows}
+
+
+SECTION = Section("positions", "Long documents", _view, _tables)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from megadocs.report.inputs import ReportInputs
+from megadocs.report.section import Row, Section, View, flat, shown
 from megadocs.report.wording import count, number, percent
 
 #: Row title, key of the task's audit, and what the reader should know of it.
@@ -18,15 +20,13 @@ _SHARES = (
 )
 
 
-def audit_view(audit: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What the page shows; None without an audit.
+def _view(inputs: ReportInputs) -> View:
+    """`ngram`; `overlap` with real, synthetic and synthetic-only columns; `rows` (title, cells), a cell per task."""
+    audit = inputs.results.get("audit")
+    return shown("audit", audit and _shown_audit(audit))
 
-    Returns:
-        `ngram`; `overlap` [{set, documents, ngrams, shares, touched}] with real, synthetic and synthetic-only columns;
-        `tasks`; `rows` [(title, cells)], a cell per task; `openings` [(task, [(opening, share)])].
-    """
-    if audit is None:
-        return None
+
+def _shown_audit(audit: Mapping[str, Any]) -> dict[str, Any]:
     tasks: Mapping[str, Mapping[str, Any]] = audit["tasks"]
     return {
         "ngram": audit["ngram"],
@@ -101,3 +101,16 @@ def _spread_percent(found: Mapping[str, Any]) -> str:
     if not found["count"]:
         return "none"
     return f"{percent(found['mean'])} ({percent(found['p5'])} to {percent(found['p95'])})"
+
+
+def _tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
+    audit = results.get("audit") or {"ngram": 0, "overlap": {}, "tasks": {}}
+    return {
+        "audit_overlap": [
+            {"set": name, "ngram": audit["ngram"], **flat(row)} for name, row in audit["overlap"].items()
+        ],
+        "audit_tasks": [{"task": task, **flat(row, skip=("top_openings",))} for task, row in audit["tasks"].items()],
+    }
+
+
+SECTION = Section("audit", "Audit of the synthetic text", _view, _tables)
