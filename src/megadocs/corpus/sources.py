@@ -14,7 +14,8 @@ import difflib
 import glob
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def list_files(source: str) -> FileListing:
     path = user_path(source)
     if path.is_file():
         if not has_known_suffix(path.name):
-            remedy = f"use one of {', '.join(SUFFIXES)}; a plain text file can simply be renamed to .txt"
+            remedy = f"use one of {', '.join(SUFFIXES)}; {_conversion([path.name])}"
             raise InputError("unknown kind of file", where=f"{source} ({_SOURCE_KEY})", remedy=remedy)
         return FileListing([SourceFile(path, _printable(path.name))])
     if path.is_dir():
@@ -80,8 +81,11 @@ def list_files(source: str) -> FileListing:
     visible = [file for file in visible if file.path.is_file()]
     kept = sorted((file for file in visible if has_known_suffix(file.name)), key=lambda file: file.name)
     if not kept:
-        what = "no readable file there" if visible or dangling else "no such file, or nothing matches"
         remedy = f"name a file, glob or folder of {', '.join(SUFFIXES)}, hf://org/name, or sotu://1900-"
+        what = "no such file, or nothing matches"
+        if visible or dangling:
+            what = f"no readable file there{_kinds([file.name for file in visible])}"
+            remedy += f"; {_conversion([file.name for file in visible])}" if visible else ""
         raise InputError(what, where=f"{source} ({_SOURCE_KEY})", remedy=remedy)
     skipped = sorted((file for file in visible if not has_known_suffix(file.name)), key=lambda file: file.name)
     return FileListing(kept, skipped, sorted(dangling, key=lambda file: file.name))
@@ -113,6 +117,23 @@ def _walk(root: Path) -> Iterator[Path]:
 def has_known_suffix(name: str) -> bool:
     """Whether a file of this name is one of the kinds that can be read."""
     return name.lower().endswith(SUFFIXES)
+
+
+def _kinds(names: Sequence[str]) -> str:
+    """The files that are there instead, by kind: " (35 of .md, 1 of .pdf)"."""
+    counts = Counter(sorted(Path(name).suffix.lower() or "no suffix" for name in names))
+    most = ", ".join(f"{number} of {suffix}" for suffix, number in counts.most_common(3))
+    return f" ({most}{', ...' if len(counts) > 3 else ''})" if counts else ""
+
+
+def _conversion(names: Sequence[str]) -> str:
+    """How files of kinds that are not read become ones that are."""
+    suffixes = {Path(name).suffix.lower() for name in names}
+    if ".json" in suffixes:
+        return "a list in one .json file becomes a line for each document with `jq -c '.[]' FILE.json > FILE.jsonl`"
+    if suffixes & {".csv", ".tsv"}:
+        return "pandas writes a table as Parquet: `pandas.read_csv(FILE).to_parquet(FILE.parquet)`"
+    return "plain text (Markdown, say) can be renamed to .txt"
 
 
 def _printable(name: str) -> str:
