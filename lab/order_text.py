@@ -1,10 +1,10 @@
-"""Public text for the warm start of `recipes/order.yaml`: prose of documentation trees, a tenth of it repeated sequences.
+"""Public text for the warm start of `recipes/order.yaml`: prose of documentation, a tenth of it twice.
 
     apt-get download linux-doc-6.12 && dpkg -x linux-doc-6.12_*.deb tree
     python lab/order_text.py tree runs/order_text.jsonl    # several trees: name them one after another
 
-Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps its prose paragraphs, and writes records of at
-most 6,000 characters. Every tenth record is a passage written twice, so that copying from the context pays from the
+Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps the paragraphs of prose, and writes records of
+at most 6,000 characters. Every tenth record is a passage written twice, so that copying from the context pays from the
 start (arXiv:2505.17863). The text is read where it is and never stored in the project.
 """
 
@@ -41,7 +41,12 @@ def prose(text: str) -> list[str]:
     for block in re.split(r"\n\s*\n", text):
         paragraph = " ".join(block.split())
         plain = sum(character.isalpha() or character in " .,;'()-" for character in paragraph)
-        if len(paragraph) >= 80 and plain >= 0.9 * len(paragraph) and "...." not in paragraph and "----" not in paragraph:
+        if (
+            len(paragraph) >= 80
+            and plain >= 0.9 * len(paragraph)
+            and "...." not in paragraph
+            and "----" not in paragraph
+        ):
             found.append(paragraph)
     return found
 
