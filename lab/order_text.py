@@ -3,8 +3,8 @@
     apt-get download linux-doc-6.12 && dpkg -x linux-doc-6.12_*.deb tree
     python lab/order_text.py tree runs/order_text.jsonl    # several trees: name them one after another
 
-Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps the paragraphs of prose, and writes records of
-at most 6,000 characters. Every tenth record is a passage written twice, so that copying from the context pays from the
+Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps paragraphs of prose, and writes records of at
+most 6,000 characters. Every tenth record is a passage written twice, so that copying from the context pays from the
 start (arXiv:2505.17863). The text is read where it is and never stored in the project.
 """
 
