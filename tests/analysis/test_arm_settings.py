@@ -84,6 +84,8 @@ def test_another_student_is_not_compared() -> None:
         assert "simple" not in {row["arm"] for row in block["data_efficiency"]}
         assert "real_4x" not in {point["arm"] for point in block["curve"]}
         assert block["best"]["num_arms"] == 2
+        assert [(row["arm"], row["reference"]) for row in block["pairs"]] == [("stitched", "latent_thoughts")]
+        assert block["pairs_of"] == "all"
     answer = results["answer"]
     (said,) = [line for line in answer if "not comparable" in line]
     assert "simple (hidden size 64 against 16)" in said

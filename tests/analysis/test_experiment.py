@@ -9,6 +9,7 @@ import math
 import pytest
 
 from megadocs.analysis import analyze_experiment, dump_results, number_of, parse_results, scores_of_run
+from megadocs.analysis.worth import MIN_DRAWS
 from megadocs.errors import AnalysisError, InputError
 from megadocs.recipe import AnalysisConfig
 
@@ -267,3 +268,25 @@ def test_arms_that_lost_are_named_with_their_interval() -> None:
     (sentence,) = [text for text in answer if text.startswith("Worse than real_only: latent_thoughts (+0.4")]
     assert " nats [+0." in sentence
     assert not any(text.startswith("Worse") for text in analyze(make_experiment())["answer"])
+
+
+@pytest.mark.parametrize("asked", [100, 20_000])
+def test_the_draws_that_are_reported_are_those_that_were_taken(asked: int) -> None:
+    made = make_experiment(num_documents=20, sets=("test",))
+    found = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=asked))
+    assert found["num_bootstrap"] == max(asked, MIN_DRAWS)
+
+
+def test_an_arm_of_one_run_has_no_interval_where_it_may_borrow_no_noise() -> None:
+    made = make_experiment(num_documents=40, sets=("test",), seeds=(0, 1, 2))
+    lone = [table for table in made.scores if table.arm != "stitched" or table.seed == 0]
+    runs = [run for run in made.runs if run.arm != "stitched" or run.seed == 0]
+    pooled = analyze_experiment(lone, runs, AnalysisConfig())["sets"][0]
+    assert row(pooled["data_efficiency"], "stitched")["lower"] is not None
+    own = analyze_experiment(lone, runs, AnalysisConfig(seed_variance="own"))["sets"][0]
+    assert row(own["data_efficiency"], "stitched")["lower"] is None
+    assert row(own["data_efficiency"], "simple")["lower"] is not None
+    (pair,) = [pair for pair in own["pairs"] if {pair["arm"], pair["reference"]} == {"simple", "stitched"}]
+    assert pair["seed_method"] == "not measured"
+    assert pair["verdict"] == "not separated"
+    assert pair["reason"]

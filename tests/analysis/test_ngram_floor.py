@@ -2,7 +2,7 @@
 
 import pytest
 
-from megadocs.analysis import floor_sentences
+from megadocs.analysis import floor_sentences, headline_floor
 
 
 def results(loss, models):
@@ -17,22 +17,31 @@ REAL = {"text": "real", "num_tokens": 100, "num_all_tokens": 100, "loss": 5.0}
 REPHRASED = {"text": "rephrase", "num_tokens": 300, "num_all_tokens": 300, "loss": 4.6}
 
 
-def test_a_baseline_below_the_floor_is_named():
-    first, hint = floor_sentences(results(5.72, [REAL, REPHRASED]))
-    assert first == (
-        "real_only is worse than a trigram model of the same text (5.720 nats against 5.000): the multiplier describes "
-        "the baseline."
-    )
-    assert hint == "The trigram model with synthetic text added comes to 4.600 with rephrase rows."
+def test_a_baseline_below_the_floor_takes_the_headline():
+    found = results(5.72, [REAL, REPHRASED])
+    assert headline_floor(found) == [
+        "real_only is no better than a trigram model of the same text (5.720 nats against 5.000), so a multiplier "
+        "below describes the baseline and not the synthetic text: tune it first (`tune: auto`, or megadocs search)."
+    ]
+    assert floor_sentences(found) == ["The trigram model with synthetic text added comes to 4.600 with rephrase rows."]
 
 
 def test_a_better_baseline_says_by_how_much():
     assert floor_sentences(results(4.5, [REAL]))[0].startswith("real_only (4.500 nats) is 0.500 nats better than the")
 
 
-@pytest.mark.parametrize("loss", ["NaN", 5.0])
-def test_a_baseline_that_is_not_better_counts_as_worse(loss):
-    assert "worse than a trigram" in floor_sentences(results(loss, [REAL]))[0]
+def test_a_better_baseline_leaves_the_headline():
+    assert headline_floor(results(4.5, [REAL])) == []
+
+
+def test_a_baseline_as_good_as_the_floor_is_no_better():
+    assert "no better than a trigram" in headline_floor(results(5.0, [REAL]))[0]
+
+
+@pytest.mark.parametrize("loss", ["NaN", "Infinity"])
+def test_nothing_is_said_of_a_baseline_without_a_loss(loss):
+    assert headline_floor(results(loss, [REAL])) == []
+    assert floor_sentences(results(loss, [REAL])) == []
 
 
 def test_a_cut_count_is_said():

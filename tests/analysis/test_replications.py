@@ -45,3 +45,15 @@ def test_an_arm_that_is_not_there_and_a_workspace_named_twice() -> None:
         replicated_differences([make(2.0, 3.0)], "merged", "simple")
     with pytest.raises(AnalysisError, match="named twice"):
         replicated_differences([make(2.0, 3.0)] * 2, "stitched", "simple")
+
+
+def test_what_cannot_be_compared_is_refused_in_one_message():
+    other_set = {**make(2.0, 3.0, "b"), "sets": [{**make(2.0, 3.0)["sets"][0], "set": "speeches"}]}
+    for replications, arms, said in (
+        ([], ("stitched", "simple"), "no replication"),
+        ([make(2.0, 3.0)], ("simple", "simple"), "with itself"),
+        ([make(2.0, 3.0), other_set], ("stitched", "simple"), "no set was scored"),
+        ([make(2.0, 3.0), make("NaN", 3.1, "b")], ("stitched", "simple"), "in b the loss of stitched"),
+    ):
+        with pytest.raises(AnalysisError, match=said):
+            replicated_differences(replications, *arms)

@@ -87,3 +87,33 @@ def test_one_seed_measures_nothing() -> None:
     noise = seed_noise(runs_of(1), np.arange(6.0), CLASSES)
     assert noise.of_difference("a", "b", np.array([1.0])).method == "not measured"
     assert noise.of_loss(1) == []
+
+
+def test_arms_of_one_run_leave_the_test_of_equal_noise_as_it_is() -> None:
+    rng = np.random.default_rng(9)
+    losses = np.concatenate([rng.normal(0, 0.001, 6), rng.normal(0, 0.1, 6)])
+    runs = runs_of(3, "abcd")
+    lone = [*runs, ("e", 0), ("f", 2)]
+    assert equal_noise_p(lone, np.append(losses, [5.0, 7.0])) == equal_noise_p(runs, losses)
+    assert equal_noise_p([*runs_of(3, "ab"), ("c", 0)], np.append(losses[:6], 1.0)) is None
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3])
+def test_a_pair_of_its_own_is_rid_of_what_seeds_do_to_both(num_seeds: int) -> None:
+    shared = np.tile(np.array([0.5, -0.5, 0.0])[:num_seeds], 6)
+    losses = np.random.default_rng(6).normal(0, 0.001, 6 * num_seeds) + shared
+    per_seed = losses[:num_seeds] - losses[3 * num_seeds : 4 * num_seeds]
+    found = seed_noise(runs_of(num_seeds), losses, CLASSES, pool=False).of_difference("a", "d", per_seed)
+    assert (found.method, found.degrees) == ("own", num_seeds - 1)
+    assert found.variance == pytest.approx(np.var(per_seed, ddof=1) / num_seeds)
+    assert found.variance is not None
+    assert found.variance < 1e-4
+
+
+def test_an_arm_of_one_run_borrows_nothing_where_each_has_its_own_noise() -> None:
+    runs = [*runs_of(3, "ab"), ("c", 0)]
+    noise = seed_noise(runs, np.random.default_rng(8).normal(0, 0.01, 7), CLASSES, pool=False)
+    assert noise.methods == {"a": "own", "b": "own", "c": "not measured"}
+    assert noise.of_arm("c") == SeedNoise(None, 0)
+    assert noise.of_difference("a", "c", np.array([0.1])).method == "not measured"
+    assert seed_noise(runs, np.arange(7.0), CLASSES).of_difference("a", "c", np.array([0.1])).method == "pooled"

@@ -5,7 +5,7 @@ from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
 from megadocs.analysis.gate import GateFacts, formation_tokens, gate_row, gate_sentences
 from megadocs.analysis.generation_findings import truncation_sentences
-from megadocs.analysis.ngram_floor import floor_sentences
+from megadocs.analysis.ngram_floor import floor_sentences, headline_floor
 from megadocs.analysis.positions import RunPositions, position_tables
 from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
 from megadocs.analysis.search_findings import search_warnings
@@ -32,6 +32,7 @@ __all__ = [
     "formation_tokens",
     "gate_row",
     "gate_sentences",
+    "headline_floor",
     "json_form",
     "number_of",
     "parse_results",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megadocs.analysis.results_json import number_of
+from megadocs.analysis.sentences import joined
 
 #: The table's columns, in its order: key, title, place in the arm's row ("" is the row itself).
 _MAIN = (
@@ -99,10 +100,10 @@ def settings_sentences(results: Mapping[str, Any]) -> list[str]:
         different = [column for column in different if not column.of_student]
     same = [f"{c.title} {setting_text(next(iter(c.values.values())))}" for c in columns if not c.differs]
     if not different:
-        return [f"Every arm has the same settings: {_joined(same)}."]
-    named = _joined([f"{column.title} ({_spread(column.values)})" for column in different])
+        return [f"Every arm has the same settings: {joined(same)}."]
+    named = joined([f"{column.title} ({_spread(column.values)})" for column in different])
     verb = "differs" if len(different) == 1 and not different[0].title.endswith("s") else "differ"
-    rest = f"; the same in all: {_joined(same)}" if same else ""
+    rest = f"; the same in all: {joined(same)}" if same else ""
     return [f"{named[0].upper()}{named[1:]} {verb} between arms{rest}. They are compared as they were set."]
 
 
@@ -142,7 +143,7 @@ def other_student_sentences(results: Mapping[str, Any]) -> list[str]:
     parts += [f"{len(found) - _MAX_VALUES} more arms"] if len(found) > _MAX_VALUES else []
     verb, has = ("is", "another student") if len(found) == 1 else ("are", "other students")
     return [
-        f"{_joined(parts)} {verb} not comparable: {has} than {results['baseline']}, so no multiplier and no rank here."
+        f"{joined(parts)} {verb} not comparable: {has} than {results['baseline']}, so no multiplier and no rank here."
     ]
 
 
@@ -187,10 +188,4 @@ def _spread(values: Mapping[str, Any]) -> str:
 
 
 def _few(arms: Sequence[str]) -> str:
-    return _joined(arms) if len(arms) <= _MAX_NAMED else f"{len(arms)} arms"
-
-
-def _joined(parts: Sequence[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return joined(arms) if len(arms) <= _MAX_NAMED else f"{len(arms)} arms"

@@ -27,7 +27,7 @@ from megadocs.analysis.run_tables import arm_facts, missing_runs, more_tokens, n
 from megadocs.analysis.seed_noise import SeedNoise, seed_noise
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import FloatArray, RunFacts, RunScores, ScoreBlock, build_block
-from megadocs.analysis.worth import worth_rows
+from megadocs.analysis.worth import draws_taken, worth_rows
 from megadocs.errors import AnalysisError
 from megadocs.kinds import orderings_of_role
 from megadocs.recipe import AnalysisConfig
@@ -104,7 +104,7 @@ def analyze_experiment(
         "schema_version": SCHEMA_VERSION,
         "name": name,
         "confidence": config.confidence,
-        "num_bootstrap": config.num_bootstrap,
+        "num_bootstrap": draws_taken(config),
         "bootstrap_seed": config.seed,
         "equivalence_margin": config.equivalence_margin,
         "baseline": config.baseline,
@@ -145,7 +145,8 @@ def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> d
     table = PairedLosses(block.runs, losses, documents, noise)
     others = [arm for arm in arms if arm != config.baseline] if config.baseline in arms else []
     tokens = {arm: _mean_fact(setting, arm, "real_tokens") for arm in setting.curve}
-    methods, controls = _methods_and_controls([arm for arm in synthetic if arm not in setting.other_students], setting)
+    comparable = [arm for arm in synthetic if arm not in setting.other_students]
+    methods, controls = _methods_and_controls(comparable, setting)
     row = {
         "set": block.set_name,
         "mode": block.mode,
@@ -159,8 +160,8 @@ def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> d
         "p_equal_noise": noise.p_equal,
         "losses": [_loss_row(arm, table, block.bits_per_byte(), config.confidence) for arm in arms],
         "differences": _compare([(arm, config.baseline) for arm in others], table, config),
-        "pairs_of": "all" if len(synthetic) <= MAX_ARMS_IN_PAIRS else "best",
-        "pairs": _compare(_pairs(synthetic, table), table, config),
+        "pairs_of": "all" if len(comparable) <= MAX_ARMS_IN_PAIRS else "best",
+        "pairs": _compare(_pairs(comparable, table), table, config),
         **worth_rows(table, tokens, block.set_name, config, setting.other_students),
         "null_controls": controls,
         "controls": control_rows(table, methods, controls, config) if controls else [],

@@ -11,10 +11,11 @@ arms are equal is never claimed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from megadocs.analysis.results_json import number_of
+from megadocs.analysis.sentences import joined
 from megadocs.kinds import orderings_of_role
 
 
@@ -31,7 +32,7 @@ def method_sentences(results: Mapping[str, Any], block: Mapping[str, Any]) -> li
                     verdict = _verdict(block, arms[method, generations], arms[other, generations])
                     verdicts.setdefault(verdict, []).append(generations)
             parts += [
-                f"{method} is {verdict} {other} at G = {_listed(found)}"
+                f"{method} is {verdict} {other} at G = {joined(list(map(str, found)))}"
                 for verdict, found in verdicts.items()
                 if verdict
             ]
@@ -85,8 +86,3 @@ def _verdict(block: Mapping[str, Any], arm: str, other: str) -> str:
         is_lower = (number_of(row["difference"]) < 0) == (row["arm"] == arm)
         return "better than" if is_lower else "worse than"
     return ""
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    words = [str(number) for number in numbers]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -51,13 +51,29 @@ def replicated_differences(
         confidence: level of the intervals.
 
     Raises:
-        AnalysisError: a replication lacks an arm, or two of them are the same results.
+        AnalysisError: there is no replication, one lacks an arm or has a loss that is not a number, an arm is compared
+            with itself, no set and mode was scored in all of them, or two are the same results.
     """
+    if not replications:
+        raise AnalysisError("no replication to compare", remedy="name at least one workspace with results.json")
+    if arm == reference:
+        raise AnalysisError(f"{arm!r} cannot be compared with itself", remedy="name two arms")
     tables = [_losses(results, (arm, reference)) for results in replications]
     keys = [key for key in tables[0] if all(key in table for table in tables)]
+    if not keys:
+        raise AnalysisError(
+            f"no set was scored for {arm} and {reference} in every replication",
+            remedy="compare workspaces of one recipe (`megadocs report` scores what is missing)",
+        )
     rows = []
     for key in keys:
         found = np.array([table[key][arm] - table[key][reference] for table in tables])
+        if not np.isfinite(found).all():
+            name = replications[int(np.argmin(np.isfinite(found)))]["name"]
+            raise AnalysisError(
+                f"in {name} the loss of {arm} or {reference} on {key[0]} is not a number",
+                remedy="leave that replication out, or train it again at a lower train.learning_rate",
+            )
         if len(found) > 1 and len(np.unique(found)) < len(found):
             raise AnalysisError(
                 "two replications have the same losses to the last digit: one was named twice",

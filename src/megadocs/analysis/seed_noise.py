@@ -7,7 +7,7 @@ Three seeds give a pair of arms two degrees of freedom, and Student's t with two
 pooled have ten, and it asks for 2.2. So the residual variance of `loss = arm + seed + noise` is taken over all arms. A
 test of equal variances (Bartlett's statistic, its distribution under equal normal noise simulated for the very design)
 decides whether it may be: where it forbids it, over the arms of a class (trained on real text alone, or not), and where
-it forbids that, every arm has its own.
+it forbids that, two arms are compared by the differences at their own common seeds, and an arm of one run by nothing.
 
 Shapes: N runs.
 """
@@ -15,6 +15,7 @@ Shapes: N runs.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -65,7 +66,7 @@ class ExperimentNoise:
         classes: class -> pooled over its arms.
         own: arm -> variance of its own runs, effects that all arms share included.
         class_of: arm -> its class.
-        methods: arm -> whose noise is taken for it.
+        methods: arm -> whose noise is taken for it; "not measured" for an arm of one run that may not borrow.
         p_equal: of the test that all arms are equally noisy; `None` where it cannot be made.
         level: variances of a run about its arm's mean with their degrees of freedom: what seeds do to all arms alike,
             and what they do to one. Empty where they are not measured.
@@ -82,8 +83,9 @@ class ExperimentNoise:
     def of_difference(self, arm: str, reference: str, per_seed: FloatArray) -> SeedVariance:
         """Variance of the mean difference of two arms over their common seeds; `per_seed` holds one a seed."""
         num, methods = len(per_seed), {self.methods[arm], self.methods[reference]}
-        own = methods & {"own", "not measured"}
-        if own and num >= 3:
+        if methods & {"own", "not measured"}:  # what the seeds do to both arms alike is in neither's difference
+            if num < 2:
+                return SeedVariance(None, 0, "not measured")
             return SeedVariance(float(np.var(per_seed, ddof=1)) / num, num - 1, "own")
         first, second = self.of_arm(arm), self.of_arm(reference)
         if first.variance is None or second.variance is None:
@@ -99,10 +101,14 @@ class ExperimentNoise:
         return [(variance / num_seeds, degrees) for variance, degrees in self.level]
 
     def of_arm(self, arm: str) -> SeedNoise:
-        """The noise that is taken for a run of this arm, shared seed effects left out."""
-        if self.methods[arm] == "own" and self.own[arm].variance is not None:
+        """The noise that is taken for a run of this arm; of an arm that is compared by its own seeds, all of it.
+
+        Nothing where the arm has one run and may not borrow the others' noise.
+        """
+        method = self.methods[arm]
+        if method in ("own", "not measured"):
             return self.own[arm]
-        return self.classes[self.class_of[arm]] if self.methods[arm] == "class" else self.pooled
+        return self.classes[self.class_of[arm]] if method == "class" else self.pooled
 
 
 def seed_noise(
@@ -114,13 +120,16 @@ def seed_noise(
         runs: N pairs (arm, seed).
         losses: float64 (N,); runs whose loss is not finite take no part.
         classes: arm -> class.
-        pool: False takes every arm's own noise wherever it has three seeds.
+        pool: False compares every two arms by their own common seeds; an arm with one run has no noise then.
     """
     usable = [index for index in range(len(runs)) if math.isfinite(losses[index])]
     kept, values = [runs[index] for index in usable], losses[usable]
     pooled = pooled_seed_noise(kept, values)
     p_equal = equal_noise_p(kept, values)
     class_of = {arm: classes.get(arm, "") for arm, _ in runs}
+    own = {
+        arm: _own_noise([loss for loss, (name, _) in zip(values, kept, strict=True) if name == arm]) for arm in class_of
+    }
     by_class: dict[str, SeedNoise] = {}
     methods: dict[str, SeedMethod] = {}
     for name in sorted(set(class_of.values())):
@@ -134,10 +143,8 @@ def seed_noise(
         elif p_equal is not None and p_equal < _LEVEL:
             forbidden = by_class[name].variance is None or (within is not None and within < _LEVEL)
             method = "own" if forbidden else "class"
-        methods |= {arm: method for arm in class_of if class_of[arm] == name}
-    own = {
-        arm: _own_noise([loss for loss, (name, _) in zip(values, kept, strict=True) if name == arm]) for arm in class_of
-    }
+        for arm in (arm for arm in class_of if class_of[arm] == name):
+            methods[arm] = "not measured" if method == "own" and own[arm].variance is None else method
     return ExperimentNoise(pooled, by_class, own, class_of, methods, p_equal, _level(kept, values, pooled))
 
 
@@ -152,11 +159,15 @@ def pooled_seed_noise(runs: Sequence[Run], losses: FloatArray) -> SeedNoise:
 def equal_noise_p(runs: Sequence[Run], losses: FloatArray) -> float | None:
     """How often equally noisy arms would look as unequally noisy as these; `None` where nothing could show it.
 
-    Two arms with the same seeds have residuals of equal size whatever their noise, so it takes three.
+    Arms with one run show nothing of their noise and are left out. Two arms with the same seeds have residuals of equal
+    size whatever their noise, so it takes three.
     """
+    runs_of = Counter(arm for arm, _ in runs)
+    several = [index for index, (arm, _) in enumerate(runs) if runs_of[arm] > 1]
+    runs, losses = [runs[index] for index in several], losses[several]
     arms = sorted({arm for arm, _ in runs})
-    counts = np.asarray([sum(arm == name for name, _ in runs) for arm in arms])
-    if len(arms) < 3 or counts.min() < 2:
+    counts = np.asarray([runs_of[arm] for arm in arms])
+    if len(arms) < 3:
         return None
     design = _design(runs)
     membership = np.asarray([[arm == name for name, _ in runs] for arm in arms], dtype=np.float64)

@@ -13,6 +13,7 @@ from megadocs.analysis.arm_settings import other_student_sentences, settings_sen
 from megadocs.analysis.control_gate import failed_gate, no_control, passing_arms
 from megadocs.analysis.method_findings import control_sentences, method_sentences
 from megadocs.analysis.results_json import number_of
+from megadocs.analysis.sentences import joined
 from megadocs.analysis.worth import CURVE_SLACK
 from megadocs.kinds import orderings_of_role
 
@@ -92,10 +93,10 @@ def _controls(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]
     controls = _synthetic(results, is_control=True)
     rows = [row for row in block["data_efficiency"] if row["arm"] in controls and row["estimate"] is not None]
     if rows:
-        return [f"Controls came to {_joined([_worth_part(row, '') for row in rows[:_MAX_NAMED]])}."]
+        return [f"Controls came to {joined([_worth_part(row, '') for row in rows[:_MAX_NAMED]])}."]
     drops = [row for row in block["differences"] if row["arm"] in controls and is_measured(row)][:_MAX_NAMED]
     parts = [f"{_signed(row['difference'])} nats {_span(row['interval'])} with {row['arm']}" for row in drops]
-    return [f"Controls came to {_joined(parts)} against {results['baseline']}."] if parts else []
+    return [f"Controls came to {joined(parts)} against {results['baseline']}."] if parts else []
 
 
 def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
@@ -106,7 +107,7 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
         if len(rows) > _MAX_IN_ALL_PAIRS:
             return f"Synthetic text was worth {_worth_part(rows[0], ' the real data')}, the best of {len(rows)} arms"
         parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows)]
-        return f"Synthetic text was worth {_joined(parts)}"
+        return f"Synthetic text was worth {joined(parts)}"
     drops = [row for row in block["differences"] if row["arm"] in synthetic and is_measured(row)]
     if not drops:
         return _no_worth(results, block, synthetic)
@@ -115,7 +116,7 @@ def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
     reason = block["no_data_efficiency"] or "no multiplier can be read off the real-only curve"
     where = _SETS.get(block["set"], block["set"])
     return (
-        f"Synthetic text changed the {where} loss per token against {results['baseline']} by {_joined(parts)}; "
+        f"Synthetic text changed the {where} loss per token against {results['baseline']} by {joined(parts)}; "
         f"what that is worth in real data is not known ({reason})"
     )
 
@@ -160,7 +161,7 @@ def _worse(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
         for row in rows
         if number_of(row["difference"]) > 0
     ]
-    return [f"Worse than {results['baseline']}: {_joined(parts)}."] if parts else []
+    return [f"Worse than {results['baseline']}: {joined(parts)}."] if parts else []
 
 
 def _worth_part(row: Mapping[str, Any], what: str) -> str:
@@ -218,7 +219,7 @@ def _not_separated(results: Mapping[str, Any], block: Mapping[str, Any]) -> list
         return [f"{names[0]} and {names[1]} are not separated"]
     if len(ties) == len(names) * (len(names) - 1) // 2:
         return [f"{_names(names)} are not separated from each other"]
-    listed = _joined([f"{row['arm']} from {row['reference']}" for row in ties])
+    listed = joined([f"{row['arm']} from {row['reference']}" for row in ties])
     return [f"not separated: {listed}"]
 
 
@@ -228,7 +229,7 @@ def _equivalent(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[st
     if not pairs:
         return []
     shown = pairs[:_MAX_NAMED] + ([f"{len(pairs) - _MAX_NAMED} more pairs"] if len(pairs) > _MAX_NAMED else [])
-    return [f"Shown to be equal within {number_of(results['equivalence_margin']):g} nats: {_joined(shown)}."]
+    return [f"Shown to be equal within {number_of(results['equivalence_margin']):g} nats: {joined(shown)}."]
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -246,7 +247,7 @@ def _intervals(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str
         num = block["num_sources"]
         text += f"; with {num} source{'s' if num > 1 else ''} nothing follows for other documents"
     if block["data_efficiency"]:
-        arms = _joined([point["arm"] for point in block["curve"]])
+        arms = joined([point["arm"] for point in block["curve"]])
         text += f"; multipliers are interpolated on the measured losses of {arms}, never extrapolated"
         text += _if_curve_lower(block)
     best = block["best"]
@@ -318,11 +319,5 @@ def _span(interval: Sequence[Any]) -> str:
 
 def _names(arms: Sequence[str]) -> str:
     if len(arms) <= _MAX_NAMED + 1:
-        return _joined(arms)
-    return _joined([*arms[:_MAX_NAMED], f"{len(arms) - _MAX_NAMED} more arms"])
-
-
-def _joined(parts: Sequence[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+        return joined(arms)
+    return joined([*arms[:_MAX_NAMED], f"{len(arms) - _MAX_NAMED} more arms"])

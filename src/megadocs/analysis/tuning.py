@@ -8,10 +8,11 @@ Certificates are those of the workspace's searches, `megadocs search` or a recip
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from megadocs.analysis.results_json import number_of
+from megadocs.analysis.sentences import joined
 
 #: Below this, the choice between settings rests on so little text that it is said.
 MIN_VALIDATION_DOCUMENTS = 16
@@ -30,11 +31,11 @@ def tuning_sentences(results: Mapping[str, Any]) -> list[str]:
         return ["No arm was tuned in this workspace: every arm has the settings that the recipe gives it."]
     curve = {point["arm"] for point in results["sets"][0]["curve"]}
     claims = [f"{arm} ({_claim(certificate)})" for arm, certificate in found.items()]
-    sentences = [f"Tuned here on validation: {_joined(claims)}."]
+    sentences = [f"Tuned here on validation: {joined(claims)}."]
     edges = [f"{arm} ({'; '.join(found[arm]['edges'])})" for arm in found if arm in curve and found[arm]["edges"]]
     if edges:
         sentences.append(
-            f"On the edge of the grid: {_joined(edges)}; a better setting may lie beyond it, and every multiplier "
+            f"On the edge of the grid: {joined(edges)}; a better setting may lie beyond it, and every multiplier "
             "leans on these arms."
         )
     alike: dict[str, list[str]] = {}
@@ -46,8 +47,8 @@ def tuning_sentences(results: Mapping[str, Any]) -> list[str]:
             alike.setdefault(model, []).append(arm)
         elif arm not in found:
             untuned.append(arm)
-    sentences += [f"Not tuned, with the setting of {model}: {_joined(names)}." for model, names in alike.items()]
-    sentences += [f"Not tuned: {_joined(untuned)}."] if untuned else []
+    sentences += [f"Not tuned, with the setting of {model}: {joined(names)}." for model, names in alike.items()]
+    sentences += [f"Not tuned: {joined(untuned)}."] if untuned else []
     return sentences + _small_validation(results)
 
 
@@ -82,7 +83,3 @@ def _small_validation(results: Mapping[str, Any]) -> list[str]:
         f"The validation set is small for tuning ({documents} documents, {tokens:,} tokens): settings that differ by a "
         "few hundredths of a nat cannot be told apart on it."
     ]
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) < 2 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -5,8 +5,9 @@
 Intervals come from joint draws of all arms' losses: multivariate t over documents (`document_noise`), and seed noise on
 the arm and on every point of the curve. `best` is the interval of the best arm with a correction for its having been
 chosen among k on these same documents: at 1 - (1 - confidence) / k, which holds for all k at once (Bonferroni).
-`if_curve_lower` is the multiplier if every point of the curve past the baseline had been better by 0.02 nats, as it
-might be after another step of its search: the curve's own tuning is the assumption that a reader cannot see.
+An arm of one run whose noise may not be borrowed from others has no interval. `if_curve_lower` is the multiplier if
+every point of the curve past the baseline had been better by 0.02 nats, as it might be after another step of its
+search: the curve's own tuning is the assumption that a reader cannot see.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from megadocs.seeding import derive_seed
 #: Nats by which the curve's points may be untuned, for the table's column.
 CURVE_SLACK = 0.02
 #: Fewest draws: an end of a 95 % interval is the 250th from either side, within about 6 % of its distance.
-_MIN_DRAWS = 10_000
+MIN_DRAWS = 10_000
+
+
+def draws_taken(config: AnalysisConfig) -> int:
+    """Draws that intervals of multipliers rest on: as many as the recipe asks for, and never fewer than enough."""
+    return max(config.num_bootstrap, MIN_DRAWS)
 
 
 def worth_rows(
@@ -75,7 +81,7 @@ def _multiples(
     set_name: str,
     config: AnalysisConfig,
 ) -> dict[str, Any]:
-    num_draws = max(config.num_bootstrap, _MIN_DRAWS)
+    num_draws = draws_taken(config)
     arms = [*curve.arms, *others]
     weights = np.stack([table.arm_weights(arm) for arm in arms], axis=1)
     finite = np.where(np.isfinite(table.losses), table.losses, 0.0)  # a run that is NaN says so in its arm's mean
@@ -84,6 +90,7 @@ def _multiples(
     )
     num_seeds = [len(table.arm_runs(arm)) for arm in arms]
     noise = [table.seeds.of_arm(arm) for arm in arms]
+    has_interval = _has_interval(table, curve.arms, others)
     draws += seed_noise_draws(noise, num_seeds, num_draws, derive_seed(config.seed, "seed noise"))
     curve_draws = draws[:, : len(curve.arms)]
     lower_curve = replace(curve, losses=curve.losses - CURVE_SLACK * (np.arange(len(curve.arms)) > curve.baseline))
@@ -94,7 +101,7 @@ def _multiples(
     for place, arm in enumerate(others, start=len(curve.arms)):
         estimate = measured_multiple(means[arm], curve)
         low, high = None, None
-        if estimate is not None and table.documents.is_known:
+        if estimate is not None and arm in has_interval:
             low, high = multiple_interval(draws[:, place], curve_draws, curve, config.confidence)
         slack = measured_multiple(means[arm], lower_curve)
         rows.append({"arm": arm, "estimate": estimate, "lower": low, "upper": high, "if_curve_lower": slack})
@@ -102,4 +109,14 @@ def _multiples(
             lowest = means[arm]
             low, high = multiple_interval(draws[:, place], curve_draws, curve, choice)
             best = {"arm": arm, "lower": low, "upper": high, "num_arms": len(others)}
-    return {"data_efficiency": rows, "best": best if table.documents.is_known else None}
+    return {"data_efficiency": rows, "best": best if best and best["arm"] in has_interval else None}
+
+
+def _has_interval(table: PairedLosses, curve: Sequence[str], others: Sequence[str]) -> set[str]:
+    """Arms whose multiplier has an interval: none in which one arm's seed noise counts and another's is not known."""
+    known = {arm: table.seeds.of_arm(arm).variance is not None for arm in (*curve, *others)}
+    if not table.documents.is_known:
+        return set()
+    if not any(known.values()):  # no arm's is: the intervals cover documents alone, and the answer says so
+        return set(others)
+    return {arm for arm in others if known[arm] and all(known[name] for name in curve)}

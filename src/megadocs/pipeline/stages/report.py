@@ -14,6 +14,7 @@ from megadocs.analysis import (
     ensemble_results,
     floor_sentences,
     gate_sentences,
+    headline_floor,
     json_form,
     position_tables,
     search_warnings,
@@ -63,7 +64,7 @@ def run(context: StageContext) -> None:
         if entry["is_there"]
     }
     if not runs:
-        raise AnalysisError("no run has finished", remedy="see the errors above, mend them and run again")
+        raise AnalysisError("no run has finished", remedy="see the errors above, fix them and run again")
     results = _results(context, runs, corpus)
     generations = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("generate ")]
     audit = _audit(corpus, generations)
@@ -87,7 +88,7 @@ def run(context: StageContext) -> None:
     if gates:
         results["gate"] = gates
         results["answer"][1:1] = gate_sentences(gates, results)
-    results["answer"][:0] = _scripted_engines(generations)
+    results["answer"][:0] = [*_scripted_engines(generations), *headline_floor(results)]
     write_bytes_atomic(context.build.path / "results.json", dump_results(results))
     inputs = ReportInputs(
         results=results,
