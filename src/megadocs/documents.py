@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,3 +22,14 @@ class Document:
     id: str
     text: str
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """The source record that it came from, which pieces of one record share; its own id where it is whole."""
+        return str(self.meta.get("group", self.id))
+
+
+def source_groups(documents: Iterable[Document]) -> dict[str, str] | None:
+    """Document id -> source, in order; None where every document is a source of its own."""
+    groups = {document.id: document.group for document in documents}
+    return groups if len(set(groups.values())) < len(groups) else None

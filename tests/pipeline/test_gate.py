@@ -8,8 +8,12 @@ import pytest
 
 from megadocs.analysis import gate_sentences
 from megadocs.errors import MegadocsError
+from megadocs.generate.engines import build_engine
+from megadocs.pipeline.generation import audit_all, export_all, iter_status, plan_tasks, retry_generations
 from megadocs.pipeline.price.plan import build_plan
 from megadocs.pipeline.run import run_experiment
+from megadocs.pipeline.steps.experiment import build_experiment
+from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import find_artifact
 from megadocs.recipe import load_recipe
 from megadocs.store.artifact import Workspace
@@ -34,6 +38,8 @@ arms:
   copies: {stream.ordering: repeat, stream.num_generations: 2, mixture.synthetic_fraction: 0.75}
 seeds: [0, 1]
 """
+
+ONE_ARM = "arms={simple: {stream.ordering: simple, mixture.synthetic_fraction: 0.75}}"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ def test_the_first_seed_of_arms_with_siblings_passes_the_gate(finished) -> None:
     assert {row["verdict"] for row in results["gate"]} <= {"cannot", "undecided"}  # 16 steps teach no copying
     assert results["gate"][1]["sibling_gain"]["num_documents"] == 24
     (said,) = gate_sentences(results["gate"], results)
-    assert said in results["answer"][:3]
+    assert said in results["answer"][:4]  # behind the engine, the floor and the control
     html = (workspace / "report.html").read_text()
     assert "Can order act here?" in html
     assert "probe documents (written about, never trained on)" in html
@@ -134,3 +140,68 @@ def test_no_gate_where_it_is_turned_off(finished, tmp_path) -> None:
     path, workspace, _ = finished
     plan = build_plan(load_recipe(path, ["evaluate.gate=false"]), workspace, 2)
     assert not [line for line in plan.lines if line.kind == "gate" or "probe" in line.name]
+
+
+def test_status_export_and_audit_know_the_generations_of_probe_documents(finished, tmp_path) -> None:
+    path, root, _ = finished
+    recipe, workspace = load_recipe(path), Workspace(root)
+    states = {state.task: state for state in iter_status(recipe, workspace)}
+    assert states.keys() == {"rephrase", "rephrase_probe"}
+    assert (states["rephrase_probe"].num_documents, states["rephrase_probe"].books.ok) == (24, 48)
+    counts = export_all(recipe, workspace, tmp_path / "export")
+    assert counts["rephrase_probe"]["ok"] == 48
+    assert (tmp_path / "export" / "rephrase_probe.parquet").is_file()
+    published = json.loads((root / "audit.json").read_text())
+    audited = audit_all(recipe, workspace)
+    assert set(audited["overlap"]) == set(published["overlap"]) == {"validation", "test", "probe"}
+    assert audited["tasks"].keys() == published["tasks"].keys() == {"rephrase"}  # of no training text is said more
+    assert {plan.name for plan in plan_tasks(load_recipe(path, ["evaluate.gate=false"]), workspace)} == {"rephrase"}
+
+
+def test_a_retry_asks_again_for_generations_of_probe_documents(finished, tmp_path) -> None:
+    path, _, _ = finished
+    recipe, workspace = load_recipe(path), Workspace(tmp_path / "ws")
+    engine = recipe.generate.engine
+    books = retry_generations(
+        recipe, workspace, frozenset({"failed"}), lambda _: None, lambda: False, lambda: build_engine(engine)
+    )
+    assert {task: entry.ok for task, entry in books.items()} == {"rephrase": 40, "rephrase_probe": 48}
+
+
+def test_a_search_of_an_arm_without_siblings_is_no_error(finished) -> None:
+    path, root, _ = finished
+    recipe = load_recipe(
+        path,
+        [
+            "arms={real_only: {}, simple: {stream.ordering: simple, mixture.synthetic_fraction: 0.75}}",
+            "analysis.baseline=real_only",
+        ],
+    )
+    corpus = sources_step(recipe, Workspace(root))
+    facts = corpus_facts(find_artifact(corpus, Workspace(root)))
+    alone = recipe.model_copy(update={"arms": {"real_only": recipe.arms["real_only"]}})
+    assert build_experiment(alone, corpus, facts, whole=recipe).runs
+    with pytest.raises(MegadocsError, match="no arm's stream holds rephrases"):
+        build_experiment(alone, corpus, facts)
+
+
+def test_a_gate_needs_two_validation_documents_for_copies(finished, tmp_path) -> None:
+    path, _, _ = finished
+    options = ["corpus.split.validation=1", ONE_ARM, "seeds=[0]"]
+    outcome = run_experiment(load_recipe(path, options), tmp_path / "ws", executor=InlineExecutor(tmp_path / "ws"))
+    assert outcome.errors == []
+    (row,) = json.loads((tmp_path / "ws" / "results.json").read_text())["gate"]
+    assert row["copy_gain"] is None
+    assert row["sibling_gain"]["num_documents"] == 24
+    assert "Can order act here?" in (tmp_path / "ws" / "report.html").read_text()
+
+
+def test_a_training_document_s_rephrases_too_long_for_the_context_are_named(finished, tmp_path) -> None:
+    path, _, _ = finished
+    options = ["corpus.split.probe=0", "train.context_length=12", "seeds=[0]", "evaluate.stride=4"]
+    recipe = load_recipe(path, [*options, ONE_ARM])
+    outcome = run_experiment(recipe, tmp_path / "ws", executor=InlineExecutor(tmp_path / "ws"))
+    assert outcome.errors == []
+    results = json.loads((tmp_path / "ws" / "results.json").read_text())
+    assert "the student sees 12" in results["gate"][0]["why"]
+    assert any("the student sees 12" in sentence for sentence in results["answer"])

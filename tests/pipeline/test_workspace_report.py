@@ -85,3 +85,13 @@ def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
 def test_a_workspace_without_recipes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no recipe has run here"):
         report_workspace(tmp_path)
+
+
+def test_a_shared_run_keeps_its_gate(toy_recipe: Path, tmp_path: Path) -> None:
+    root = tmp_path / "ws"
+    simple = {"stream.ordering": "simple", "mixture.synthetic_fraction": 0.75}
+    for name in ("first", "second"):
+        run(small(toy_recipe, name, {"real_only": {}, "simple": simple}, f"evaluate.gate={name == 'first'}"), root)
+    _, experiment, others = workspace_report.merge_experiments(Workspace(root))
+    assert others == ["first"]
+    assert [run.scored.gate is not None for run in experiment.runs] == [False, True]

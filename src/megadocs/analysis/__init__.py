@@ -3,7 +3,7 @@
 from megadocs.analysis.benchmarks import BenchmarkScore, benchmark_results
 from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
-from megadocs.analysis.gate import GateFacts, formation_tokens, gate_row, gate_sentences
+from megadocs.analysis.gate import GateFacts, formation_tokens, gain_row, gate_row, gate_sentences, room_for_order
 from megadocs.analysis.generation_findings import truncation_sentences
 from megadocs.analysis.ngram_floor import floor_sentences, headline_floor
 from megadocs.analysis.positions import RunPositions, position_tables
@@ -30,6 +30,7 @@ __all__ = [
     "ensemble_results",
     "floor_sentences",
     "formation_tokens",
+    "gain_row",
     "gate_row",
     "gate_sentences",
     "headline_floor",
@@ -37,6 +38,7 @@ __all__ = [
     "number_of",
     "parse_results",
     "position_tables",
+    "room_for_order",
     "scores_of_run",
     "search_warnings",
     "truncation_sentences",

@@ -1,7 +1,7 @@
 """The controls that could kill the claim: does an arm beat text without meaning?
 
-A baseline that is badly tuned makes any additional text look good: with a user's documents and another corpus'
-settings, rephrases with their words shuffled "were worth" 1.69x. So a multiplier is the answer only for arms that beat
+A baseline that is badly tuned makes any additional text look good, rephrases with their words shuffled as well as the
+rephrases themselves. So a multiplier is the answer only for arms that beat
 every null control (`OrderingSpec.is_null`: shuffled words, copies of the source). An arm beats them all where the
 largest of its p-values is small (an intersection-union test needs no correction for the number of controls); Holm's
 correction is over the arms.

@@ -19,6 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from megadocs.analysis.document_noise import document_noise
+from megadocs.analysis.paired import spread_of
+from megadocs.analysis.results_json import number_of
+from megadocs.analysis.tables import FloatArray, IntArray, ScoreBlock
+
 #: Nats per token below which a context is called unused. An order's effect in training is smaller than what the
 #: context is worth at test, and effects of .01 are the smallest that anybody resolves here.
 SMALLEST_GAIN = 0.02
@@ -38,6 +45,49 @@ def formation_tokens(batch_size: int, context_length: int) -> float:
     return float(10**5.7 * math.sqrt(batch_size * context_length))
 
 
+def room_for_order(context_length: int, row_tokens: float, megadoc_tokens: float) -> dict[str, float]:
+    """How much of a document's rows one window can hold: `rows_per_window`, and `windows_per_megadoc`.
+
+    Args:
+        context_length: tokens of a window.
+        row_tokens: mean tokens of a row.
+        megadoc_tokens: tokens of a document with its siblings.
+    """
+    return {
+        "rows_per_window": context_length / row_tokens,
+        "windows_per_megadoc": megadoc_tokens / context_length,
+    }
+
+
+def gain_row(
+    document_ids: Sequence[str], num_tokens: IntArray, gains: FloatArray, groups: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """A gain over D documents with its 95 % interval over sources, left out one at a time as for every loss.
+
+    Args:
+        document_ids: D.
+        num_tokens: int64 (D,), targets of each.
+        gains: float64 (D,), summed nats of each.
+        groups: document id -> source; None: every document is one.
+
+    Returns:
+        `nats_per_token`, `interval` (NaN where nothing is known of other documents), `num_documents`, `num_tokens`,
+        `resampled` (what was left out) and `num_resampled`.
+    """
+    block = ScoreBlock("", "", tuple(document_ids), num_tokens, num_tokens, (("", 0),), gains[None, :], ())
+    noise = document_noise(block, groups)
+    mean = float(block.losses()[0])
+    spread = spread_of((noise.variance(np.ones(1)), noise.degrees), (None, 0))
+    return {
+        "nats_per_token": mean,
+        "interval": list(spread.interval(mean, 0.95)),
+        "num_documents": len(document_ids),
+        "num_tokens": int(num_tokens.sum()),
+        "resampled": noise.kind,
+        "num_resampled": noise.num_units,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class GateFacts:
     """What the gate knows of one run.
@@ -46,7 +96,7 @@ class GateFacts:
         arm, seed: whose.
         ordering: of its stream.
         measured: summary of the gate step: copy_gain, repeat_score, late_minus_early, and sibling_gain over probe
-            documents or seen_sibling_gain over training documents.
+            documents, or seen_sibling_gain over training documents, or why there is none (no_sibling_gain).
         context_length, batch_size: of training.
         num_steps, train_tokens: of training.
         row_tokens: mean tokens of a row of the synthetic stream.
@@ -79,8 +129,7 @@ def gate_row(facts: GateFacts) -> dict[str, Any]:
         "verdict": verdict,
         "why": why,
         **{name: facts.measured.get(name) for name in _MEASURED},
-        "rows_per_window": facts.context_length / facts.row_tokens,
-        "megadocs_per_window": facts.megadoc_tokens / facts.context_length,
+        **room_for_order(facts.context_length, facts.row_tokens, facts.megadoc_tokens),
         "truncated_share": facts.truncated_share,
         "num_steps": facts.num_steps,
         "train_tokens": facts.train_tokens,
@@ -93,20 +142,30 @@ def _verdict(measured: Mapping[str, Any]) -> tuple[str, str]:
     probe, seen = measured.get("sibling_gain"), measured.get("seen_sibling_gain")
     gain = probe or seen
     if gain is None:
-        return "undecided", "no documents with rephrases to measure on: set corpus.split.probe"
-    low, high = gain["interval"]
+        reason = measured.get("no_sibling_gain")
+        return "undecided", reason or "no documents with rephrases to measure on: set corpus.split.probe"
+    low, high = (number_of(end) for end in gain["interval"])
+    if not math.isfinite(low):
+        num = gain["num_documents"]
+        if not math.isfinite(_nats(gain)):
+            return "undecided", "the loss of a document is not a number"
+        return "undecided", f"it was measured on {num} document{'' if num == 1 else 's'}: no interval"
     which = "held-out" if probe else "training"
     told = f"behind its own rephrases a {which} document loses {_gain(gain)} than behind foreign ones"
     if high < SMALLEST_GAIN:
         return "cannot", told
-    if low > 0 and gain["nats_per_token"] >= SMALLEST_GAIN:
+    if low > 0 and _nats(gain) >= SMALLEST_GAIN:
         return ("yes", told) if probe else ("undecided", f"{told}; new documents need corpus.split.probe")
     return "undecided", told
 
 
 def _gain(measured: Mapping[str, Any]) -> str:
-    gain, (low, high) = measured["nats_per_token"], measured["interval"]
+    gain, (low, high) = _nats(measured), map(number_of, measured["interval"])
     return f"{abs(gain):.3f} nats per token {'less' if gain >= 0 else 'more'} [{low:+.3f}, {high:+.3f}]"
+
+
+def _nats(measured: Mapping[str, Any]) -> float:
+    return number_of(measured["nats_per_token"])
 
 
 def gate_sentences(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any] | None = None) -> list[str]:
@@ -138,7 +197,7 @@ def gate_sentences(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]
 
 def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
     """The reason of the row that comes nearest to using its context."""
-    row = max(rows, key=lambda row: (row["sibling_gain"] or row["seen_sibling_gain"])["nats_per_token"])
+    row = max(rows, key=lambda row: _nats(row["sibling_gain"] or row["seen_sibling_gain"]))
     return f"at most, with {row['arm']}, {row['why']}"
 
 

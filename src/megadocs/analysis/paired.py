@@ -149,7 +149,7 @@ def loss_interval(table: PairedLosses, arm: str, confidence: float) -> tuple[flo
     """Interval of an arm's mean loss, over new documents and, where seeds are measured, new seeds.
 
     Each source of noise has a half-width of its own, and their squares add up: Student's t with Welch-Satterthwaite
-    degrees covered 90-92 % here at two and three seeds, whose shared effect has one or two degrees of freedom.
+    degrees is too narrow where the largest variance has the fewest: the shared effect of two seeds has one degree.
     """
     mean = table.arm_loss(arm)
     documents = (table.documents.variance(table.arm_weights(arm)), table.documents.degrees)

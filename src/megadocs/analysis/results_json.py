@@ -81,7 +81,7 @@ def parse_results(data: bytes, where: str) -> dict[str, Any]:
         InputError: not JSON, not a results file, of another schema, or without one of its parts.
     """
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_constant=_refuse_constant)
     except ValueError as error:
         raise InputError(f"the results are not JSON: {error}", where=where, remedy=_REMEDY) from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
@@ -99,6 +99,10 @@ def parse_results(data: bytes, where: str) -> dict[str, Any]:
         what = f"an entry lacks {lacking[0]!r}" if lacking else "a sentence is no text"
         raise InputError(f"the results are not whole: {what}", where=where, remedy=_REMEDY)
     return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _lacking(row: Any, keys: Sequence[str]) -> list[str]:

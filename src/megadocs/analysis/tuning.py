@@ -81,5 +81,5 @@ def _small_validation(results: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"The validation set is small for tuning ({documents} documents, {tokens:,} tokens): settings that differ by a "
-        "few hundredths of a nat cannot be told apart on it."
+        "few hundredths of a nat cannot be distinguished on it."
     ]

@@ -101,7 +101,7 @@ def print_order_room(plan: Plan) -> None:
     told: dict[str, list[str]] = {}
     for room in plan.order_room:
         text = f"{room.rows_per_window:.1f} rows a window (the paper 6 to 7), "
-        text += f"a megadoc fills {room.megadocs_per_window:.2g}"
+        text += f"a megadoc fills {room.windows_per_megadoc:.2g} of them"
         if room.train_tokens is not None:
             text += f"; {room.num_steps} updates, {count(room.train_tokens)} tokens"
         told.setdefault(f"{text}; copying forms after some {room.formation_tokens:.0e} tokens", []).append(room.arm)

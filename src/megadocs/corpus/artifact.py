@@ -98,6 +98,6 @@ def _row(split: str, rank: int, document: Document) -> dict[str, Any]:
         "rank": rank,
         "id": document.id,
         "text": document.text,
-        "group": str(meta.get("group", document.id)),
+        "group": document.group,
         "meta": json.dumps(meta, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
     }

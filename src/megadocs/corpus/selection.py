@@ -39,7 +39,7 @@ def read_entries(documents: Iterable[Document]) -> list[Entry]:
     names: dict[str, str] = {}  # groups and files repeat: keep one string of each
     entries = []
     for position, document in enumerate(documents):
-        group = str(document.meta.get("group", document.id))
+        group = document.group
         source = str(document.meta.get("source", ""))
         entries.append(
             Entry(

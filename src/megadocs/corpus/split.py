@@ -58,6 +58,15 @@ class SplitCorpus:
     report: dict[str, Any] = field(default_factory=dict)
     probe: list[Document] = field(default_factory=list)
 
+    @property
+    def held_out(self) -> dict[str, list[Document]]:
+        """What must not stand in training text, by split: probe documents, where there are any, are written about."""
+        return {
+            "validation": self.validation,
+            "test": self.test,
+            **({"probe": self.probe} if self.probe else {}),
+        }
+
     def train_multiple(self, multiple: int) -> list[Document]:
         """The kx training set.
 

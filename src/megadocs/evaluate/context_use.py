@@ -38,7 +38,7 @@ class ContextCase:
         document_id: the document's.
         row: its row, separators included.
         own: rows that belong to it, in order.
-        other: rows of the same number that do not.
+        other: rows that do not; as many tokens of them as of its own stand before the document.
     """
 
     document_id: str
@@ -55,7 +55,7 @@ class ContextGains:
         document_ids: D.
         num_tokens: int64 (D,), targets of each.
         gains: float64 (D,), nats of the document behind other rows minus behind its own.
-        num_context_rows: mean number of own rows that fitted whole.
+        num_context_rows: mean number of own rows that stood whole before a document.
     """
 
     document_ids: Sequence[str]
@@ -68,41 +68,34 @@ class ContextGains:
         """The gain over all targets."""
         return float(self.gains.sum() / self.num_tokens.sum())
 
-    def interval(self, confidence: float = 0.95, num_draws: int = 2000) -> tuple[float, float]:
-        """Bootstrap interval over documents."""
-        draws = np.random.Generator(np.random.Philox(key=derive_seed(0, "context gains"))).integers(
-            0, len(self.gains), (num_draws, len(self.gains))
-        )
-        means = self.gains[draws].sum(axis=1) / self.num_tokens[draws].sum(axis=1)
-        low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high)
-
 
 def context_gains(model: ScoringModel, cases: Sequence[ContextCase], context_length: int) -> ContextGains:
     """Score every document behind its own rows and behind others.
 
     A document past `context_length` less its shortest own row is cut at its end; of the own rows as many as fit whole
-    are taken, the last ones, so that the context ends with a whole row as in a megadoc; of the others as many.
+    are taken, the last ones, so that the context ends with a whole row as in a megadoc. The foreign context is the end
+    of the others and holds as many tokens, because a longer context helps whatever stands in it.
 
     Raises:
         ValueError: no cases.
     """
     if not cases:
         raise ValueError("no document to score")
-    kept = []
+    kept, num_whole = [], []
     for case in cases:
         shortest = min(len(row) for row in case.own)
         row = case.row[: max(2, context_length - min(shortest, context_length // 2))]
-        own = _last_rows(case.own, context_length - len(row))
-        other = _last_rows(case.other[-len(own) :] if own else case.other, context_length - len(row))
-        kept.append((row, own, other))
+        foreign = np.concatenate(case.other)
+        own, whole = _last_rows(case.own, min(context_length - len(row), len(foreign)))
+        num_whole.append(whole)
+        kept.append((row, own, [foreign[len(foreign) - sum(map(len, own)) :]]))
     behind_own = _losses_behind(model, [(own, row) for row, own, _ in kept], context_length)
     behind_other = _losses_behind(model, [(other, row) for row, _, other in kept], context_length)
     return ContextGains(
         [case.document_id for case in cases],
         np.array([len(row) - 1 for row, _, _ in kept], dtype=np.int64),
         behind_other - behind_own,
-        float(np.mean([len(own) for _, own, _ in kept])),
+        float(np.mean(num_whole)),
     )
 
 
@@ -140,15 +133,15 @@ def late_minus_early(model: ScoringModel, data: EvaluationSet, context_length: i
     return float(sums[1] / counts[1] - sums[0] / counts[0]) if counts.all() else None
 
 
-def _last_rows(rows: Sequence[Row], room: int) -> list[Row]:
-    """The last of the rows that fit whole; where none does, the end of the last one."""
+def _last_rows(rows: Sequence[Row], room: int) -> tuple[list[Row], int]:
+    """The last of the rows that fit whole, and how many; where none does, the end of the last one and 0."""
     taken: list[Row] = []
     for row in reversed(rows):
         if len(row) > room:
             break
         taken.insert(0, row)
         room -= len(row)
-    return taken or [rows[-1][len(rows[-1]) - room :]]
+    return (taken, len(taken)) if taken else ([rows[-1][len(rows[-1]) - room :]], 0)
 
 
 def _losses_behind(

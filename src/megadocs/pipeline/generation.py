@@ -33,6 +33,7 @@ from megadocs.generate.status import count_reasons, read_accounting
 from megadocs.kinds import SAMPLE, task_names
 from megadocs.pipeline.reopening import set_aside
 from megadocs.pipeline.steps.distillation import sample_config, sample_engine
+from megadocs.pipeline.steps.gate import probe_tasks
 from megadocs.pipeline.steps.rows import without_custom_orderings
 from megadocs.pipeline.steps.sources import open_experiment, sources_step
 from megadocs.pipeline.steps.step import find_artifact
@@ -49,14 +50,21 @@ class TaskPlan:
     Attributes:
         task: its name.
         config: the section `generate` that they follow.
-        documents: the training documents; none for samples.
+        documents: the training documents, or the probe documents; none for samples.
         info: of the teacher; None: the engine's, found out when it is needed.
+        is_of_probes: whether the documents are the probes, which nothing is trained on.
     """
 
     task: str
     config: GenerateConfig
     documents: Sequence[Document]
     info: EngineInfo | None = None
+    is_of_probes: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its file and its books are called."""
+        return f"{self.task}_probe" if self.is_of_probes else self.task
 
     def requests(self) -> Iterator[GenerationRequest]:
         """All requests, in order."""
@@ -64,9 +72,14 @@ class TaskPlan:
 
 
 def plan_tasks(recipe: Recipe, workspace: Workspace) -> list[TaskPlan]:
-    """The tasks that the recipe generates; `RecipeError` when it generates none."""
-    documents = sorted(open_corpus(recipe, workspace).train_multiple(1), key=lambda document: document.id)
+    """The tasks that the recipe generates, of probe documents too; `RecipeError` when it generates none."""
+    corpus = open_corpus(recipe, workspace)
+    documents, probes = (sorted(split, key=lambda d: d.id) for split in (corpus.train_multiple(1), corpus.probe))
     plans = [TaskPlan(task, recipe.generate, documents) for task in recipe.generate.tasks]
+    plans += [
+        TaskPlan(task, recipe.generate.with_num_generations(task, num), probes, is_of_probes=True)
+        for task, num in probe_tasks(recipe).items()
+    ]
     plans += _sample_plans(recipe, workspace)
     if not plans:
         remedy = f"add one of {', '.join(f'generate.{task}' for task in (*task_names(), SAMPLE))}"
@@ -110,8 +123,8 @@ class TaskStatus:
     """Where one task stands.
 
     Attributes:
-        task: its name.
-        num_documents: training documents; 0 for samples, which have none.
+        task: its name; `<task>_probe` for the generations of probe documents.
+        num_documents: documents that are written about; 0 for samples, which have none.
         books: from the ledger as it is now.
         live: what the process that writes noted last, or the one before; None when there was none.
         reasons: what the servers said of failed generations, the most frequent first, with their numbers.
@@ -136,7 +149,7 @@ def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
         ledger = workspace.root / "ledger" / plan.task
         books = read_accounting(plan.config, plan.task, plan.documents, ledger, plan.info)
         reasons = count_reasons(ledger) if books.failed else {}
-        yield TaskStatus(plan.task, len(plan.documents), books, read_progress(ledger), reasons)
+        yield TaskStatus(plan.name, len(plan.documents), books, read_progress(ledger), reasons)
 
 
 def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[str, dict[str, Any]]:
@@ -145,10 +158,10 @@ def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[st
     counts: dict[str, dict[str, Any]] = {}
     for plan in plan_tasks(recipe, workspace):
         requests = plan.requests()
-        counts[plan.task] = export_generations(
+        counts[plan.name] = export_generations(
             sorted(requests, key=lambda request: request.document_id) if plan.task == SAMPLE else requests,
             workspace.root / "ledger" / plan.task,
-            directory / f"{plan.task}.parquet",
+            directory / f"{plan.name}.parquet",
             with_reasons=True,
         )
     return counts
@@ -158,12 +171,10 @@ def audit_all(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     """Audit what the ledger holds: leaks of held-out text, copies, siblings, languages. Writes `audit.json`."""
     corpus = open_corpus(recipe, workspace)
     directory = workspace.root / "export"
-    counts = export_all(recipe, workspace, directory)
-    audit = audit_generations(
-        {task: directory / f"{task}.parquet" for task in counts},
-        corpus.train,
-        {"validation": corpus.validation, "test": corpus.test},
-    )
+    export_all(recipe, workspace, directory)
+    trained_on = [plan.name for plan in plan_tasks(recipe, workspace) if not plan.is_of_probes]
+    files = {name: directory / f"{name}.parquet" for name in trained_on}
+    audit = audit_generations(files, corpus.train, corpus.held_out)
     write_json_atomic(workspace.root / "audit.json", audit)
     return audit
 
@@ -190,20 +201,26 @@ def retry_generations(
         Books of each task of which anything was asked for.
     """
     check_consent(recipe, {"generate"})
-    documents = open_corpus(recipe, workspace).train_multiple(1)
     books: dict[str, Accounting] = {}
-    for status in list(iter_status(recipe, workspace)):
-        before, task = status.books, status.task
+    for plan in plan_tasks(recipe, workspace):
+        ledger = workspace.root / "ledger" / plan.task
+        before = read_accounting(plan.config, plan.task, plan.documents, ledger, plan.info)
         counts = {"failed": before.failed, "rejected": before.rejected, **before.errors, **before.flags}
-        if task == SAMPLE or not (before.pending or any(counts.get(name, 0) for name in only)):
+        if plan.task == SAMPLE or not (before.pending or any(counts.get(name, 0) for name in only)):
             continue
-        ledger = workspace.root / "ledger" / task
-        books[task] = run_generation(
-            recipe.generate, task, documents, ledger, report, should_stop, reopened=only, engine=build()
+        books[plan.name] = run_generation(
+            plan.config, plan.task, plan.documents, ledger, report, should_stop, reopened=only, engine=build()
         )
-        if books[task].ok > before.ok:
-            for artifact in workspace.artifacts("generate"):
-                published = Accounting.from_json(artifact.summary["accounting"])
-                if artifact.record["config"]["task"] == task and published.missing:
-                    set_aside(artifact, workspace)
+        if books[plan.name].ok > before.ok:
+            _set_aside_incomplete(plan, workspace)
     return books
+
+
+def _set_aside_incomplete(plan: TaskPlan, workspace: Workspace) -> None:
+    """Set aside what was built on the task while generations were missing."""
+    of = "probe" if plan.is_of_probes else "train"
+    for artifact in list(workspace.artifacts("generate")):
+        config = artifact.record["config"]
+        is_of_plan = (config["task"], config.get("documents", "train")) == (plan.task, of)
+        if is_of_plan and Accounting.from_json(artifact.summary["accounting"]).missing:
+            set_aside(artifact, workspace)

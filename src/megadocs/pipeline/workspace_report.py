@@ -4,9 +4,8 @@
 
 Each `megadocs run` leaves its recipe in `recipes/`. Runs of recipes over the same corpus and tokenizer stand on one
 page; a run that two recipes share is one run, with the sets and benchmarks of both, under the name that it has in the
-recipe that ran last. Where two recipes
-use one name for different arms, the second is shown as `<recipe>.<arm>`. Recipes over another corpus or tokenizer have
-other documents and other tokens: they are named and left out.
+recipe that ran last. Where two recipes use one name for different arms, the second is shown as `<recipe>.<arm>`.
+Recipes over another corpus or tokenizer have other documents and other tokens: they are named and left out.
 """
 
 from __future__ import annotations
@@ -137,8 +136,8 @@ class _Merged:
 
 
 def _joined(first: Scored, second: Scored) -> Scored:
-    """Benchmarks and sets of one model in two recipes; where both name one, the first recipe's."""
-    return Scored({**second.benchmarks, **first.benchmarks}, {**second.sets, **first.sets})
+    """Benchmarks, sets and gate of one model in two recipes; where both name one, the first recipe's."""
+    return Scored({**second.benchmarks, **first.benchmarks}, {**second.sets, **first.sets}, first.gate or second.gate)
 
 
 def _experiments(workspace: Workspace, *, allow_code: bool) -> Iterator[tuple[Recipe, Experiment]]:

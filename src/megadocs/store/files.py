@@ -78,13 +78,17 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Parse a JSON file; `DamagedError` when it is not JSON, `StoreError` when it cannot be read."""
+    """Parse a JSON file; `DamagedError` when it is not JSON (NaN and Infinity are not), `StoreError` if unreadable."""
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(Path(path).read_bytes(), parse_constant=_refuse_constant)
     except OSError as error:
         raise store_error("cannot read", Path(path), error) from error
     except ValueError as error:
         raise DamagedError("not valid JSON", where=str(path), remedy="delete it and run again") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def append_json_line(path: str | Path, record: dict[str, Any]) -> None:
@@ -107,7 +111,7 @@ def iter_json_lines(path: str | Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield json.loads(line)
+                yield json.loads(line, parse_constant=_refuse_constant)
             except ValueError as error:
                 raise DamagedError(f"line {number} is not valid JSON", where=str(path)) from error
 

@@ -84,7 +84,9 @@ def check_records(records: list[dict[str, Any]], columns: Mapping[str, str], whe
 
 
 def _bad_record(number: int, what: str, where: str, columns: Mapping[str, str]) -> InputError:
-    remedy = f"give every record {', '.join(columns)}, or leave it out" if columns else "mend or leave out the record"
+    remedy = (
+        f"give every record {', '.join(columns)}, or leave it out" if columns else "correct the record or leave it out"
+    )
     return InputError(f"record {number}: {what}", where=where, remedy=remedy)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from megadocs.analysis.gate import formation_tokens
+from megadocs.analysis.gate import formation_tokens, room_for_order
 from megadocs.generate.plan import asked_task
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes
 from megadocs.pipeline.price.generation import reply_tokens
@@ -27,7 +27,7 @@ class OrderRoom:
     Attributes:
         arm: its name.
         rows_per_window: of the synthetic stream's rows.
-        megadocs_per_window: tokens of a document with its siblings over those of a window.
+        windows_per_megadoc: tokens of a document with its siblings over those of a window.
         num_steps, train_tokens: of one run; None where it is done.
         formation_tokens: training tokens after which in-context copying appears at a rate of 2.5e-4; an order of
             magnitude (arXiv:2511.16893).
@@ -35,7 +35,7 @@ class OrderRoom:
 
     arm: str
     rows_per_window: float
-    megadocs_per_window: float
+    windows_per_megadoc: float
     num_steps: int | None
     train_tokens: int | None
     formation_tokens: float
@@ -64,10 +64,9 @@ def order_room(experiment: Experiment, lines: Iterable[PlanLine], sizes: CorpusS
         line = priced.get(run.train.fingerprint)
         rooms[run.arm.name] = OrderRoom(
             run.arm.name,
-            length * (generations + 1) / megadoc,
-            megadoc / length,
-            line.num_steps if line else None,
-            line.num_tokens if line else None,
-            formation_tokens(batch, length),
+            num_steps=line.num_steps if line else None,
+            train_tokens=line.num_tokens if line else None,
+            formation_tokens=formation_tokens(batch, length),
+            **room_for_order(length, megadoc / (generations + 1), megadoc),
         )
     return tuple(rooms.values())

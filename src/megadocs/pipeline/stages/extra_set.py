@@ -55,8 +55,8 @@ def read_extra_set(
     """
     distinct = {text_digest(document.text): document for document in iter_documents(source)}
     if config.source is None:
-        held_out = {str(document.meta.get("group", document.id)) for document in corpus.test}
-        distinct = {key: d for key, d in distinct.items() if str(d.meta.get("group", d.id)) in held_out}
+        held_out = {document.group for document in corpus.test}
+        distinct = {key: d for key, d in distinct.items() if d.group in held_out}
     if not distinct:
         remedy = "no whole record of the corpus is in the test split: name a source"
         raise InputError(

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megadocs.analysis import GateFacts, gate_row, json_form
+from megadocs.kinds import find_ordering, row_kind
 from megadocs.pipeline.stages.run_records import FinishedRun, record_path
-from megadocs.report import GenerationAccount
 from megadocs.store.artifact import Artifact
 
 
 def gate_rows(
-    runs: Mapping[str, FinishedRun], inputs: Mapping[str, Artifact], accounts: Sequence[GenerationAccount]
+    runs: Mapping[str, FinishedRun], inputs: Mapping[str, Artifact], generations: Sequence[Artifact]
 ) -> list[dict[str, Any]]:
     """One entry for each run that was measured.
 
     Args:
         runs: owner -> run.
         inputs: of the report step; the roles `gate <owner>` are read.
-        accounts: of the generations, for the share that the length limit cut.
+        generations: of the training documents, for the share that the length limit cut.
     """
     rows = []
     for owner, run in runs.items():
@@ -42,7 +42,7 @@ def gate_rows(
                     train_tokens=facts.train_tokens or 0,
                     row_tokens=stream.num_tokens / stream.num_rows,
                     megadoc_tokens=stream.num_tokens / num_documents,
-                    truncated_share=_truncated(accounts),
+                    truncated_share=_truncated(str(facts.settings["ordering"]), generations),
                     record=record_path(gate),
                 )
             )
@@ -51,8 +51,9 @@ def gate_rows(
     return found
 
 
-def _truncated(accounts: Sequence[GenerationAccount]) -> float | None:
-    """Of the largest set of rephrases, the share of usable ones that were cut."""
-    written = [account for account in accounts if account.task.startswith("rephrase") and account.ok]
-    largest = max(written, key=lambda account: account.requested, default=None)
-    return None if largest is None else largest.truncated / largest.ok
+def _truncated(ordering: str, generations: Sequence[Artifact]) -> float | None:
+    """Share of usable generations that were cut, of the largest set that the ordering's rows are made of."""
+    tasks = {task for kind in find_ordering(ordering).kinds if (task := row_kind(kind).task) is not None}
+    books = [written.summary["accounting"] for written in generations if written.record["config"]["task"] in tasks]
+    largest = max((book for book in books if book["ok"]), key=lambda book: book["requested"], default=None)
+    return None if largest is None else largest["flags"].get("truncated", 0) / largest["ok"]

@@ -23,7 +23,7 @@ from megadocs.analysis import (
     world_tables,
 )
 from megadocs.corpus import SplitCorpus, loss_lines, read_corpus
-from megadocs.documents import Document
+from megadocs.documents import Document, source_groups
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
 from megadocs.pipeline.stages.gate_records import gate_rows
@@ -84,7 +84,7 @@ def run(context: StageContext) -> None:
     results["floor"] = json_form(ngram_floor(results, runs, context.inputs, corpus, tokenizer, context.workspace))
     results["answer"] += floor_sentences(results)
     results["answer"] += truncation_sentences(results["generations"])
-    gates = gate_rows(runs, context.inputs, accounts)
+    gates = gate_rows(runs, context.inputs, generations)
     if gates:
         results["gate"] = gates
         results["answer"][1:1] = gate_sentences(gates, results)
@@ -123,7 +123,7 @@ def _results(context: StageContext, runs: Mapping[str, FinishedRun], corpus: Spl
         analysis,
         name=config["recipe"]["name"],
         expected=[(entry["arm"], entry["seed"]) for entry in config["runs"]],
-        groups=_groups(corpus),
+        groups=source_groups([*corpus.validation, *corpus.test]),
     )
     results["left_out"] = dict(config["left_out"])
     results["missing_reasons"] = {
@@ -163,13 +163,6 @@ def _one_seed(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     for finished in runs:
         first.setdefault(finished.arm, finished)
     return list(first.values())
-
-
-def _groups(corpus: SplitCorpus) -> dict[str, str] | None:
-    """Document -> source record, where several documents come from one: they are resampled together."""
-    scored = [*corpus.validation, *corpus.test]
-    groups = {document.id: str(document.meta.get("group", document.id)) for document in scored}
-    return groups if len(set(groups.values())) < len(groups) else None
 
 
 def _samples(corpus: SplitCorpus, generations: list[Artifact]) -> list[Sample]:
@@ -250,10 +243,7 @@ def _audit(corpus: SplitCorpus, generations: list[Artifact]) -> dict[str, Any]:
     for artifact in sorted(generations, key=lambda artifact: artifact.record["config"]["num_generations"]):
         largest[artifact.record["config"]["task"]] = artifact
     files = {task: artifact.path / "generations.parquet" for task, artifact in largest.items()}
-    held_out = {"validation": corpus.validation, "test": corpus.test}
-    if corpus.probe:  # written about on purpose; none of it may stand in training text
-        held_out["probe"] = corpus.probe
-    return audit_generations(files, corpus.train, held_out)
+    return audit_generations(files, corpus.train, corpus.held_out)
 
 
 def _generation_account(artifact: Artifact) -> GenerationAccount:

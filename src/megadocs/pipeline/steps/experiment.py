@@ -131,7 +131,8 @@ def build_experiment(
     """
     load_code(own_code_names(whole or recipe), allow=allow_code)
     arms, left_out = _arms_served(recipe, facts)
-    check_probes(recipe, arms)
+    if whole is None:  # a search tries one arm on its own, which need not be the one that the probes are for
+        check_probes(recipe, arms)
     tokenizer = tokenizer_step(recipe, corpus)
     maker = _RunMaker(corpus, tokenizer, Scoring.open(recipe, corpus, tokenizer, allow_code=allow_code))
     if any(needs_samples(arm.recipe) for arm in arms):

@@ -13,7 +13,7 @@ from megadocs.kinds import REAL, SAMPLE, find_ordering, row_kind
 from megadocs.pipeline.steps.published import is_published
 from megadocs.pipeline.steps.rows import generate_step, task_of
 from megadocs.pipeline.steps.step import Step
-from megadocs.recipe import Arm, Recipe
+from megadocs.recipe import Arm, Recipe, build_arms
 from megadocs.recipe.data import SplitCounts
 from megadocs.streams import synthetic_parts
 
@@ -33,6 +33,15 @@ def sibling_kind(recipe: Recipe) -> str | None:
             if kind != REAL and row_kind(kind).task not in (None, SAMPLE) and not row_kind(kind).is_stretched:
                 return kind
     return None
+
+
+def probe_tasks(recipe: Recipe) -> dict[str, int]:
+    """Task -> generations of each probe document that the gate of the recipe's arms needs; empty where it has none."""
+    if not num_probes(recipe) or not recipe.evaluate.gate:
+        return {}
+    kinds = {arm.name: sibling_kind(arm.recipe) for arm in build_arms(recipe)}
+    found = [kind for kind in kinds.values() if kind is not None and not is_published(recipe, kind)]
+    return {task_of(kind): _num_siblings(recipe, task_of(kind)) for kind in found}
 
 
 def check_probes(recipe: Recipe, arms: Sequence[Arm]) -> None:
@@ -72,6 +81,10 @@ def gate_step(label: str, recipe: Recipe, train: Step, corpus: Step, tokenizer: 
 def probe_step(recipe: Recipe, corpus: Step, kind: str) -> Step:
     """Write rephrases of the probe documents, as many as the recipe writes of a training document (16 at most)."""
     task = task_of(kind)
+    return generate_step(recipe.generate, task, _num_siblings(recipe, task), corpus, of="probe")
+
+
+def _num_siblings(recipe: Recipe, task: str) -> int:
     asked = recipe.generate.task(task)
     if asked is None:
         raise RecipeError(
@@ -79,4 +92,4 @@ def probe_step(recipe: Recipe, corpus: Step, kind: str) -> Step:
             where="corpus.split.probe",
             remedy=f"add generate.{task}, or set corpus.split.probe to 0",
         )
-    return generate_step(recipe.generate, task, min(asked.num_generations, _MOST_SIBLINGS), corpus, of="probe")
+    return min(asked.num_generations, _MOST_SIBLINGS)

@@ -3,8 +3,8 @@
     tuning = tune_recipe(recipe, root, corpus, executor)
     tuning.recipe            # its arms with the settings that were found; `tune` is off in it
 
-A multiplier over a baseline with somebody else's settings measures these settings: on pages of manuals the quickstart's
-made rephrases "worth" 1.99x and shuffled words 1.69x. So `tune` walks (search/, first seed, validation) before the
+A multiplier over a baseline with somebody else's settings measures these settings, and shuffled words are then worth
+nearly as much as the rephrases. So `tune` walks (search/, first seed, validation) before the
 reported arms are trained. Synthetic arms that are not walked take the setting of the one that was. What is published
 costs a look-up: running again walks the same path and trains nothing.
 """

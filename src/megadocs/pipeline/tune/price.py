@@ -107,7 +107,7 @@ def price_search(
         shared_seconds=shared,
         num_slots=plan.num_slots,
         matched_tokens={
-            arm.space.arm.name: arm.dearest.num_tokens for arm in arms if is_matched and arm.dearest is not None
+            arm.space.arm.name: arm.highest.num_tokens for arm in arms if is_matched and arm.highest is not None
         },
         rates=plan.rates,
     )
@@ -154,14 +154,14 @@ class _PricedArm:
         space: what is searched.
         fewest: runs of its shortest walk.
         near: of the start and its neighbours with the first seed; finished ones are free.
-        dearest: of a new run at the most expensive setting; None: no setting can be run.
+        highest: of a new run at the most expensive setting; None: no setting can be run.
         num_repeats: runs that one certificate can ask for beside the first seed's.
     """
 
     space: ArmSpace
     fewest: int
     near: list[Cost]
-    dearest: Cost | None
+    highest: Cost | None
     num_repeats: int
 
     @classmethod
@@ -185,7 +185,7 @@ class _PricedArm:
     @property
     def most(self) -> list[Cost]:
         """As many runs as it can take, each the most expensive."""
-        return [] if self.dearest is None else [self.dearest] * (self.space.grid.num_points + self.num_repeats)
+        return [] if self.highest is None else [self.highest] * (self.space.grid.num_points + self.num_repeats)
 
 
 def _points_by_cost(space: ArmSpace) -> list[Point]:
