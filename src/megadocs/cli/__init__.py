@@ -28,6 +28,7 @@ VERBS = {
     "plan": "plan",
     "search": "search",
     "status": "status",
+    "watch": "watch",
     "verify": "verify",
     "doctor": "doctor",
     "corpus": "run",

@@ -68,10 +68,10 @@ def read_status(root: Path) -> WorkspaceStatus:
             plan, error = build_plan(recipe, root), None
     except MegadocsError as problem:
         error = str(problem)
-    return WorkspaceStatus(counts, tuple(_unfinished(root)), plan, error, _search(root))
+    return WorkspaceStatus(counts, tuple(_unfinished(root)), plan, error, read_search(root))
 
 
-def _search(root: Path) -> dict[str, Any] | None:
+def read_search(root: Path) -> dict[str, Any] | None:
     """The last search, and whether somebody works on it: a driver writes every few seconds."""
     path = root / SEARCH_FILE
     if not path.is_file():

@@ -33,8 +33,7 @@ def build_report(inputs: ReportInputs) -> str:
     Args:
         inputs: results and everything shown beside them; what is missing is shown as missing.
     """
-    css = Markup(resources.files("megadocs.report").joinpath("page.css").read_text(encoding="utf-8"))
-    digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
+    css, policy = page_style()
     results = inputs.results
     common = {
         "inputs": inputs,
@@ -47,20 +46,28 @@ def build_report(inputs: ReportInputs) -> str:
     }
     views = {section: section.view(inputs) for section in SECTIONS}
     bodies = [
-        (section, Markup(_template(f"sections/{section.name}.html.j2").render(common | dict(view))))
+        (section, Markup(page_template(f"sections/{section.name}.html.j2").render(common | dict(view))))
         for section, view in views.items()
         if view is not None
     ]
-    page = _template("page.html.j2").render(
+    page = page_template("page.html.j2").render(
         common,
         css=css,
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'",
+        policy=policy,
         bodies=bodies,
     )
     return with_labels(page)
 
 
-def _template(name: str) -> Template:
+def page_style() -> tuple[Markup, str]:
+    """The style sheet of our pages, and the policy that allows it and nothing else."""
+    css = Markup(resources.files("megadocs.report").joinpath("page.css").read_text(encoding="utf-8"))
+    digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
+    return css, f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def page_template(name: str) -> Template:
+    """A template of this package, with our filters; what it is given is escaped."""
     return _environment().get_template(name)
 
 
