@@ -129,14 +129,10 @@ def print_lines(plan: Plan, where: str = "") -> None:
             typer.echo(f"│  └─ {name or kind}: {facts}")
     for name, reason in plan.left_out.items():
         typer.echo(f"arm {name} is left out: {reason}")
-    from megadocs.pipeline.price.rates import rates_file
+    from megadocs.pipeline.price.rates import RATES_FROM, rates_file
 
-    source = {
-        "workspace": "by the finished runs of this workspace",
-        "user": f"by earlier runs on this machine ({rates_file()})",
-        "default": "by a table of another machine's rates, until a first run has finished here",
-    }
-    typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots{where}, {source[plan.rates]}")
+    file = f" ({rates_file()})" if plan.rates == "user" else ""
+    typer.echo(f"about {duration(plan.seconds)} on {plan.num_slots} slots{where}, {RATES_FROM[plan.rates]}{file}")
     if plan.seconds == 0:
         say("everything is done; `megadocs run` will reuse it")
 

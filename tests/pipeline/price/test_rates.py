@@ -16,9 +16,9 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEGADOCS_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def publish(workspace, step, name, rate, config=None):
+def publish(workspace, step, name, rate, config=None, **summary):
     with workspace.build(step, name, config=config or {}, inputs={}) as build:
-        build.summary["rate_for_plan"] = rate
+        build.summary.update(summary, rate_for_plan=rate)
     return workspace.find(step, name)
 
 
@@ -57,3 +57,13 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setenv("MEGADOCS_CACHE_DIR", str(tmp_path / "file"))
     keep_rates([publish(Workspace(tmp_path / "ws"), "train", "a", 2e9)])
     assert load_rates(Workspace(tmp_path / "other"), ENGINE).source == "default"
+
+
+def test_a_toys_training_says_nothing_of_other_workspaces(tmp_path):
+    first, second = Workspace(tmp_path / "first"), Workspace(tmp_path / "second")
+    toy = publish(first, "train", "a", 6e8, flops=1e9)
+    keep_rates([toy])
+    assert load_rates(second, ENGINE).source == "default"
+    assert load_rates(first, ENGINE).train == 6e8  # its own workspace goes on with the same toy
+    keep_rates([toy, publish(first, "train", "b", 9e9, flops=3e11)])
+    assert load_rates(second, ENGINE).train == 9e9

@@ -26,11 +26,21 @@ from megadocs.store.files import make_directory, read_json, write_json_atomic
 
 Source = Literal["workspace", "user", "default"]
 
+#: Where the times of a plan come from, in words.
+RATES_FROM = {
+    "workspace": "by the finished runs of this workspace",
+    "user": "by earlier runs on this machine",
+    "default": "by a table of another machine's rates, until a first run has finished here",
+}
+
 #: Servers on a GPU read much faster than they write (a guess), a CPU core with four replies at once hardly: 24
 #: rephrases (2,496 tokens read, 2,883 written) took 38.7 s, 24 thoughts (4,546 and 2,012) 40.0 s. The embedded engine's
 #: products are bound by arithmetic at 32 replies: reading is quicker by its larger products and the head it leaves out.
 _READING_SPEED = {"embedded": 1.6, "llamacpp": 2.1}
 _SERVER_READING_SPEED = 15.0
+#: Of a training run whose rate is remembered. A run of the quickstart takes 3e11 to 1e12 (8 to 12 GFLOP/s on two busy
+#: cores); toys of 1e9, at 0.6 GFLOP/s, made the next plan of real work twenty times too long.
+_FEWEST_FLOPS = 5e10
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ def load_rates(workspace: Workspace, engine: EngineConfig) -> Rates:
 
 def keep_rates(artifacts: Iterable[Artifact]) -> None:
     """Leave the rates of steps that were just done in the user's cache directory; if it is read-only, do without."""
-    fresh = _means(artifacts)
+    fresh = _means(artifact for artifact in artifacts if _tells_of_others(artifact))
     if not fresh:
         return
     path = rates_file()
@@ -95,6 +105,12 @@ def keep_rates(artifacts: Iterable[Artifact]) -> None:
         write_json_atomic(path, {**_file(), _machine(): {**_remembered(), **fresh}})
     except (MegadocsError, OSError):
         return
+
+
+def _tells_of_others(artifact: Artifact) -> bool:
+    """Whether the rate holds for larger work: a toy's training is the time between its operations, not that in them."""
+    flops = artifact.summary.get("flops")
+    return artifact.step != "train" or flops is None or flops >= _FEWEST_FLOPS
 
 
 def rates_file() -> Path:
