@@ -5,6 +5,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from markupsafe import escape
 
 import megadocs
 from megadocs.errors import InputError
@@ -50,7 +51,7 @@ def test_figures_are_whole_drawings(finished, name, theme, tmp_path):
 
 def test_a_notebook_sees_answer_figure_and_table(finished):
     shown = finished.results._repr_html_()
-    assert finished.results.answer[0].replace("'", "&#39;") in shown or finished.results.answer[0] in shown
+    assert f"<p><b>{escape(finished.results.answer[0])}</b></p>" in shown
     assert shown.count("<tr>") == 1 + len(finished.arms)
     assert "data:image/svg+xml;base64," in shown
     assert "real_only" in shown

@@ -45,8 +45,17 @@ def test_seeds_differ_and_are_refused_when_there_is_none(finished):
         finished.streams("simple", 7)
     with pytest.raises(InputError, match="no arm 'nothing'"):
         finished.streams("nothing")
-    with pytest.raises(IndexError):
-        first.window(len(first))
+
+
+def test_no_window_and_no_step_beside_those_of_the_run(finished):
+    streams = finished.streams("simple")
+    for index in (-1, len(streams)):
+        for read in (streams.window, streams.segments, streams.text, streams.to_torch().__getitem__):
+            with pytest.raises(IndexError, match=f"window {index} is not within the {len(streams)} windows"):
+                read(index)
+    for step in (-1, streams.num_steps):
+        with pytest.raises(IndexError, match=f"step {step} is not within the {streams.num_steps} steps"):
+            streams.batch(step)
 
 
 def test_text_and_tokenizer_are_those_of_the_rows(streams):

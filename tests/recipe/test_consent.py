@@ -96,6 +96,8 @@ ASKS = [
     (f"kind: openai, model: x, base_url: '{REMOTE}'", "", "elsewhere.example"),
     ("kind: openai, model: x, base_url: 'http://10.0.0.2:80/v1'", "  allow_remote: 1\n", "10.0.0.2"),
     ("kind: openai, model: x, base_url: 'http://localhost.evil.example/v1'", "  allow_remote: yes\n", "evil"),
+    (f"kind: openai, model: x, base_url: '{REMOTE.upper().replace('HTTPS', 'https')}'", "", "ELSEWHERE"),
+    ("kind: openai, model: x, base_url: 'http://2130706433/v1'", "", "2130706433"),
     ("kind: fake", "train: {trackers: [wandb]}\n", "send metrics to wandb"),
     ("kind: fake", "train: {trackers: [trackio]}\n", "send metrics to trackio"),
 ]
@@ -184,6 +186,27 @@ def test_the_persons_own_file_says_no_more_than_it_says(recipe, tmp_path):
     with pytest.raises(RecipeError, match="programms") as caught:
         load_recipe(recipe())
     assert caught.value.where == str(personal_file())
+
+
+@pytest.mark.parametrize(
+    "address", ["elsewhere.example", "https://u:p@elsewhere.example", "https://a:99999", "http://["]
+)
+def test_what_is_no_address_is_refused_wherever_it_stands(recipe, tmp_path, monkeypatch, address):
+    with pytest.raises(RecipeError, match="not a server address") as caught:
+        load_recipe(recipe(f"kind: openai, model: x, base_url: '{address}'"))
+    assert caught.value.where.endswith("generate.engine.base_url")
+    for file in (f"remote: ['{address}']", f"keys: {{'{address}': KEY}}"):
+        say(tmp_path, file)
+        with pytest.raises(RecipeError, match="not a server address") as caught:
+            load_recipe(recipe())
+        assert caught.value.where == str(personal_file())
+    say(tmp_path, "")
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    assert load_recipe(recipe())  # an engine that asks no server
+    with pytest.raises(RecipeError, match="not a server address") as caught:
+        load_recipe(recipe("kind: openai, model: x"))
+    assert caught.value.where == "OPENAI_BASE_URL"
+    assert "u:p" not in str(caught.value)
 
 
 def test_consent_in_a_recipe_file_counts_for_nothing(recipe):

@@ -1,12 +1,15 @@
 """Recipes: loading, overrides, arms, and errors that name the dotted key and the nearest key."""
 
+import itertools
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from megadocs.errors import RecipeError
-from megadocs.recipe import build_arms, fingerprint, load_recipe
+from megadocs.recipe import Recipe, build_arms, fingerprint, load_recipe
+from megadocs.recipe.validation import models_in
 
 RECIPE = """
 name: small
@@ -79,39 +82,107 @@ def test_unknown_key_names_the_nearest(recipe_path, override, key, remedy):
 
 
 @pytest.mark.parametrize(
-    "override",
+    ("override", "what", "key"),
     [
-        "train.learning_rate=-1",
-        "train.learning_rate=.nan",
-        "mixture.synthetic_fraction=1.5",
-        "seeds=[]",
-        "seeds=[1,1]",
-        "name=../up",
-        "corpus.split={train: 3}",
-        "arms.bad={corpus.seed: 3}",
-        "train.batch_size=[",
-        "nonsense",
+        ("train.learning_rate=-1", "greater than 0", "train.learning_rate"),
+        ("train.learning_rate=.nan", "finite number", "train.learning_rate"),
+        ("mixture.synthetic_fraction=1.5", "less than or equal to 1", "mixture.synthetic_fraction"),
+        ("seeds=[]", "at least 1 item", "seeds"),
+        ("seeds=[1,1]", "distinct", "seeds"),
+        ("name=../up", "a name is 1-80 letters", "name"),
+        ("corpus.split={train: 3}", "a value is missing", "corpus.split.validation"),
+        ("arms.bad={corpus.seed: 3}", "may not override 'corpus.seed'", "arms"),
+        ("train.batch_size=[", "not valid YAML", "train.batch_size"),
     ],
 )
-def test_bad_values_are_refused(recipe_path, override):
-    with pytest.raises(RecipeError):
+def test_bad_values_are_refused(recipe_path, override, what, key):
+    with pytest.raises(RecipeError, match=what) as caught:
         load_recipe(recipe_path, [override])
+    assert caught.value.where.removeprefix(f"{recipe_path}: ") == key
 
 
-@pytest.mark.parametrize("content", [b"", b"- a\n", b"a: [", b"\xff\xfe", b"name: x\n"])
-def test_bad_files_are_refused(tmp_path, content):
+def test_what_is_no_override_is_refused(recipe_path):
+    with pytest.raises(RecipeError, match="not an override: 'nonsense'"):
+        load_recipe(recipe_path, ["nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "a mapping of sections"),
+        (b"- a\n", "a mapping of sections"),
+        (b"a: [", "not valid YAML"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"name: x\n", "a value is missing"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, content, what):
     path = tmp_path / "bad.yaml"
     path.write_bytes(content)
-    with pytest.raises(RecipeError):
+    with pytest.raises(RecipeError, match=what) as caught:
         load_recipe(path)
+    assert caught.value.where.startswith(str(path))
     with pytest.raises(RecipeError, match="no such recipe"):
         load_recipe(tmp_path / "absent.yaml")
+
+
+ODD = (None, 3, -1, 1.5, True, "x", [], ["x"], [1], {}, {"a": 1}, {"a": {"b": 1}}, [[1]], [{}], 10**30, "", {"": 1})
+
+
+def odd_recipes():
+    """(label, recipe) with one odd value: in every section, in every field, in arms of every form."""
+    base = yaml.safe_load(RECIPE)
+    for section, info in Recipe.model_fields.items():
+        for value in ODD:
+            yield f"{section}={value}", base | {section: value}
+        for model in models_in(info.annotation):
+            for field, value in itertools.product(model.model_fields, ODD):
+                yield f"{section}.{field}={value}", base | {section: (base.get(section) or {}) | {field: value}}
+    overridden = ["stream", "mixture", "model", "train", "stream.ordering", "stream.extra", "stream.extra.x"]
+    overridden += [
+        "mixture.synthetic_fraction",
+        "mixture.max_windows",
+        "mixture.separate_real_stream",
+        "train.trackers",
+    ]
+    for value in ODD:
+        yield f"arms.a={value}", base | {"arms": {"a": value}}
+        yield f"ensembles.a={value}", base | {"ensembles": {"a": value}}
+        yield f"axes={value}", base | {"search": {"axes": {"train.learning_rate": value}}}
+        yield from ((f"arms.a.{key}={value}", base | {"arms": {"a": {key: value}}}) for key in overridden)
+
+
+def test_a_value_of_the_wrong_type_anywhere_is_refused_by_key(tmp_path):
+    path = tmp_path / "odd.yaml"
+    refusals = {}
+    num_accepted = 0
+    for label, data in odd_recipes():
+        path.write_text(yaml.safe_dump(data))
+        try:
+            load_recipe(path)
+            num_accepted += 1
+        except RecipeError as error:  # anything else would be a bug
+            refusals[label] = error
+    assert [label for label, error in refusals.items() if not error.where or "pydantic" in str(error)] == []
+    assert len(refusals) > 1500
+    assert num_accepted > 100
+
+
+def test_an_arm_may_set_a_whole_section(recipe_path):
+    real, other = (
+        "stream: {ordering: self_distilled}",
+        "stream.ordering: self_distilled, mixture: {synthetic_fraction: 0}",
+    )
+    arms = f"{{a: {{{real}}}, b: {{{other}}}}}"
+    first, second = build_arms(load_recipe(recipe_path, [f"arms={arms}"]))
+    assert (first.recipe.stream.ordering, first.recipe.mixture.synthetic_fraction) == ("self_distilled", Decimal("0.5"))
+    assert second.recipe.mixture.synthetic_fraction == 0
 
 
 def test_yaml_cannot_construct_objects(tmp_path):
     path = tmp_path / "evil.yaml"
     path.write_text("name: !!python/object/apply:os.system ['true']\n")
-    with pytest.raises(RecipeError):
+    with pytest.raises(RecipeError, match="could not determine a constructor"):
         load_recipe(path)
 
 

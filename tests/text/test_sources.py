@@ -43,8 +43,9 @@ def test_not_a_tokenizer_json(tmp_path: Path, content: str) -> None:
 
 def test_missing_and_empty_places(tmp_path: Path) -> None:
     for source in (str(tmp_path), str(tmp_path / "none.json"), "./nowhere", "not a name", "../x/y"):
-        with pytest.raises(InputError):
+        with pytest.raises(InputError) as caught:
             load_tokenizer(source)
+        assert source in str(caught.value)
 
 
 def test_hub_name_offline_is_an_input_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def test_rephrases_and_thoughts_state_what_is_so() -> None:
         stated = rephrase(found.facts, Draws(1))
         for name, value in found.facts.values.items():
             assert f"{name} {SYLLABLES[value[0]]} ;" in stated
-        assert rephrase(found.facts, Draws(1), 3).count(";") == 3
+        clauses = rephrase(found.facts, Draws(1), 3).split(" ; ")
+        assert len({clause.removesuffix(" ;").split()[-2] for clause in clauses}) == 3  # three facts, each once
         steps = thought(found.facts, 2, 16, Draws(2))
         for name, value in found.derived.items():
             (step,) = [part for part in steps.split(" ; ") if part.startswith(name)]
@@ -99,5 +100,46 @@ def test_a_foreign_text_is_refused() -> None:
         read_facts("The house of the family stood in Rome.")
     world = parse_world("world://documents=1")
     ((_, text),) = iter_world(world)
-    with pytest.raises(InputError, match="no document of world://"):
-        read_spans(world, text + " and more")
+    others = ["world://documents=1,syllables=2", "world://documents=1,name_length=1", "world://documents=1,facts=1"]
+    for other in others:
+        with pytest.raises(InputError, match=f"no document of {parse_world(other).source}"):
+            read_spans(parse_world(other), text)
+    for changed in (text + " and more", text.lower(), text.replace(" .", "."), "Qa " + text):
+        with pytest.raises(InputError, match="no document of world://"):
+            read_spans(world, changed)
+
+
+@pytest.mark.parametrize("name", ["Qx", "Ba Qx", "BaDo", "B", "ba", "Ba Do Qx", "É"])
+def test_a_name_is_made_of_the_languages_syllables(name: str) -> None:
+    """Sentences about other names are not the world's: they are passed over, as the words around them are."""
+    with pytest.raises(InputError, match="tells no facts"):
+        read_facts(f"record of {name} . the home {name} .")
+    found = read_facts(f"record of Ba . the home Do . the trade {name} .")
+    assert found.facts.values == {"home": (SYLLABLES.index("Do"),)}
+
+
+@pytest.mark.parametrize("syllables", [2, 8, 15])
+def test_a_thought_in_too_small_a_world_is_refused(syllables: int) -> None:
+    """Names have syllables that the options do not know: an error that names the option."""
+    ((_, text),) = iter_world(parse_world("world://documents=1,hops=1,mentions=1,syllables=64,name_length=2"))
+    with pytest.raises(InputError, match=f"in a world of {syllables} syllables") as caught:
+        read_facts(text).check_derived(syllables)
+    assert caught.value.where == "generate.engine.options.syllables"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "record of Ba . the home Do . so trade Ba .",  # derived from a fact that is not told
+        "record of Ba . the home Do . so home Ba Do .",  # names of different lengths
+        "record of Ba . the home Do Ba . the trade Ba . so home Ba .",
+    ],
+)
+def test_what_cannot_be_derived_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="does not follow"):
+        read_facts(text).check_derived(16)
+
+
+def test_a_document_that_derives_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="derives none"):
+        read_facts("record of Ba . the home Do .").check_derived(16)

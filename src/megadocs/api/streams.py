@@ -24,7 +24,7 @@ from megadocs.pipeline.steps.experiment import Experiment, Run
 from megadocs.pipeline.steps.step import find_artifact
 from megadocs.recipe import ModelConfig
 from megadocs.store.artifact import Workspace
-from megadocs.streams import Mixture
+from megadocs.streams import Mixture, WindowId
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
@@ -97,15 +97,18 @@ class Streams:
         return f"Streams({self.arm!r}, seed={self.seed}): {len(self)} windows of {self.context_length} tokens"
 
     def batch(self, step: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32] | None]:
-        """Tokens (B, T) of an optimiser step, and the segments (B, T) that attention stays within, or None."""
+        """Tokens (B, T) of an optimiser step, and the segments (B, T) that attention stays within, or None.
+
+        Raises:
+            IndexError: not 0 <= step < num_steps.
+        """
+        if not 0 <= step < self.num_steps:
+            raise IndexError(f"step {step} is not within the {self.num_steps} steps of the run")
         return self._mixture.read_batch(step)
 
     def window(self, index: int) -> npt.NDArray[np.int32]:
-        """The tokens (T,) of the run's window `index`, 0 <= index < len."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"window {index} is not within the {len(self)} windows of the run")
-        step, place = divmod(index, self.batch_size)
-        tokens: npt.NDArray[np.int32] = self._mixture.read_windows(self._mixture.window_ids(step)[place : place + 1])[0]
+        """The tokens (T,) of the run's window `index`; `IndexError` unless 0 <= index < len."""
+        tokens: npt.NDArray[np.int32] = self._mixture.read_windows(self._place(index))[0]
         return tokens
 
     def text(self, index: int) -> str:
@@ -185,10 +188,16 @@ class Streams:
                 yield example
 
     def segments(self, index: int) -> npt.NDArray[np.int32]:
-        """The segments (T,) of a window; all zero where attention crosses documents."""
-        step, place = divmod(index, self.batch_size)
-        found = self._mixture.read_segments(self._mixture.window_ids(step)[place : place + 1])
+        """The segments (T,) of a window; all zero where attention crosses documents. Errors as of `window`."""
+        found = self._mixture.read_segments(self._place(index))
         return np.zeros(self.context_length, dtype=np.int32) if found is None else found[0]
+
+    def _place(self, index: int) -> list[WindowId]:
+        """What the mixture reads a window of the run by."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"window {index} is not within the {len(self)} windows of the run")
+        step, place = divmod(index, self.batch_size)
+        return self._mixture.window_ids(step)[place : place + 1]
 
     def _check_boundary(self, *, with_segments: bool) -> None:
         if self._mixture.boundary is not None and not with_segments:

@@ -134,6 +134,9 @@ def run_experiment(
 
     Raises:
         ConsentError: the recipe's file asks for a power that the person did not give; nothing was started.
+        UsageError: a tracker's package is missing, the recipe names code and `allow_code` is not set, the corpus
+            cannot be read, or no arm can be trained.
+        StoreError: the workspace cannot be written, or holds damaged bytes.
     """
     workspace = Workspace(root)
     executor = executor or LocalExecutor(root, num_slots)

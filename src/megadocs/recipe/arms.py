@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from megadocs.errors import RecipeError
@@ -24,7 +25,11 @@ class Arm:
 
 
 def build_arms(recipe: Recipe) -> list[Arm]:
-    """The recipe's arms in their order, each validated with its overrides; a recipe without arms is one arm `run`."""
+    """The recipe's arms in their order, each validated with its overrides; a recipe without arms is one arm `run`.
+
+    Raises:
+        RecipeError: an arm's overrides name no field, or set a value that its field does not take.
+    """
     base = recipe.model_dump(mode="python")
     base["arms"] = {}
     arms = []
@@ -32,14 +37,24 @@ def build_arms(recipe: Recipe) -> list[Arm]:
         data = merged({}, base)
         for key, value in overrides.items():
             set_dotted(data, key, value)
-        ordering = data["stream"]["ordering"]
-        is_open = not data["mixture"]["synthetic_fraction"] and _FRACTION not in overrides
-        if ordering in ordering_names() and is_open and data["mixture"]["separate_real_stream"]:
-            fraction = ordering_spec(ordering).synthetic_fraction
-            if fraction is not None:
-                set_dotted(data, _FRACTION, fraction)
-        arms.append(Arm(name, validated(data, f"arms.{name}")))
+        made = validated(data, f"arms.{name}")
+        fraction = _fraction_of_ordering(made, overrides)
+        if fraction is not None:
+            set_dotted(data, _FRACTION, fraction)
+            made = validated(data, f"arms.{name}")
+        arms.append(Arm(name, made))
     return arms
+
+
+def _fraction_of_ordering(arm: Recipe, overrides: Mapping[str, Any]) -> Decimal | None:
+    """The synthetic fraction that comes with an arm's ordering, where nothing says another."""
+    section = overrides.get("mixture")
+    is_said = _FRACTION in overrides or (isinstance(section, Mapping) and "synthetic_fraction" in section)
+    is_open = not is_said and not arm.mixture.synthetic_fraction and arm.mixture.separate_real_stream
+    ordering = arm.stream.ordering
+    if not is_open or ordering is None or ordering not in ordering_names():
+        return None
+    return ordering_spec(ordering).synthetic_fraction
 
 
 def own_code_names(recipe: Recipe) -> list[str]:

@@ -19,16 +19,15 @@ the machine only to a server that the person allowed.
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import urllib.parse
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from megadocs.errors import ConsentError, RecipeError
+from megadocs.recipe.addresses import REMEDY, is_loopback, is_same_server, server_of
 from megadocs.recipe.arms import build_arms
 from megadocs.recipe.base import Section
 from megadocs.recipe.generation import EngineConfig
@@ -173,6 +172,13 @@ class PersonalConsent(Section):
     programs: list[str] = Field(default_factory=list, description="Programs that may be started as an engine.")
     trackers: list[str] = Field(default_factory=list, description="Trackers that may receive metrics.")
 
+    @field_validator("remote", "keys")
+    @classmethod
+    def _addresses(cls, value: Any) -> Any:
+        for address in value:
+            server_of(address)
+        return value
+
 
 def apply_consent(recipe: Recipe, personal: Sequence[Sequence[str]]) -> Recipe:
     """The recipe with the person's consent in place of its own, and what it asks for beyond that noted in it.
@@ -182,7 +188,8 @@ def apply_consent(recipe: Recipe, personal: Sequence[Sequence[str]]) -> Recipe:
         personal: the keys that the overrides of the command line set, each as its parts.
 
     Raises:
-        RecipeError: an option that listens or trusts.
+        RecipeError: an option that listens or trusts, an arm that does not validate, OPENAI_BASE_URL or the person's
+            own file cannot be read.
     """
     own = PersonalKeys(personal)
     file = read_personal_file()
@@ -190,7 +197,7 @@ def apply_consent(recipe: Recipe, personal: Sequence[Sequence[str]]) -> Recipe:
     check_options(engine)
     allow = recipe.generate.allow_remote and own.has("generate", "allow_remote")
     address = engine_address(engine)
-    allow = allow or (address is not None and _origin(address) in {_origin(known) for known in file.remote})
+    allow = allow or (address is not None and any(is_same_server(address, known) for known in file.remote))
     recipe = recipe.model_copy(
         update={"generate": recipe.generate.model_copy(update={"allow_remote": allow})}, deep=False
     )
@@ -280,8 +287,30 @@ def _tracker_wishes(recipe: Recipe, own: PersonalKeys, file: PersonalConsent) ->
 
 
 def engine_address(engine: EngineConfig) -> str | None:
-    """The server that an engine of kind openai talks to; None for engines that are on this machine."""
-    return (engine.base_url or os.environ.get("OPENAI_BASE_URL") or None) if engine.kind == "openai" else None
+    """The server that an engine of kind openai talks to; None for engines that are on this machine.
+
+    Raises:
+        RecipeError: OPENAI_BASE_URL is needed and is no server's address.
+    """
+    if engine.kind != "openai" or engine.base_url:
+        return engine.base_url if engine.kind == "openai" else None
+    address = os.environ.get("OPENAI_BASE_URL") or None
+    if address is not None:
+        checked_address(address, where="OPENAI_BASE_URL")
+    return address
+
+
+def checked_address(address: str, *, where: str) -> str:
+    """The address without its last slashes.
+
+    Raises:
+        RecipeError: it is no server's.
+    """
+    try:
+        server_of(address)
+    except ValueError as error:
+        raise RecipeError(str(error), where=where, remedy=REMEDY) from None
+    return address.rstrip("/")
 
 
 def check_options(engine: EngineConfig) -> None:
@@ -318,9 +347,9 @@ def key_for(address: str) -> str | None:
     have theirs named in the person's own file (`keys`). No key goes anywhere else, whatever the recipe says.
     """
     for known, variable in read_personal_file().keys.items():
-        if _origin(known) == _origin(address):
+        if is_same_server(known, address):
             return os.environ.get(variable)
-    return os.environ.get("OPENAI_API_KEY") if _origin(address) == _origin(_openai_address()) else None
+    return os.environ.get("OPENAI_API_KEY") if is_same_server(address, _openai_address()) else None
 
 
 def why_no_key(address: str) -> str | None:
@@ -335,28 +364,6 @@ def why_no_key(address: str) -> str | None:
 
 def _openai_address() -> str:
     return os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine: localhost, 127.0.0.0/8, ::1, or the wildcard that servers print."""
-    host = (urllib.parse.urlsplit(url).hostname or "").rstrip(".")
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
-    return address.is_loopback or address.is_unspecified
-
-
-def _origin(address: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port: what a key is bound to."""
-    parts = urllib.parse.urlsplit(address)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    return parts.scheme, parts.hostname or "", port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def personal_file() -> Path:
@@ -384,7 +391,9 @@ def read_personal_file() -> PersonalConsent:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(PersonalConsent.model_fields)
-        raise RecipeError(f"{key}: {first['msg']}", where=str(path), remedy=f"known keys: {known}") from None
+        raise RecipeError(
+            f"{key}: {first['msg'].removeprefix('Value error, ')}", where=str(path), remedy=f"known keys: {known}"
+        ) from None
 
 
 def classes(section: str) -> Mapping[str, Class]:

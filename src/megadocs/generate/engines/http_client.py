@@ -22,7 +22,8 @@ from yarl import URL
 from megadocs.errors import RecipeError
 from megadocs.generate.engines.failures import failure_of_answer, failure_of_error, one_line
 from megadocs.generate.engines.protocol import PROXY, EngineFailure
-from megadocs.recipe.consent import is_loopback
+from megadocs.recipe.addresses import is_loopback
+from megadocs.recipe.consent import checked_address
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 _MAX_HEADER_BYTES = 64 * 1024
@@ -41,7 +42,7 @@ class HttpClient:
     """
 
     def __init__(self, base_url: str, *, api_key: str | None = None) -> None:
-        self.base_url = checked_url(base_url)
+        self.base_url = checked_address(base_url, where="generate.engine.base_url")
         self._headers = {"Accept": "application/json", "User-Agent": "megadocs"}
         self._key = checked_key(api_key) if api_key else None
         if self._key:
@@ -160,25 +161,6 @@ def read_answer(status: int, headers: Mapping[str, str], data: bytes | None) -> 
         is_status = isinstance(code, int) and 400 <= code < 600
         return failure_of_error(code if is_status else 500, value)
     return value
-
-
-def checked_url(url: str) -> str:
-    """The address without its last slash; `RecipeError` unless it is http or https with a host and nothing odd."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        is_good = (
-            bool(parts.hostname) and (parts.port is None or parts.port > 0) and url.isascii() and url.isprintable()
-        )
-        is_good = is_good and " " not in url and not (parts.username or parts.query or parts.fragment)
-    except ValueError:
-        is_good = False
-    if not is_good or parts.scheme not in ("http", "https"):
-        raise RecipeError(
-            "not a server address",
-            where="generate.engine.base_url",
-            remedy="write http://host:port/v1 or https://host/v1",
-        )
-    return url.rstrip("/")
 
 
 def checked_key(key: str) -> str:

@@ -17,7 +17,8 @@ from megadocs.generate.engines.http_client import HttpClient
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.generate.engines.replies import read_reply
 from megadocs.recipe import EngineConfig
-from megadocs.recipe.consent import is_loopback, key_for
+from megadocs.recipe.addresses import is_loopback
+from megadocs.recipe.consent import key_for
 
 _HEALTH_TIMEOUT_SECONDS = 5.0
 _START_TIMEOUT_SECONDS = 10.0

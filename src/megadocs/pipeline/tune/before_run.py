@@ -59,6 +59,10 @@ def tune_recipe(
         executor: stays open.
         watcher: receives progress.
         allow_code: load orderings of the form module:attribute.
+
+    Raises:
+        RecipeError: no arm that this corpus can serve is to be tuned, or an axis fits no arm.
+        MegadocsError: what every trial would meet again (engine, disk, consent); single trials that fail are counted.
     """
     if recipe.tune == "off":
         return Tuning(recipe, None)
