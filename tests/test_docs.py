@@ -1,5 +1,7 @@
 """The documentation says what the code does: references are up to date, the README's commands and links exist."""
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from megadocs.analysis.statement import multiple_interval_text, multiple_text
 from megadocs.cli import VERBS
 
 ROOT = Path(__file__).parents[1]
@@ -46,3 +49,25 @@ def test_links_lead_somewhere():
     for page in PAGES:
         for link in re.findall(r"(?:\]\(|src=\"|srcset=\")([^)#:\"]+)[)\"]", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_readme_says_what_results_small_holds():
+    results = json.loads((ROOT / "results" / "small" / "results.json").read_text(encoding="utf-8"))
+    rows = {row["arm"]: row for row in results["sets"][0]["data_efficiency"]}
+    worth = {arm: f"{multiple_text(row['estimate'])} {multiple_interval_text(row)}" for arm, row in rows.items()}
+    opening, _, records = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Cost and time")
+    assert set(re.findall(r"\d\.\d\dx \[.*?\]", opening)) == {worth["simple_g8"], worth["mis_stitched_g8"]}
+    assert f"stitched ones {multiple_text(rows['stitched_g8']['estimate'])}" in opening
+    assert f"| small, simple, G = 8 | {worth['simple_g8']} | settings searched" in records
+    assert f"| small, stitched, G = 8 | {worth['stitched_g8']} |" in records
+    verdicts = {frozenset((row["arm"], row["reference"])): row["verdict"] for row in results["sets"][0]["pairs"]}
+    assert verdicts[frozenset(("simple_g8", "stitched_g8"))] == "not separated"
+    assert verdicts[frozenset(("simple_g8", "mis_stitched_g8"))] == "not separated"
+    assert verdicts[frozenset(("stitched_g8", "mis_stitched_g8"))] == "separated"
+
+
+def test_the_sums_of_results_small_are_those_of_its_files():
+    folder = ROOT / "results" / "small"
+    said = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
+    assert said == {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
