@@ -2,10 +2,10 @@
 
     python -m megadocs.model.serve --model PATH --sockets 5 6 --sequences 32 --context-tokens 2048
 
-The first process reads the weights and lays them out, then forks the workers: they share that memory, and come up at
-once. It prints one line of JSON, `{"ready": 2}` or `{"error": {...}}`, ends when its standard input closes or a worker
-ends, and the kernel ends the workers with it. On a GPU the workers lay the weights out themselves, since its memory
-is not shared by a fork.
+The first process reads the weights, tries in which precision this machine multiplies them fastest, lays them out, then
+forks the workers: they share that memory, and come up at once. It prints one line of JSON, `{"ready": 2, "precision":
+"float32"}` or `{"error": {...}}`, ends when its standard input closes or a worker ends, and the kernel ends the workers
+with it. On a GPU the workers lay the weights out themselves, since its memory is not shared by a fork.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ from pathlib import Path
 import torch
 
 from megadocs.errors import InputError, MegadocsError
-from megadocs.machine import die_with_parent, has_fast_bfloat16, has_nvidia_driver
+from megadocs.machine import die_with_parent, has_nvidia_driver
 from megadocs.model.batching import Batcher, require_room
+from megadocs.model.config import LlamaConfig
 from megadocs.model.decoder import Decoder
-from megadocs.model.fused_linear import packed_operators
 from megadocs.model.gguf_import import import_gguf
 from megadocs.model.hf_import import import_hf
 from megadocs.model.llama import Llama
 from megadocs.model.memory import freed_memory_kept, return_freed_memory
 from megadocs.model.paged_cache import PAGE_POSITIONS, PagedCache
+from megadocs.model.precision import PRECISIONS, Choice, fastest_precision
 from megadocs.model.worker import Worker
 from megadocs.text.chat import load_chat
-
-_PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def main() -> None:
@@ -67,7 +66,8 @@ def main() -> None:
             os._exit(0)
     for own in sockets:
         own.close()
-    print(json.dumps({"ready": len(sockets)}), flush=True)
+    print(f"weights: {loaded.precision}", file=sys.stderr, flush=True)
+    print(json.dumps({"ready": len(sockets), "precision": loaded.precision.name}), flush=True)
     threading.Thread(target=_exit_on_end_of_input, daemon=True).start()
     os.wait()
     os._exit(1)  # one is gone: the others go too, and all are started again
@@ -81,7 +81,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--context-tokens", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--api", choices=["chat", "completions"], default="chat")
-    parser.add_argument("--precision", choices=["auto", *_PRECISIONS], default="auto")
+    parser.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto")
     parser.add_argument("--cache-megabytes", type=int, default=512)
     return parser.parse_args()
 
@@ -101,13 +101,19 @@ class _Loaded:
                 remedy=f"use at most {model.config.max_position_embeddings}",
             )
         self._on_gpu = has_nvidia_driver() and torch.version.cuda is not None
-        self._dtype = _PRECISIONS.get(arguments.precision) or fitting_precision(on_gpu=self._on_gpu)
         self._num_sequences, self._context_tokens = arguments.sequences, arguments.context_tokens
+        self.precision = self._choose_precision(arguments.precision, model.config)
+        self._dtype = self.precision.dtype
         page_bytes = PagedCache.page_bytes(model.config, self._dtype)
         whole = 2 * arguments.sequences * -(-arguments.context_tokens // PAGE_POSITIONS)
         self._num_pages = min(whole + 1, (arguments.cache_megabytes << 20) // page_bytes) + 1
         require_room(self._num_pages, arguments.context_tokens)
         self._laid_out: Llama | Decoder = model if self._on_gpu else self._lay_out(model)
+
+    def _choose_precision(self, wanted: str, config: LlamaConfig) -> Choice:
+        if wanted in PRECISIONS:
+            return Choice(PRECISIONS[wanted], {}, self._num_sequences)
+        return fastest_precision(config, num_rows=self._num_sequences, on_gpu=self._on_gpu)
 
     def _lay_out(self, model: Llama) -> Decoder:
         return Decoder(model, num_sequences=self._num_sequences, num_pages=self._num_pages, dtype=self._dtype)
@@ -122,13 +128,6 @@ class _Loaded:
             context_tokens=self._context_tokens,
             num_pages=self._num_pages,
         )
-
-
-def fitting_precision(*, on_gpu: bool) -> torch.dtype:
-    """bfloat16 where there are products for it; else half-precision weights, where torch has them packed; float32."""
-    if has_fast_bfloat16("cuda" if on_gpu else "cpu"):
-        return torch.bfloat16
-    return torch.float16 if torch.float16 in packed_operators() else torch.float32
 
 
 def _exit_on_end_of_input() -> None:

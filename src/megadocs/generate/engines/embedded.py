@@ -93,6 +93,11 @@ class EmbeddedEngine:
         await self._workers.close()
 
     @property
+    def precision(self) -> str | None:
+        """In which weights are held, found when it started; the log says by which rates. None: not started yet."""
+        return self._workers.precision
+
+    @property
     def process_ids(self) -> list[int]:
         """Of the process that loads and its workers, those that run (for tests)."""
         return self._workers.process_ids
@@ -104,6 +109,7 @@ class _Workers(ChildProcess):
     def __init__(self, config: EngineConfig, model: Path, log_dir: Path | None) -> None:
         super().__init__(config, log_dir=log_dir)
         self._model = model
+        self.precision: str | None = None
         self._connections: list[_Connection] = []
 
     async def start(self) -> None:
@@ -146,6 +152,7 @@ class _Workers(ChildProcess):
         if "error" in answer:
             parts = answer["error"]
             raise InputError(parts["what"], where=parts["where"], remedy=parts["remedy"])
+        self.precision = answer["precision"]
 
     async def ask(self, lane: int, body: Mapping[str, Any], timeout_seconds: float) -> dict[str, Any] | EngineFailure:
         """A worker's answer."""
