@@ -12,10 +12,11 @@ from megadocs.errors import InputError, UsageError
 from megadocs.evaluate.benchmarks.tasks import find_benchmark
 from megadocs.evaluate.cache import ScoreCache
 from megadocs.model import build_model, export_hf
+from megadocs.pipeline.run import run_experiment
 from megadocs.pipeline.score_models import ContinuedScoring, load_members, set_of_source
-from megadocs.recipe import ModelConfig
+from megadocs.recipe import ModelConfig, load_recipe
 from megadocs.text.tokenizer import train_tokenizer
-from pipeline.corpora import WORDS, write_texts
+from pipeline.corpora import WORDS, write_recipe, write_texts
 
 SHAPE = ModelConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2)
 
@@ -50,7 +51,8 @@ def items(tmp_path_factory):
 
 
 def score(models, texts, **more):
-    given = {"recipe": None, "overrides": (), "sets": {"mine": str(texts)}, "benchmarks": [], "workspace": None}
+    sets = {} if texts is None else {"mine": str(texts)}
+    given = {"recipe": None, "overrides": (), "sets": sets, "benchmarks": [], "workspace": None}
     options = {"context_length": 64, "subsets": "prefixes"}
     loading = {"dtype": "float32", "device": "cpu"}
     return score_models(models, **(given | {"options": options, "loading": loading} | more))
@@ -85,6 +87,51 @@ def test_models_trained_here_see_a_bos_before_a_prompt(folders, items):
     )
     assert ours.items == with_bos.items
     assert ours.items[0].log_likelihoods != without.items[0].log_likelihoods
+
+
+def foreign_tokenizer(folder):
+    """A tokenizer whose BOS is not ours and that puts none before a text, as SmolLM2's."""
+    text = train_tokenizer([" ".join(WORDS)] * 2, 300).to_json()
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(text.replace("<|bos|>", "<s>").replace("<|eos|>", "</s>"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+    return folder
+
+
+def test_a_model_has_one_number_in_its_run_and_on_its_own(tmp_path, items, split_tokenizer):
+    """bfloat16, a BOS that the tokenizer does not put, an attention boundary: scored on its own as in its run."""
+    recipe = write_recipe(tmp_path / "toy.yaml", write_texts(tmp_path / "texts", 40), split_tokenizer)
+    overrides = ["arms={simple: {stream.ordering: simple, mixture.synthetic_fraction: 0.75}}", "seeds=[0]"]
+    overrides += ["train.dtype=bfloat16", "train.device=cpu", "stream.attention_boundary=document"]
+    overrides += [f"tokenizer={{kind: load, source: {foreign_tokenizer(tmp_path / 'tokenizer')}}}"]
+    overrides += ["evaluate.benchmarks=[piqa]", f"evaluate.benchmark_data={{piqa: {items}}}"]
+    assert run(load_recipe(recipe, overrides), tmp_path / "ws").errors == []
+    (evaluated,), (bench,) = records(tmp_path / "ws", "evaluate"), records(tmp_path / "ws", "benchmark")
+    (trained,) = (tmp_path / "ws/train").glob("*")
+    for source in (trained, trained / "model"):
+        result = score([str(source)], None, sets={}, recipe=recipe, overrides=overrides, workspace=tmp_path / "ws",
+                       benchmarks=[find_benchmark("piqa", source=str(items))], loading={"dtype": None, "device": "cpu"},
+                       options={"context_length": None, "subsets": "prefixes"})  # fmt: skip
+        (model,) = result["models"]
+        assert (model["dtype"], model["begins_with_bos"], result["context_length"]) == ("bfloat16", True, 64)
+        for name, of_run in evaluated["losses"].items():
+            if name in result["losses"]:
+                assert result["losses"][name]["nats_per_token"] == of_run["nats_per_token"], name
+        assert {"test windowed", "test alone", "test windowed_across"} <= result["losses"].keys()
+        assert [{**row, "seconds": 0} for row in result["benchmarks"]] == [
+            {**row, "seconds": 0} for row in bench["results"]
+        ]
+    other = score([str(trained)], None, sets={}, recipe=recipe, overrides=overrides, workspace=tmp_path / "other")
+    assert other["models"][0]["dtype"] == "float32"  # as the command line says
+    assert other["losses"]["test alone"]["nats_per_token"] != evaluated["losses"]["test alone"]["nats_per_token"]
+
+
+def records(workspace, step):
+    return [json.loads(path.read_text())["summary"] for path in workspace.glob(f"{step}/*/record.json")]
+
+
+def run(recipe, workspace):
+    return run_experiment(recipe, workspace, stage="evaluate", num_slots=1)
 
 
 def test_a_train_artifact_stands_for_its_model(folders, tmp_path):

@@ -64,7 +64,12 @@ def register(app: typer.Typer) -> None:
         task_folder: _TaskFolders = None,
         num_fewshot: _Fewshot = 0,
         context_length: _Context = None,
-        dtype: Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="Compute type.")] = "float32",
+        dtype: Annotated[
+            Literal["float32", "bfloat16"] | None,
+            typer.Option(
+                "--dtype", help="Compute type; default: as it was trained, float32 for models from elsewhere."
+            ),
+        ] = None,
         device: Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where models run.")] = "cpu",
         subsets: Annotated[
             Literal["prefixes", "all"], typer.Option("--subsets", help="Members averaged at each size.")
@@ -147,7 +152,8 @@ def score_models(
 def print_result(result: dict[str, Any]) -> None:
     """Losses by set, mode, average and size, then accuracies."""
     for member in result["models"]:
-        say(f"model {member['source']} (weights {member['weights'][:12]})")
+        bos = "a BOS" if member["begins_with_bos"] else "no BOS"
+        say(f"model {member['source']} (weights {member['weights'][:12]}, {member['dtype']}, {bos} before prompts)")
     for name, entry in result["losses"].items():
         for size in entry["sizes"]:
             if size["num_members"] == 1 and size["average"] == "probabilities":

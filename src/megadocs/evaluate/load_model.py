@@ -12,7 +12,7 @@ byte do.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,20 +39,19 @@ class LoadedModel:
         tokenizer: from the model's folder.
         source: what was asked for (a path or hub name).
         weights_sha256: over the configuration and every weight file: two models share it only if they are the same.
+        begins_with_bos: a BOS stands before a prompt: for models trained here, which saw one before every document
+            though their `tokenizer.json` puts none there by itself; for others as their tokenizer does.
         boundary: a train artifact whose arm kept attention inside rows or documents: it is scored so.
+        context_length: tokens of a window that a train artifact was trained in; None: a model from elsewhere.
     """
 
     model: ScoringModel
     tokenizer: Tokenizer
     source: str
     weights_sha256: str
+    begins_with_bos: bool
     boundary: bool = False
-
-    @property
-    def begins_with_bos(self) -> bool:
-        """Whether a BOS stands before a prompt: for models trained here, which saw one before every document though
-        their `tokenizer.json` puts none there by itself; for others as their tokenizer does."""
-        return self.tokenizer.bos_token == BOS_TOKEN or self.tokenizer.puts_bos
+    context_length: int | None = None
 
     def identity(self) -> dict[str, str]:
         """What a cached result of this model is keyed by."""
@@ -61,14 +60,14 @@ class LoadedModel:
 
 
 def load_model(
-    source: str, *, dtype: Dtype = "float32", device: str = "cpu", revision: str | None = None
+    source: str, *, dtype: Dtype | None = None, device: str = "cpu", revision: str | None = None
 ) -> LoadedModel:
     """Load a model and its tokenizer.
 
     Args:
         source: a folder with `config.json`, safetensors and `tokenizer.json`; a `train/<fingerprint>` of a workspace,
             which holds one; or a hub name (which is downloaded).
-        dtype: compute type.
+        dtype: compute type; None: the one that a train artifact was trained and scored in, float32 for other models.
         device: `cpu` or `cuda`.
         revision: hub revision; None: the default branch.
 
@@ -78,10 +77,10 @@ def load_model(
     """
     _require_device(device)
     folder = _model_folder(Path(source)) if Path(source).is_dir() else _download(source, revision)
-    _check_record(folder)
+    trained = _checked_record(folder)
     config = _read_config(folder)
     network = import_hf(folder) if is_plain_llama(config) else _load_other(folder)
-    model = as_scoring_model(network.to(device), dtype=dtype)
+    model = as_scoring_model(network.to(device), dtype=dtype or trained.get("train", {}).get("dtype", "float32"))
     tokenizer = load_tokenizer(str(folder))
     if tokenizer.vocab_size > model.vocab_size:
         raise InputError(
@@ -89,12 +88,26 @@ def load_model(
             where=str(folder),
             remedy="put the tokenizer the model was trained with into its folder",
         )
-    return LoadedModel(model, tokenizer, source, weights_digest(folder), _has_boundary(folder))
+    return LoadedModel(
+        model,
+        tokenizer,
+        source,
+        weights_digest(folder),
+        begins_with_bos=bool(trained) or tokenizer.bos_token == BOS_TOKEN or tokenizer.puts_bos,
+        boundary=trained.get("stream", {}).get("attention_boundary", "none") != "none",
+        context_length=trained.get("train", {}).get("context_length"),
+    )
 
 
 def check_one_tokenizer(members: Sequence[LoadedModel]) -> None:
-    """`InputError` for members of different tokenizers or attention boundaries: they cannot be averaged."""
+    """`InputError` for members of different tokenizers, attention boundaries or prompts: they cannot be averaged."""
     for member in members[1:]:
+        if member.begins_with_bos != members[0].begins_with_bos:
+            raise InputError(
+                f"of {member.source} and {members[0].source} one sees a BOS before a prompt",
+                where="--model",
+                remedy="score them apart, or name both as they lie in their workspaces (train/<fingerprint>)",
+            )
         if member.tokenizer.fingerprint != members[0].tokenizer.fingerprint:
             raise InputError(
                 f"{member.source} has another tokenizer than {members[0].source}",
@@ -138,23 +151,21 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _check_record(folder: Path) -> None:
-    """Compare the model of a train artifact with the artifact's record: same weights, same tokenizer."""
+def _checked_record(folder: Path) -> Mapping[str, Any]:
+    """What the model of a train artifact was trained with; empty for a model from elsewhere.
+
+    Raises:
+        DamagedError: its files are not those of the record: other weights, another tokenizer.
+    """
     if folder.name != "model" or not (folder.parent / RECORD).is_file():
-        return
-    files = read_json(folder.parent / RECORD)["files"]
-    own = {name.removeprefix("model/"): facts for name, facts in files.items() if name.startswith("model/")}
+        return {}
+    record = read_json(folder.parent / RECORD)
+    own = {name.removeprefix("model/"): facts for name, facts in record["files"].items() if name.startswith("model/")}
     for problem in iter_problems(folder, own):
         remedy = f"delete {folder.parent} and run again: only this step is repeated"
         raise DamagedError(problem.what, where=problem.path, remedy=remedy)
-
-
-def _has_boundary(folder: Path) -> bool:
-    """Whether the record of a train artifact says that attention stayed inside rows or documents."""
-    if folder.name != "model" or not (folder.parent / RECORD).is_file():
-        return False
-    stream = read_json(folder.parent / RECORD).get("config", {}).get("stream", {})
-    return bool(stream.get("attention_boundary", "none") != "none")
+    config: Mapping[str, Any] = record.get("config", {})
+    return config
 
 
 def _load_other(folder: Path) -> Any:

@@ -27,6 +27,7 @@ from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.execute.scheduler import Listener, Outcome, run_steps
 from megadocs.pipeline.price.rates import keep_rates
 from megadocs.pipeline.reopening import reopen_generations
+from megadocs.pipeline.stages.published_gaps import refuse_gaps, steps_before_gaps
 from megadocs.pipeline.steps.experiment import Experiment, build_experiment
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.rows import generate_step, without_custom_orderings
@@ -136,6 +137,7 @@ def run_experiment(
         ConsentError: the recipe's file asks for a power that the person did not give; nothing was started.
         UsageError: a tracker's package is missing, the recipe names code and `allow_code` is not set, the corpus
             cannot be read, or no arm can be trained.
+        MissingGenerationsError: a published dataset lacks more than an arm allows; nothing was trained.
         StoreError: the workspace cannot be written, or holds damaged bytes.
     """
     workspace = Workspace(root)
@@ -154,6 +156,12 @@ def run_experiment(
         if artifact is None:
             return ExperimentOutcome(None, tuple(outcomes), None)
         recipe = with_student_of(recipe, artifact)
+        if recipe.published is not None and "train" in acts:
+            untuned = build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code)
+            outcomes.append(_run(steps_before_gaps(untuned), workspace, executor, show))
+            if outcomes[-1].interrupted_by is not None:
+                return ExperimentOutcome(untuned, tuple(outcomes), None)
+            refuse_gaps(untuned, workspace)
         tuning = None
         if recipe.tune != "off" and "train" in acts:
             tuned = tune_recipe(recipe, root, artifact, executor, watcher=watcher, allow_code=allow_code)

@@ -49,7 +49,7 @@ class ScoringSet:
         return f"{sum(self.left_out.values())} records were left out ({reasons})"
 
 
-def load_members(sources: Sequence[str], *, dtype: Dtype = "float32", device: str = "cpu") -> list[LoadedModel]:
+def load_members(sources: Sequence[str], *, dtype: Dtype | None = None, device: str = "cpu") -> list[LoadedModel]:
     """Load the models of an ensemble (or one).
 
     Raises:
@@ -89,7 +89,8 @@ class ContinuedScoring:
 
     Args:
         members: loaded alike, of one tokenizer.
-        context_length: tokens of a window; None: 1,024, or what the models take if that is less.
+        context_length: tokens of a window; None: what the models were trained in; for models from elsewhere 1,024, or
+            what they take if that is less.
         stride: new tokens per slide past the context; None: half of it.
         batch_size: windows per forward pass.
         subsets: of several members, which are averaged at each size.
@@ -107,6 +108,8 @@ class ContinuedScoring:
         cache: ScoreCache | None = None,
     ) -> None:
         models = [member.model for member in members]
+        trained_in = {member.context_length for member in members}
+        own = trained_in.pop() if len(trained_in) == 1 else None
         limit = min((model.max_context for model in models if model.max_context is not None), default=_DEFAULT_CONTEXT)
         self._members, self._cache, self._subsets = members, cache, subsets
         self._notes: list[str] = []
@@ -114,7 +117,7 @@ class ContinuedScoring:
             models,
             averages_of(len(models), subsets),
             members[0].tokenizer,
-            context_length or min(limit, _DEFAULT_CONTEXT),
+            context_length or own or min(limit, _DEFAULT_CONTEXT),
             stride,
             batch_size,
             boundary=members[0].boundary,
@@ -149,7 +152,10 @@ class ContinuedScoring:
     def to_json(self, losses: Sequence[EnsembleScores], benchmarks: Sequence[BenchmarkScores]) -> dict[str, Any]:
         """The results as JSON values, with the models they belong to, and notes on what is odd about them."""
         return {
-            "models": [{"source": member.source, **member.identity()} for member in self._members],
+            "models": [
+                {"source": member.source, **member.identity(), "begins_with_bos": member.begins_with_bos}
+                for member in self._members
+            ],
             "context_length": self.scorer.context_length,
             "losses": loss_summary(losses),
             "benchmarks": [result.summary() for result in benchmarks],

@@ -112,6 +112,33 @@ def test_the_arms_run_without_a_generator(hub: Path, tmp_path: Path) -> None:
     assert "0 steps done" in again.stderr  # another dataset leaves finished runs valid
 
 
+@pytest.mark.parametrize("verb", ["run", "train", "search"])
+def test_gaps_of_a_dataset_are_found_before_the_first_training(hub: Path, tmp_path: Path, verb: str) -> None:
+    """The last arm's dataset lacks five of twelve documents: no arm before it is trained."""
+    records = pq.read_table(next((hub / "data/g2").iterdir()))
+    texts = records["text"].to_pylist()
+    write(tmp_path / "holes", [*texts[:7], *texts[12:]])
+    axes = "search={axes: {train.learning_rate: {values: [1e-3, 1e-2]}}, arms: [real_only, simple]}"
+    words = [
+        f"published.datasets.g2.source={tmp_path / 'holes'}",
+        "published.document_fraction=1",
+        "arms.stitched_g3={}",
+    ]
+    ended = megadocs(
+        verb, hub / "recipe.yaml", *words, *([axes] if verb == "search" else []), "--workspace", tmp_path / "ws"
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert "arm simple: 10 of 48 generations are missing, of 5 documents" in ended.stderr
+    assert "(nothing was trained)" in ended.stderr
+    assert "published.datasets: g2" in ended.stderr
+    assert not list((tmp_path / "ws").glob("train/*"))
+    if verb == "train":
+        allowed = megadocs(
+            verb, hub / "recipe.yaml", *words, "stream.max_missing_fraction=0.3", "--workspace", tmp_path / "ws"
+        )
+        assert allowed.returncode == 0, allowed.stderr
+
+
 def experiment(hub: Path, *overrides: str):
     recipe = load_recipe(hub / "recipe.yaml", overrides)
     digests = {name: f"digest of {name}" for name in recipe.published.datasets}

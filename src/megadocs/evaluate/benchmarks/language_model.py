@@ -152,7 +152,7 @@ class MegadocsLM(AveragedLM):
         sources: folders or hub names of the members.
         pretrained: the same as one text, joined by `+`, for `model_args`.
         average: how members are averaged; without effect for one model.
-        dtype: compute type.
+        dtype: compute type; None: as `load_model` chooses.
         device: `cpu` or `cuda`.
         add_bos: whether prompts start with BOS; None: as the model says (`LoadedModel.begins_with_bos`).
         batch_tokens: tokens of one forward pass.
@@ -165,7 +165,7 @@ class MegadocsLM(AveragedLM):
         *sources: str,
         pretrained: str | None = None,
         average: Literal["logits", "probabilities"] = "logits",
-        dtype: Dtype = "float32",
+        dtype: Dtype | None = None,
         device: str | None = "cpu",
         add_bos: bool | None = None,
         batch_tokens: int = 2048,

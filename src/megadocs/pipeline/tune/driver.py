@@ -22,7 +22,8 @@ from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.execute.executor import Executor
 from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.execute.scheduler import Interrupt, Scheduler, StepState
-from megadocs.pipeline.steps.experiment import CorpusFacts, tokenizer_step
+from megadocs.pipeline.stages.published_gaps import refuse_gaps, steps_before_gaps
+from megadocs.pipeline.steps.experiment import CorpusFacts, build_experiment, tokenizer_step
 from megadocs.pipeline.steps.rows import real_rows_step
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
@@ -143,6 +144,13 @@ class _Driver:
             multiples = {number for space in spaces for number in space.real_multiples if number <= facts.max_multiple}
             tokens = count_real_tokens(rows, self._workspace, read_corpus(artifact.path), multiples)
             spaces = [space.with_real_tokens(tokens) for space in spaces]
+        if self._recipe.published is not None:
+            experiment = build_experiment(self._recipe, corpus, facts, allow_code=allow_code)
+            names = {space.arm.name for space in spaces}
+            needed = steps_before_gaps(experiment, names)
+            if needed and self._make_shared(*needed) is None:
+                return self._standing.end("interrupted")
+            refuse_gaps(experiment, self._workspace, names)
         walks = self._choose_arms(spaces, facts)
         trials = self._standing.trials = TrialRunner(
             self._recipe,
