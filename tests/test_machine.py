@@ -60,18 +60,20 @@ child.wait()
 
 
 @pytest.mark.parametrize(
-    ("flags", "dtype"),
+    ("vendor", "flags", "dtype"),
     [
-        ({"avx2", "avx512f"}, "float32"),
-        ({"avx512f", "avx512_bf16"}, "bfloat16"),
-        ({"avx512f", "amx_bf16"}, "bfloat16"),
-        ({"asimd", "bf16"}, "bfloat16"),
-        (set(), "float32"),
+        ("AuthenticAMD", {"avx2", "avx512f"}, "float32"),
+        ("AuthenticAMD", {"avx512f", "avx512_bf16"}, "bfloat16"),
+        ("GenuineIntel", {"avx512f", "avx512_bf16", "amx_bf16"}, "bfloat16"),
+        ("GenuineIntel", {"avx512f", "avx512_bf16"}, "float32"),
+        ("", {"asimd", "bf16"}, "bfloat16"),
+        ("", set(), "float32"),
     ],
 )
-def test_auto_is_what_the_processor_multiplies_natively(
-    monkeypatch: pytest.MonkeyPatch, flags: set[str], dtype: str
+def test_auto_is_what_the_processor_multiplies_faster(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, flags: set[str], dtype: str
 ) -> None:
+    monkeypatch.setattr(machine, "_vendor", lambda: vendor)
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(machine, "_has_cuda", lambda: False)
     assert resolve_dtype("auto", "cpu") == resolve_dtype("auto", "auto") == dtype

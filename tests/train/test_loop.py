@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from megadocs.errors import DamagedError, StoreError, TrainingError
+from megadocs.train import loop
 from megadocs.train.metrics_log import read_metrics
 from megadocs.train.signals import TrainingInterrupted
 from train.runs import VOCAB, read_random, train, train_config
@@ -72,6 +73,22 @@ def test_resume_is_bitwise_equal(tmp_path, at):
     train(tmp_path / "broken", read_batch=lambda step: asked.append(step) or read_random(step))
     assert asked == list(range(at, 12))
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_resumed_run_keeps_its_attention_kernel_whatever_is_measured_now(tmp_path, monkeypatch):
+    config = train_config(dtype="bfloat16")
+
+    def run(name, kernel, **options):
+        monkeypatch.setattr(loop, "choose_kernel", lambda *arguments, **settings: kernel)
+        return train(tmp_path / name, config=config, **options)
+
+    summary = run("plain", "plain")
+    run("fused", "fused")
+    assert curve(tmp_path / "plain") != curve(tmp_path / "fused")  # so that a wrong kernel would show
+    with pytest.raises(Stop):
+        run("broken", "plain", read_batch=stop_at(5))
+    assert run("broken", "fused").attention_kernel == summary.attention_kernel == "plain"
+    assert_same_run(tmp_path / "plain", tmp_path / "broken")
 
 
 def test_a_finished_run_returns_at_once(tmp_path):

@@ -1,26 +1,41 @@
-"""Causal self-attention, and masks that keep rows or documents apart.
+"""Causal self-attention: kernels to choose from, and boundaries that keep rows or documents apart.
 
-    mask = attention_mask(segments_BT)              # None: the paper's cross-document attention
-    out_BHTD = causal_attention(q_BHTD, k_BHTD, v_BHTD, mask)
+    groups = segment_groups(segments_BT)                            # None: the paper's cross-document attention
+    out_BTHW, saved = attention_forward(q_BTHW, k_BTGW, v_BTGW, kernel="fused", groups=groups)
+    grad_q, grad_k, grad_v = attention_backward(grad_BTHW, saved)
 
-Legend of suffixes: B batch, H query heads, G key and value heads, T positions, D head width.
+On a CPU which kernel is fastest depends on the processor, the length and the compute type, by up to a factor of four,
+so training measures (`attention_choice.py`). Forward and backward of 4 windows x 4 heads x 1,024 x 32, ms of CPU:
 
-torch's fused CPU kernel is slow at the sizes students train at on a CPU: 24.5 ms forward and backward for 16 x 2
-heads x 256 x 64 in bfloat16, against 9 ms for plain batched products (AMD EPYC Zen 5, one thread), because its inner
-products run in float32. Products and a softmax it is, then, for bfloat16 on the CPU up to `PLAIN_MAX_CONTEXT`
-positions; scores are rounded to bfloat16, as in eager attention everywhere. All else (float32, CUDA, long context)
-goes to `scaled_dot_product_attention`.
+| kernel | Intel AVX-512, no AMX | Intel AMX |
+|---|---|---|
+| `plain`: products and a softmax, bfloat16 | 187 | 135 |
+| `fused`: torch's kernel, bfloat16 | 109 | 70 |
+| `fused_float32`: the same on float32 copies | 58 | 65 |
+
+Boundaries need no T x T mask on a CPU: the positions of one segment are gathered, in order, into a sequence of their
+own, and sequences of like length are attended to as one batch. Padding stands at the end, where causality hides it.
+
+Legend of suffixes: B batch, H query heads, G key and value heads, T positions, W head width, N = B x T, S sequences,
+L positions of the longest of them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Above this, T x T scores cost more memory than the fused kernel's time is worth.
+Kernel = Literal["plain", "blocks", "fused", "fused_float32"]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
+
+#: Queries of a block of the kernel `blocks`: the later half of the keys is skipped for the earlier half of the queries.
+QUERY_BLOCK = 128
+#: Above this, the T x T scores of `plain` and `blocks` cost more memory than they are worth.
 PLAIN_MAX_CONTEXT = 1024
 
 
@@ -32,47 +47,168 @@ def attention_mask(segments_BT: Tensor | None) -> Tensor | None:
     return same_BTT.tril().unsqueeze(1)
 
 
-def causal_attention(q_BHTD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, mask_B1TT: Tensor | None = None) -> Tensor:
-    """Attention output (B, H, T, D). With a mask, causality must be in it (`attention_mask` puts it there)."""
-    plain = q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and q_BHTD.shape[2] <= PLAIN_MAX_CONTEXT
-    if plain:
-        return _plain_attention(q_BHTD, k_BGTD, v_BGTD, mask_B1TT)
-    grouped = q_BHTD.shape[1] != k_BGTD.shape[1]
+def masked_attention(q_BHTW: Tensor, k_BGTW: Tensor, v_BGTW: Tensor, mask_B1TT: Tensor | None = None) -> Tensor:
+    """torch's attention (B, H, T, W), for GPUs and compiled layers. With a mask, causality must be in it."""
+    grouped = q_BHTW.shape[1] != k_BGTW.shape[1]
     return F.scaled_dot_product_attention(
-        q_BHTD, k_BGTD, v_BGTD, attn_mask=mask_B1TT, is_causal=mask_B1TT is None, enable_gqa=grouped
+        q_BHTW, k_BGTW, v_BGTW, attn_mask=mask_B1TT, is_causal=mask_B1TT is None, enable_gqa=grouped
     )
 
 
-def _plain_attention(q_BHTD: Tensor, k_BGTD: Tensor, v_BGTD: Tensor, mask_B1TT: Tensor | None) -> Tensor:
-    repeats = q_BHTD.shape[1] // k_BGTD.shape[1]
+def default_kernel(dtype: torch.dtype, length: int) -> Kernel:
+    """The kernel where nothing was measured (scoring, mostly float32: torch's is the fastest there at any length)."""
+    return "plain" if dtype == torch.bfloat16 and length <= PLAIN_MAX_CONTEXT else "fused"
+
+
+def candidates(dtype: torch.dtype, length: int) -> tuple[Kernel, ...]:
+    """The kernels that are worth measuring."""
+    own: tuple[Kernel, ...] = ()
+    if length <= PLAIN_MAX_CONTEXT:
+        own = ("plain", "blocks") if length > QUERY_BLOCK else ("plain",)
+    return (*own, "fused") if dtype == torch.float32 else (*own, "fused", "fused_float32")
+
+
+def causal_attention(q_BHTW: Tensor, k_BGTW: Tensor, v_BGTW: Tensor, kernel: Kernel) -> Tensor:
+    """Attention output (B, H, T, W) in the dtype of q, differentiable."""
+    if kernel == "fused":
+        return masked_attention(q_BHTW, k_BGTW, v_BGTW)
+    if kernel == "fused_float32":
+        return masked_attention(q_BHTW.float(), k_BGTW.float(), v_BGTW.float()).to(q_BHTW.dtype)
+    repeats = q_BHTW.shape[1] // k_BGTW.shape[1]
     if repeats > 1:
-        k_BGTD = k_BGTD.repeat_interleave(repeats, dim=1)
-        v_BGTD = v_BGTD.repeat_interleave(repeats, dim=1)
-    length = q_BHTD.shape[2]
-    if mask_B1TT is None:
-        mask_B1TT = torch.ones(length, length, dtype=torch.bool, device=q_BHTD.device).tril()
-    bias = torch.zeros(mask_B1TT.shape, dtype=q_BHTD.dtype).masked_fill_(~mask_B1TT, float("-inf"))
-    out: Tensor = _PlainAttention.apply(q_BHTD, k_BGTD, v_BGTD, bias)  # type: ignore[no-untyped-call]
+        k_BGTW, v_BGTW = (x.repeat_interleave(repeats, dim=1) for x in (k_BGTW, v_BGTW))
+    block = q_BHTW.shape[2] if kernel == "plain" else QUERY_BLOCK
+    out: Tensor = _BlockAttention.apply(q_BHTW, k_BGTW, v_BGTW, block)  # type: ignore[no-untyped-call]
     return out
 
 
-class _PlainAttention(torch.autograd.Function):
-    """softmax(q k^T / sqrt(D) + bias) v with in-place steps: one T x T tensor saved, two alive at once."""
+@dataclass(frozen=True)
+class SegmentGroup:
+    """S segments of like length.
+
+    Attributes:
+        flat_SL: int64, their positions among the N = B x T of the batch; 0 where padded.
+        is_token_SL: bool, False where padded.
+        flat_M: int64, the M positions that are none of the padding, in the order of `is_token_SL`.
+    """
+
+    flat_SL: Tensor
+    is_token_SL: Tensor
+    flat_M: Tensor
+
+
+def segment_groups(segments_BT: Tensor | None) -> list[SegmentGroup] | None:
+    """The positions of every segment of every window in sequences of their own; None for no segments.
+
+    A segment is all positions of a window with the same id, next to each other or not, as in `attention_mask`.
+    """
+    if segments_BT is None:
+        return None
+    rows, length = segments_BT.shape
+    ids_BT = segments_BT - segments_BT.min()
+    owners_N = (ids_BT + torch.arange(rows, device=ids_BT.device)[:, None] * (ids_BT.max() + 1)).reshape(-1)
+    order_N = torch.argsort(owners_N, stable=True)
+    counts = torch.unique_consecutive(owners_N[order_N], return_counts=True)[1].tolist()
+    by_width: dict[int, list[Tensor]] = {}
+    for positions in torch.split(order_N, counts):
+        by_width.setdefault(_padded_width(len(positions), length), []).append(positions)
+    return [_group(sequences, width) for width, sequences in sorted(by_width.items())]
+
+
+def _group(sequences: Sequence[Tensor], width: int) -> SegmentGroup:
+    flat_SL = torch.stack([F.pad(positions, (0, width - len(positions)), value=-1) for positions in sequences])
+    is_token_SL = flat_SL >= 0
+    return SegmentGroup(flat_SL.clamp_min(0), is_token_SL, flat_SL[is_token_SL])
+
+
+def _padded_width(length: int, longest: int) -> int:
+    """16, 24, 32, 48, 64, 96...: at most half a segment of padding, few batches."""
+    width = 16
+    while width < length:
+        width = width * 3 // 2 if width & (width - 1) == 0 else width * 4 // 3
+    return min(width, longest)
+
+
+#: Of each group: the group (None: the whole batch), the leaves q, k, v and what came out of them.
+Saved = list[tuple[SegmentGroup | None, list[Tensor], Tensor]]
+
+
+def attention_forward(
+    q_BTHW: Tensor, k_BTGW: Tensor, v_BTGW: Tensor, *, kernel: Kernel, groups: list[SegmentGroup] | None, save: bool
+) -> tuple[Tensor, Saved]:
+    """Output (B, T, H, W), and what `attention_backward` needs where `save` is set (empty otherwise)."""
+    saved: Saved = []
+    out_BTHW = torch.empty_like(q_BTHW, memory_format=torch.contiguous_format)
+    for group in groups if groups is not None else [None]:
+        leaves = [_gather(x, group).detach().requires_grad_(save) for x in (q_BTHW, k_BTGW, v_BTGW)]
+        with torch.set_grad_enabled(save):
+            q, k, v = (leaf.transpose(1, 2) for leaf in leaves)
+            out = causal_attention(q, k, v, kernel).transpose(1, 2)
+        if save:
+            saved.append((group, leaves, out))
+        if group is None:
+            return out.detach(), saved
+        _scatter(out.detach(), group, out_BTHW)
+    return out_BTHW, saved
+
+
+def attention_backward(grad_BTHW: Tensor, saved: Saved) -> list[Tensor]:
+    """Gradients of q, k and v, each in its layout."""
+    totals: list[Tensor] = []
+    for group, leaves, out in saved:
+        grads = torch.autograd.grad(out, leaves, _gather(grad_BTHW, group, zero_padding=True))
+        if group is None:
+            return list(grads)
+        totals = totals or [grad_BTHW.new_empty(*grad_BTHW.shape[:2], *grad.shape[2:]) for grad in grads]
+        for total, grad in zip(totals, grads, strict=True):
+            _scatter(grad, group, total)
+    return totals
+
+
+def _gather(x_BTHW: Tensor, group: SegmentGroup | None, *, zero_padding: bool = False) -> Tensor:
+    """The group's sequences, (S, L, H, W); the whole batch for no group."""
+    if group is None:
+        return x_BTHW
+    gathered = x_BTHW.flatten(0, 1)[group.flat_SL]
+    return gathered * group.is_token_SL[:, :, None, None] if zero_padding else gathered
+
+
+def _scatter(x_SLHW: Tensor, group: SegmentGroup, out_BTHW: Tensor) -> None:
+    """The group's tokens to their places in the batch; every position belongs to one sequence."""
+    out_BTHW.view(-1, *out_BTHW.shape[2:])[group.flat_M] = x_SLHW[group.is_token_SL]
+
+
+class _BlockAttention(torch.autograd.Function):
+    """softmax(q k^T / sqrt(W)) v over blocks of queries, each with the keys up to its own end; in-place steps."""
 
     @staticmethod
-    def forward(ctx: Any, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, bias: Tensor) -> Tensor:
-        q_BHTD = q_BHTD * q_BHTD.shape[-1] ** -0.5  # exact for heads of 64 and 16: a power of two
-        scores_BHTT = torch.matmul(q_BHTD, k_BHTD.transpose(-1, -2)).add_(bias)
-        weights_BHTT = torch.softmax(scores_BHTT, dim=-1)
-        ctx.save_for_backward(q_BHTD, k_BHTD, v_BHTD, weights_BHTT)
-        return torch.matmul(weights_BHTT, v_BHTD)
+    def forward(ctx: Any, q_BHTW: Tensor, k_BHTW: Tensor, v_BHTW: Tensor, block: int) -> Tensor:
+        q_BHTW = q_BHTW * q_BHTW.shape[-1] ** -0.5  # exact for heads of 64 and 16: a power of two
+        length = q_BHTW.shape[2]
+        size = min(block, length)
+        later = torch.full((size, size), float("-inf"), dtype=q_BHTW.dtype).triu_(1)
+        out_BHTW, weights = torch.empty_like(q_BHTW), []
+        for start in range(0, length, block):
+            stop = min(start + block, length)
+            scores = torch.matmul(q_BHTW[:, :, start:stop], k_BHTW[:, :, :stop].transpose(-1, -2))
+            scores[..., start:].add_(later[: stop - start, : stop - start])
+            weights.append(torch.softmax(scores, dim=-1))
+            out_BHTW[:, :, start:stop] = torch.matmul(weights[-1], v_BHTW[:, :, :stop])
+        ctx.block = block
+        ctx.save_for_backward(q_BHTW, k_BHTW, v_BHTW, *weights)
+        return out_BHTW
 
     @staticmethod
-    def backward(ctx: Any, grad_BHTD: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q_BHTD, k_BHTD, v_BHTD, weights_BHTT = ctx.saved_tensors
-        grad_v = torch.matmul(weights_BHTT.transpose(-1, -2), grad_BHTD)
-        grad_weights = torch.matmul(grad_BHTD, v_BHTD.transpose(-1, -2))
-        grad_scores = torch._softmax_backward_data(grad_weights, weights_BHTT, -1, weights_BHTT.dtype)
-        grad_q = torch.matmul(grad_scores, k_BHTD).mul_(q_BHTD.shape[-1] ** -0.5)
-        grad_k = torch.matmul(grad_scores.transpose(-1, -2), q_BHTD)
-        return grad_q, grad_k, grad_v, None
+    def backward(ctx: Any, grad_BHTW: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        q_BHTW, k_BHTW, v_BHTW, *weights = ctx.saved_tensors
+        grad_q = torch.empty_like(q_BHTW)
+        grad_k, grad_v = torch.zeros_like(k_BHTW), torch.zeros_like(v_BHTW)
+        for number, weight in enumerate(weights):
+            start, stop = number * ctx.block, weight.shape[-1]
+            grad = grad_BHTW[:, :, start:stop]
+            grad_weight = torch.matmul(grad, v_BHTW[:, :, :stop].transpose(-1, -2))
+            grad_scores = torch._softmax_backward_data(grad_weight, weight, -1, weight.dtype)
+            grad_q[:, :, start:stop] = torch.matmul(grad_scores, k_BHTW[:, :, :stop])
+            grad_v[:, :, :stop] += torch.matmul(weight.transpose(-1, -2), grad)
+            grad_k[:, :, :stop] += torch.matmul(grad_scores.transpose(-1, -2), q_BHTW[:, :, start:stop])
+        return grad_q.mul_(q_BHTW.shape[-1] ** -0.5), grad_k, grad_v, None

@@ -16,16 +16,47 @@ Legend of suffixes: B batch, T positions, D hidden, H query heads, G key and val
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from megadocs.model.attention import attention_mask, causal_attention
+from megadocs.model.attention import (
+    Kernel,
+    SegmentGroup,
+    attention_mask,
+    causal_attention,
+    default_kernel,
+    masked_attention,
+    segment_groups,
+)
 from megadocs.model.config import LlamaConfig, resolve_config
+from megadocs.model.fused_layer import LayerSettings, LayerWeights, fused_layer
 from megadocs.model.initialise import initialise
 from megadocs.model.loss import LossKernel, compiled_kernel, linear_cross_entropy, token_losses
 from megadocs.model.rope import rope_tables, rotate
 from megadocs.recipe.training import ModelConfig
+
+
+class Positions(NamedTuple):
+    """What the layers of a pass have in common.
+
+    Attributes:
+        cos_TW: of the positions' rotation, compute dtype.
+        sin_TW: likewise.
+        kernel: of the attention, on a CPU; None elsewhere: torch's.
+        groups: positions by segment, for fused layers; None: no boundary.
+        mask_B1TT: the same as a mask, for all others.
+        is_fused: each layer is one function (`fused_layer.py`).
+    """
+
+    cos_TW: Tensor
+    sin_TW: Tensor
+    kernel: Kernel | None
+    groups: list[SegmentGroup] | None
+    mask_B1TT: Tensor | None
+    is_fused: bool
 
 
 class RMSNorm(nn.Module):
@@ -53,14 +84,18 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, key_value, bias=False)
         self.o_proj = nn.Linear(query, config.hidden_size, bias=False)
 
-    def forward(self, x_BTD: Tensor, cos_TW: Tensor, sin_TW: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, positions: Positions) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         batch, length, _ = x_BTD.shape
         q, k, v = (
             F.linear(x_BTD, projection.weight.to(x_BTD.dtype)).view(batch, length, -1, self.head_dim).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
-        out_BHTW = causal_attention(rotate(q, cos_TW, sin_TW), rotate(k, cos_TW, sin_TW), v, mask)
+        q, k = (rotate(x, positions.cos_TW, positions.sin_TW) for x in (q, k))
+        if positions.kernel is None or positions.mask_B1TT is not None:
+            out_BHTW = masked_attention(q, k, v, positions.mask_B1TT)
+        else:
+            out_BHTW = causal_attention(q, k, v, positions.kernel)
         return F.linear(out_BHTW.transpose(1, 2).reshape(batch, length, -1), self.o_proj.weight.to(x_BTD.dtype))
 
 
@@ -85,16 +120,43 @@ class Layer(nn.Module):
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
+        self.head_dim = config.head_dim
         self.self_attn = Attention(config)
         self.mlp = FeedForward(config)
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x_BTD: Tensor, cos_TW: Tensor, sin_TW: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, positions: Positions) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), cos_TW, sin_TW, mask)
+        if positions.is_fused:
+            return self._fused(x_BTD, positions)
+        x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), positions)
         out: Tensor = x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
         return out
+
+    def _fused(self, x_BTD: Tensor, positions: Positions) -> Tensor:
+        attention, mlp = self.self_attn, self.mlp
+        weights = LayerWeights(
+            self.input_layernorm.weight,
+            attention.q_proj.weight,
+            attention.k_proj.weight,
+            attention.v_proj.weight,
+            attention.o_proj.weight,
+            self.post_attention_layernorm.weight,
+            mlp.gate_proj.weight,
+            mlp.up_proj.weight,
+            mlp.down_proj.weight,
+        )
+        assert positions.kernel is not None, "fused layers are for CPUs"
+        settings = LayerSettings(
+            self.head_dim,
+            self.input_layernorm.eps,
+            positions.cos_TW,
+            positions.sin_TW,
+            positions.kernel,
+            positions.groups,
+        )
+        return fused_layer(x_BTD, weights, settings)
 
 
 class Decoder(nn.Module):
@@ -117,7 +179,10 @@ class Llama(nn.Module):
         super().__init__()
         self.config = config
         self.compute_dtype = torch.float32
+        #: Of CPUs; None: the one for the compute type and length where nothing was measured.
+        self.attention_kernel: Kernel | None = None
         self._loss_kernel: LossKernel | None = None
+        self._is_compiled = False
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
@@ -129,6 +194,7 @@ class Llama(nn.Module):
         for layer in self.model.layers:
             layer.forward = torch.compile(layer.forward, dynamic=False)
         self._loss_kernel = compiled_kernel()
+        self._is_compiled = True
 
     def reset_rope(self) -> None:
         """Make the position tables (again: after construction on the meta device)."""
@@ -165,16 +231,24 @@ class Llama(nn.Module):
         self, tokens_BT: Tensor, segments_BT: Tensor | None = None, kept_BT: Tensor | None = None
     ) -> Tensor:
         """Normed output of the last layer, compute dtype, (B, T, D)."""
-        length = tokens_BT.shape[1]
-        cos_TW, sin_TW = (table[:length].to(self.compute_dtype) for table in (self.rope_cos, self.rope_sin))
-        mask = attention_mask(segments_BT)
+        positions = self._positions(tokens_BT, segments_BT)
         x_BTD = self.model.embed_tokens(tokens_BT).to(self.compute_dtype)
         if kept_BT is not None:
             x_BTD = x_BTD * kept_BT.unsqueeze(-1)
         for layer in self.model.layers:
-            x_BTD = layer(x_BTD, cos_TW, sin_TW, mask)
+            x_BTD = layer(x_BTD, positions)
         out: Tensor = self.model.norm(x_BTD)
         return out
+
+    def _positions(self, tokens_BT: Tensor, segments_BT: Tensor | None) -> Positions:
+        length = tokens_BT.shape[1]
+        cos_TW, sin_TW = (table[:length].to(self.compute_dtype) for table in (self.rope_cos, self.rope_sin))
+        on_cpu = tokens_BT.device.type == "cpu"
+        is_fused = on_cpu and not self._is_compiled
+        kernel = (self.attention_kernel or default_kernel(self.compute_dtype, length)) if on_cpu else None
+        groups = segment_groups(segments_BT) if is_fused else None
+        mask_B1TT = None if is_fused else attention_mask(segments_BT)
+        return Positions(cos_TW, sin_TW, kernel, groups, mask_B1TT, is_fused)
 
     @torch.no_grad()
     def token_losses(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:

@@ -31,6 +31,8 @@ from torch import Tensor, nn
 
 from megadocs.errors import DivergedError, TrainingError
 from megadocs.machine import resolve_dtype
+from megadocs.model.attention import KERNELS, Kernel
+from megadocs.model.attention_choice import choose_kernel
 from megadocs.model.hf_export import export_hf
 from megadocs.model.llama import Llama
 from megadocs.model.memory import freed_memory_kept
@@ -85,7 +87,7 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What a finished run amounts to."""
+    """What a finished run amounts to. `attention_kernel`: see `model/attention.py`; None on a GPU."""
 
     final_loss: float
     num_steps: int
@@ -95,6 +97,7 @@ class TrainSummary:
     flops: float
     num_parameters: int
     model_dir: str
+    attention_kernel: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +211,7 @@ class _Run:
         self.micro_batch = choose_micro_batch(
             self.config, self.model.config, rows=rows, device=world.device, num_ranks=world.size
         )
+        self.model.attention_kernel = self._attention_kernel()
         if self.config.compile:
             self.model.compile_parts()
         self.wrapped = parallelise(self.model, world, self.config)
@@ -232,6 +236,8 @@ class _Run:
             self.seconds_before, self.loss = newest.state["seconds"], newest.state["loss"]
             if self.config.micro_batch_size is None and newest.state["num_ranks"] == self.world.size:
                 self.micro_batch = newest.state["micro_batch"]  # sums of parts depend on the parts: keep them
+            # Kernels round differently: the run keeps the one it began with, whatever this machine measures.
+            self.model.attention_kernel = newest.state["attention_kernel"]
         self.world.barrier()  # nobody writes before all have read
 
     def begin(self, identity: dict[str, Any], *, is_resumed: bool) -> None:
@@ -246,6 +252,17 @@ class _Run:
             if self.job.announce is not None:
                 self.job.announce(self.plan)
         self.started = self.last_saved = time.perf_counter()
+
+    def _attention_kernel(self) -> Kernel | None:
+        """The fastest on this machine, the same for all ranks; None on a GPU, which has torch's."""
+        if self.world.device.type != "cpu":
+            return None
+        chosen = 0
+        if self.world.is_first:
+            dtype = getattr(torch, self.config.dtype)
+            kernel = choose_kernel(self.model.config, length=self.config.context_length, dtype=dtype)
+            chosen = KERNELS.index(kernel)
+        return KERNELS[int(self.world.sum([float(chosen)])[0])]
 
     @property
     def seconds(self) -> float:
@@ -326,8 +343,14 @@ class _Run:
             return
         if self.log is not None:
             self.log.sync()
-        state = {"seconds": self.seconds, "loss": self.loss}
-        writer.start(self.step, state | {"micro_batch": self.micro_batch, "num_ranks": self.world.size})
+        state = {
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "micro_batch": self.micro_batch,
+            "num_ranks": self.world.size,
+            "attention_kernel": self.model.attention_kernel,
+        }
+        writer.start(self.step, state)
         if is_stop:
             writer.wait()
             raise TrainingInterrupted(self.stop.received or 15, self.step)
@@ -346,6 +369,7 @@ class _Run:
             flops=num_tokens * self.plan.flops_per_token,
             num_parameters=self.model.config.num_parameters,
             model_dir="model",
+            attention_kernel=self.model.attention_kernel,
         )
         if self.world.is_first:
             files, origin = self.student.exported_files(self.job.tokenizer_files)

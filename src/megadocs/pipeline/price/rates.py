@@ -11,14 +11,13 @@ number of cores; a table of rates measured on a two-core virtual machine (`plan.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from megadocs.errors import MegadocsError
-from megadocs.machine import processor_name, usable_cores
+from megadocs.machine import cache_folder, processor_name, usable_cores
 from megadocs.pipeline.price.wall_time import WorkerTimes
 from megadocs.recipe import EngineConfig
 from megadocs.store.artifact import Artifact, Workspace
@@ -115,9 +114,7 @@ def _tells_of_others(artifact: Artifact) -> bool:
 
 def rates_file() -> Path:
     """Where finished runs leave their rates."""
-    own = os.environ.get("MEGADOCS_CACHE_DIR")
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return (Path(own) if own else Path(root) / "megadocs") / "rates.json"
+    return cache_folder() / "rates.json"
 
 
 def reading_speed(engine: EngineConfig) -> float:

@@ -41,6 +41,7 @@ def run(context: StageContext) -> None:
         tokens_per_second=summary.tokens_per_second,
         flops=summary.flops,
         num_parameters=summary.num_parameters,
+        attention_kernel=summary.attention_kernel,
         finished_unix=round(time.time(), 3),
         rate_for_plan=summary.flops / summary.seconds,
         **real_documents(data.corpus, data.rows, context.config["mixture"]["real_multiple"]),

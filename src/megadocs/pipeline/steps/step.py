@@ -21,7 +21,7 @@ STEP_VERSIONS: Mapping[str, int] = {
     "tokenizer": 1,
     "generate": 1,
     "rows": 1,
-    "train": 1,
+    "train": 2,
     "sample": 1,
     "evaluate": 1,
     "extra_set": 1,

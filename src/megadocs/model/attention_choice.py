@@ -1,0 +1,88 @@
+"""Which attention kernel is the fastest on this machine for a run's shape: measured once, then remembered.
+
+    kernel = choose_kernel(model.config, length=1024, dtype=torch.bfloat16)      # "fused_float32"
+
+No rule holds across processors (`attention.py` has the figures), so each candidate runs forward and backward on one
+window of one or two heads: about a third of a second at 1,024 positions, once for a processor, torch version, number of
+threads and shape. torch's own kernel stays unless another takes a tenth less, so that noise decides little. The answer
+is kept in the user's cache folder, where the first of several processes wins; a folder that cannot be written only
+means measuring again. Kernels round differently, so a training run keeps the one it began with (`train/loop.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from megadocs.errors import StoreError
+from megadocs.machine import cache_folder, processor_name
+from megadocs.model.attention import Kernel, candidates, causal_attention
+from megadocs.model.config import LlamaConfig
+from megadocs.recipe import fingerprint
+from megadocs.store.files import make_directory, read_json, write_json_atomic
+
+#: Seconds of processor time for each candidate's repetitions; at least two are counted.
+_BUDGET = 0.06
+_WARM_UP_LENGTH = 64
+_WORTH_A_CHANGE = 0.9
+
+
+def choose_kernel(config: LlamaConfig, *, length: int, dtype: torch.dtype) -> Kernel:
+    """The fastest of `attention.candidates` for windows of `length` tokens, on a CPU."""
+    choices = candidates(dtype, length)
+    grouped = config.num_attention_heads != config.num_key_value_heads
+    key = {
+        "processor": processor_name(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "dtype": str(dtype),
+        "length": length,
+        "head_dim": config.head_dim,
+        "grouped": grouped,
+        "candidates": list(choices),
+    }
+    path = cache_folder() / "attention" / f"{fingerprint(key)}.json"
+    found = _remembered(path, choices)
+    if found is not None:
+        return found
+    seconds = {kernel: _seconds(kernel, length, config.head_dim, dtype, grouped=grouped) for kernel in choices}
+    fastest = min(choices, key=lambda kernel: seconds[kernel])
+    chosen = fastest if seconds[fastest] < _WORTH_A_CHANGE * seconds["fused"] else "fused"
+    found = _remembered(path, choices)  # of a process that measured at the same time
+    if found is not None:
+        return found
+    try:
+        make_directory(path.parent)
+        write_json_atomic(path, {"kernel": chosen, "seconds": seconds, "measured_for": key})
+    except (OSError, StoreError):  # measured again next time
+        pass
+    return chosen
+
+
+def _remembered(path: Path, choices: tuple[Kernel, ...]) -> Kernel | None:
+    try:
+        name = read_json(path)["kernel"]
+    except (OSError, StoreError, ValueError, KeyError, TypeError):
+        return None
+    return next((kernel for kernel in choices if kernel == name), None)
+
+
+def _seconds(kernel: Kernel, length: int, head_dim: int, dtype: torch.dtype, *, grouped: bool) -> float:
+    """Processor seconds of one forward and backward pass, the least of its repetitions."""
+    _pass(kernel, min(length, _WARM_UP_LENGTH), head_dim, dtype, grouped=grouped)
+    times: list[float] = []
+    while len(times) < 2 or sum(times) < _BUDGET:
+        times.append(_pass(kernel, length, head_dim, dtype, grouped=grouped))
+    return min(times)
+
+
+def _pass(kernel: Kernel, length: int, head_dim: int, dtype: torch.dtype, *, grouped: bool) -> float:
+    heads = (2, 1, 1) if grouped else (1, 1, 1)
+    q, k, v = (torch.ones(1, length, count, head_dim, dtype=dtype).transpose(1, 2).requires_grad_() for count in heads)
+    grad = torch.ones(1, heads[0], length, head_dim, dtype=dtype)
+    started = time.process_time()
+    with torch.enable_grad():
+        causal_attention(q, k, v, kernel).backward(grad)  # type: ignore[no-untyped-call]
+    return time.process_time() - started

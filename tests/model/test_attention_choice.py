@@ -1,0 +1,71 @@
+"""The choice of an attention kernel: the fastest is taken, remembered, and measured anew where nothing can be kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from megadocs.model import attention_choice
+from megadocs.model.attention_choice import choose_kernel
+from megadocs.model.config import resolve_config
+from megadocs.recipe.training import ModelConfig
+
+SHAPE = resolve_config(ModelConfig(preset="tiny"), vocab_size=64, context_length=64)
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Names of what was measured; seconds by kernel may be set."""
+    monkeypatch.setenv("MEGADOCS_CACHE_DIR", str(tmp_path / "cache"))
+    seconds = {"plain": 3.0, "blocks": 2.0, "fused": 4.0, "fused_float32": 1.0}
+    names = []
+
+    def one(kernel, *arguments, **options):
+        names.append(kernel)
+        return seconds[kernel]
+
+    monkeypatch.setattr(attention_choice, "_seconds", one)
+    return names, seconds
+
+
+def choose(length=256, dtype=torch.bfloat16):
+    return choose_kernel(SHAPE, length=length, dtype=dtype)
+
+
+def test_the_fastest_is_taken_and_remembered_for_this_shape(measured):
+    names, seconds = measured
+    assert choose() == "fused_float32"
+    assert sorted(names) == ["blocks", "fused", "fused_float32", "plain"]
+    seconds["plain"] = 0.1
+    assert choose() == "fused_float32"
+    assert len(names) == 4
+    assert choose(length=64) == "plain"
+    assert choose(dtype=torch.float32) == "plain"
+
+
+def test_torchs_own_stays_unless_another_is_clearly_faster(measured):
+    measured[1].update(plain=3.7, blocks=3.7, fused_float32=3.7)
+    assert choose() == "fused"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"kernel": "unheard_of"}', "{"])
+def test_a_damaged_memory_is_measured_again(measured, text, tmp_path):
+    choose()
+    (path,) = (tmp_path / "cache").rglob("*.json")
+    assert json.loads(path.read_text())["kernel"] == "fused_float32"
+    path.write_text(text)
+    assert choose() == "fused_float32"
+    assert len(measured[0]) == 8
+
+
+def test_a_folder_that_cannot_be_written_only_means_measuring_again(measured, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert choose() == choose() == "fused_float32"
+    assert len(measured[0]) == 8
+
+
+def test_every_candidate_can_be_timed():
+    for kernel in ("plain", "blocks", "fused", "fused_float32"):
+        assert attention_choice._seconds(kernel, 160, 16, torch.bfloat16, grouped=kernel != "plain") > 0
