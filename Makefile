@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: setup setup-peers setup-vllm demo test test-slow test-faults test-vllm lint check fmt docs clean loss-identity bench-rows \
+.PHONY: setup setup-peers setup-vllm demo test test-slow test-faults test-vllm lint check fmt docs docs-site clean loss-identity bench-rows \
 	bench-train bench-eval bench-generate bench-generate-full bench-search bench-report bench-coverage
 
 setup: $(STAMP)
@@ -76,6 +76,11 @@ fmt: setup
 docs: setup
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python docs/build_figures.py
+
+# The documentation as a site that needs no network: build/site/index.html
+docs-site: setup
+	$(PIP) install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/build_site.py --site build/site
 
 bench-rows bench-train bench-eval bench-generate bench-search bench-report bench-coverage: bench-%: setup
 	$(BIN)/python benchmarks/bench_$*.py

@@ -1,19 +1,35 @@
 """The documentation says what the code does: references are up to date, the README's commands and links exist."""
 
+import functools
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from megadocs.analysis.statement import multiple_interval_text, multiple_text
-from megadocs.cli import VERBS
+from megadocs.cli import VERBS, build_app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@functools.cache
+def application():
+    return typer.main.get_command(build_app([]))
+
+
+def verbs(command):
+    return dict(getattr(command, "commands", {}))
+
+
+def options(command):
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
 
 
 @pytest.mark.parametrize("builder", ["build_reference.py", "build_figures.py"])
@@ -31,6 +47,27 @@ def test_commands_in_the_pages_exist():
     for page in PAGES:
         for verb in re.findall(r"^ {4}(?:\.venv/bin/)?megadocs ([a-z]+)", page.read_text(encoding="utf-8"), re.M):
             assert verb in VERBS, f"{page.name}: megadocs {verb}"
+
+
+def test_command_lines_in_the_pages_parse():
+    """Every line that shows the command: its verb, its options and its recipe keys are those of the parser."""
+    wrong, seen = [], 0
+    for page in PAGES:
+        for line in re.findall(
+            r"^(?: {4}|\$ )?(?:\.venv/bin/)?(megadocs [a-z].*)$", page.read_text(encoding="utf-8"), re.M
+        ):
+            words = shlex.split(re.split(r"\s{2,}|\s#|\\$", line)[0].replace("|", " "), comments=True)[1:]
+            command = application()
+            for word in words:
+                if word in verbs(command):
+                    command = verbs(command)[word]
+                elif word.startswith("-") and word.partition("=")[0] not in options(command):
+                    wrong.append(f"{page.name}: {line}: no option {word}")
+            seen += 1
+            if command is application():
+                wrong.append(f"{page.name}: {line}: no command")
+    assert seen > 40
+    assert not wrong, "\n".join(wrong)
 
 
 def test_make_targets_in_the_pages_exist():
