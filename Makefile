@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: setup setup-peers setup-vllm demo test test-slow test-faults test-vllm lint check fmt docs docs-site clean loss-identity bench-rows \
+.PHONY: setup setup-peers setup-vllm demo test test-quick coverage dist test-slow test-faults test-vllm lint check fmt docs docs-site clean loss-identity bench-rows \
 	bench-train bench-eval bench-generate bench-generate-full bench-search bench-report bench-coverage
 
 setup: $(STAMP)
@@ -50,6 +50,18 @@ demo: setup
 
 test: setup-peers
 	$(BIN)/python -m pytest -n auto -m "not slow and not faults"
+
+# Without Ray and lm-evaluation-harness: their tests are skipped
+test-quick: setup
+	$(BIN)/python -m pytest -n auto -m "not slow and not faults and not real_model"
+
+# The quick suite with what it reaches of src, in .coverage and on the terminal
+coverage: setup-peers
+	$(BIN)/python -m pytest -n auto -m "not slow and not faults" --cov=megadocs --cov-report=term:skip-covered
+
+# Wheel and source distribution in dist/, checked
+dist:
+	rm -rf dist && $(PYTHON) -m build && $(PYTHON) -m twine check --strict dist/*
 
 test-slow: setup-peers
 	$(BIN)/python -m pytest -n auto -m "slow and not faults and not vllm"
