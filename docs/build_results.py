@@ -4,8 +4,8 @@
 
 Nothing is generated or trained. Records and ledger are unpacked into a workspace of their own; corpus, tokenizer,
 generations and rows are made again, must be the same bytes, and keep their first records. Trained weights, which the
-archive leaves out, are taken off the records, because the report does not read them. The gate reads weights, so it is off: docs/order.md has what it
-said of two of these arms. About a minute.
+archive leaves out, are taken off the records, because the report does not read them. The gate reads weights, so it is
+off: docs/order.md has what it said of two of these arms. About a minute.
 """
 
 from __future__ import annotations
