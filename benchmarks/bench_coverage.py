@@ -1,6 +1,6 @@
 """Coverage of the 95 % intervals of A, B, C and of the multiplier, by simulation; profile likelihood against bootstrap.
 
-    python benchmarks/bench_coverage.py --experiments 1000 --output benchmarks/results/coverage.json
+    python benchmarks/bench_coverage.py --output benchmarks/results/coverage.json
 
 Two designs: real-only runs at 4 sizes x 3 seeds and at 6 sizes x 5 seeds, sizes doubling from 0.2097 (billion tokens),
 law L = 1.926 + 1.137 / x**0.23, standard deviation between seeds 0.005, and an arm at 0.2097 whose true multiplier is
@@ -11,7 +11,7 @@ multipliers over new sources and new seeds. A fifth simulates experiments in whi
 arm is as good as the baseline, 8 sources, 3 seeds) and counts how often the answer claims something.
 Prints, per method and design, the share of intervals that hold the truth (with its standard error), the median
 width, and how often the asymptote is "not identified". `--bootstrap 0` leaves the parametric bootstrap out. The table
-in docs/statistics.md is of 1,000 experiments a cell, about half an hour of one processor core.
+in docs/statistics.md is of 500 experiments a cell, about ten minutes of one processor core.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import platform
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import scipy
@@ -129,10 +130,9 @@ def run_experiments(num_seeds: int, num_experiments: int) -> dict[str, Any]:
     truth = {"real_only": 6.44, "real_2x": 5.88, "real_4x": 5.06, "simple": 5.63, "stitched": 5.63, "latent": 6.01}
     real = {"real_only": 1, "real_2x": 2, "real_4x": 4}
     hits: dict[str, list[bool]] = {"difference": [], "multiple": [], "equal arms separated": []}
-    config = AnalysisConfig(num_bootstrap=500)
     for _ in range(num_experiments):
         scores, facts = simulate_experiment(rng, truth, real, num_seeds)
-        block = analyze_experiment(scores, facts, config)["sets"][0]
+        block = headline_block(scores, facts)
         for row in block["differences"]:
             gap = truth[row["arm"]] - truth["real_only"]
             hits["difference"].append(row["interval"][0] <= gap <= row["interval"][1])
@@ -168,6 +168,15 @@ WORLD = {"real_only": 6.44, "real_2x": 5.88, "real_4x": 5.06, "simple": 5.63, "s
 REAL = {"real_only": 1, "real_2x": 2, "real_4x": 4}
 
 
+def headline_block(
+    scores: list[RunScores], facts: list[RunFacts], groups: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The analysis of the headline's losses. Laws are left out: half of the time, and `run_design` measures them."""
+    nothing = {"laws": [], "data_efficiency_by_law": []}
+    with mock.patch("megadocs.analysis.experiment._laws", return_value=nothing):
+        return analyze_experiment(scores, facts, AnalysisConfig(), groups=groups)["sets"][0]
+
+
 def simulate_sources(
     rng: np.random.Generator, truth: dict[str, float], num_sources: int, num_seeds: int = 3
 ) -> tuple[list[RunScores], list[RunFacts], dict[str, str]]:
@@ -197,7 +206,7 @@ def run_sources(num_sources: int, num_experiments: int) -> dict[str, Any]:
     real = [WORLD[arm] for arm in REAL]
     for _ in range(num_experiments):
         scores, facts, groups = simulate_sources(rng, WORLD, num_sources)
-        block = analyze_experiment(scores, facts, AnalysisConfig(), groups=groups)["sets"][0]
+        block = headline_block(scores, facts, groups)
         for row in block["losses"]:
             hits["loss"].append(row["interval"][0] <= WORLD[row["arm"]] <= row["interval"][1])
         for row in block["differences"]:
@@ -241,7 +250,7 @@ def run_null(num_experiments: int) -> dict[str, Any]:
     hits: dict[str, list[bool]] = {"headline claims": [], "any pair separated": [], "any arm separated": []}
     for _ in range(num_experiments):
         scores, facts, groups = simulate_sources(rng, truth, 8)
-        block = analyze_experiment(scores, facts, AnalysisConfig(), groups=groups)["sets"][0]
+        block = headline_block(scores, facts, groups)
         hits["headline claims"].append(any(row["beats"] for row in block["controls"]))
         hits["any pair separated"].append(any(row["verdict"] == "separated" for row in block["pairs"]))
         synthetic = [row for row in block["differences"] if row["arm"] not in REAL]

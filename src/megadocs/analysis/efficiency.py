@@ -127,9 +127,11 @@ def seed_noise_draws(noise: Sequence[SeedNoise], seeds_per_arm: Sequence[int], n
     num_arms = len(seeds_per_arm)
     normal = special.ndtri(uniforms(seed, num_draws * num_arms, num_draws)).reshape(num_draws, num_arms)
     shared = uniforms(seed, num_draws)
+    degrees = {own.degrees for own in noise if own.variance is not None}
+    chi_squared = {number: special.chdtri(number, shared) for number in degrees}  # most of the time: once for all arms
     draws = np.zeros((num_draws, num_arms))
     for place, (own, num_seeds) in enumerate(zip(noise, seeds_per_arm, strict=True)):
         if own.variance is not None:
-            variance = own.variance * own.degrees / special.chdtri(own.degrees, shared)
+            variance = own.variance * own.degrees / chi_squared[own.degrees]
             draws[:, place] = normal[:, place] * np.sqrt(variance / num_seeds)
     return draws
