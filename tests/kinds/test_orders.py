@@ -151,3 +151,13 @@ def test_similarity_ranks_of_documents_become_a_column() -> None:
     assert {frozenset(words[:2]), frozenset(words[2:])} == {frozenset("AC"), frozenset("BD")}
     some = table.with_document_column("similarity_rank", ["d"], np.array([5]))
     assert order(similarity, some).split()[0] == "D"
+
+
+def test_mis_stitched_deals_anew_with_every_seed_and_epoch() -> None:
+    table, _ = make_table([spec for number in range(60) for spec in rephrased_one(f"{number:03d}")])
+    options, bundles = OrderingOptions(), []
+    for seed, epoch in ((1, 0), (2, 0), (1, 1)):
+        rows = mis_stitched(table, all_rows(table), seed=seed, epoch=epoch, options=options)
+        bundles.append({frozenset(bundle) for bundle in rows.reshape(60, -1).tolist()})
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert len(bundles[first] & bundles[second]) < 6  # by chance one in 60 or fewer

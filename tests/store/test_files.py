@@ -74,3 +74,26 @@ def test_no_permission_is_no_full_disk(number: int, tmp_path: Path) -> None:
     full = files.store_error("cannot write", tmp_path / "x", OSError(errno.ENOSPC, "No space left")).remedy
     assert full is not None
     assert "MB are free" in full
+
+
+def test_the_directory_is_synced_after_the_file_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+
+    def record(directory: str | Path) -> None:
+        synced.append((Path(directory), (tmp_path / "value").read_bytes()))
+
+    monkeypatch.setattr(files, "fsync_directory", record)
+    files.write_bytes_atomic(tmp_path / "value", b"new")
+    assert synced == [(tmp_path, b"new")]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_are_not_json_are_refused(number: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(f'{{"loss": {number}}}\n')
+    with pytest.raises(DamagedError, match="not valid JSON"):
+        files.read_json(path)
+    with pytest.raises(DamagedError, match="line 1"):
+        list(files.iter_json_lines(path))
