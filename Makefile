@@ -69,6 +69,13 @@ test-slow: setup-peers
 test-faults: setup-peers
 	$(BIN)/python -m pytest -n auto -m faults
 
+# Five sabotages by hand, then a mutation tool; hours. It keeps what it has done in mutants/: run it again to go on.
+test-mutations: setup-peers
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutation]'
+	$(BIN)/python tests/sabotage.py
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 test-vllm: setup setup-vllm
 	VLLM_VENV=$(abspath $(VLLM_VENV)) $(BIN)/python -m pytest tests/generate/engines/test_vllm_server.py
 

@@ -195,3 +195,36 @@ def test_more_probe_documents_than_are_left_is_one_message() -> None:
     with pytest.raises(InputError, match="90 probe documents asked for") as caught:
         split_documents(documents, config)
     assert "corpus.split.probe" in str(caught.value)
+
+
+def long_texts(num: int) -> list[Document]:
+    """Texts of their own, and for each of the first ten an edition with one word changed."""
+    words = [[f"{number}w{place}" for place in range(60)] for number in range(num)]
+    made = [Document(f"d{number:03d}", " ".join(text)) for number, text in enumerate(words)]
+    return made + [Document(f"e{number:03d}", " ".join(["edition", *text])) for number, text in enumerate(words[:10])]
+
+
+def sides(corpus: SplitCorpus) -> dict[str, str]:
+    return {document.id: name for name in ("train", "validation", "test") for document in getattr(corpus, name)}
+
+
+@pytest.mark.parametrize("split", ["auto", SplitCounts(train=20, validation=10, test=10, max_multiple=2)])
+def test_near_duplicates_are_kept_on_one_side_where_that_is_asked(split: str | SplitCounts) -> None:
+    texts = long_texts(60)
+    found = split_documents(texts, CorpusConfig(source="unused", split=split, near_duplicates="together"))
+    where, pairs = sides(found), [(f"d{number:03d}", f"e{number:03d}") for number in range(10)]
+    assert all(where[first] == where[second] for first, second in pairs if first in where and second in where)
+    assert [tuple(pair["documents"]) for pair in found.report["near_duplicates"]] == pairs
+    assert all(pair["share"] > 0.9 for pair in found.report["near_duplicates"])
+    apart = split_documents(texts, CorpusConfig(source="unused", split=split))
+    where = sides(apart)
+    assert any(where[first] != where[second] for first, second in pairs if first in where and second in where)
+    assert "near_duplicates" not in apart.report
+
+
+def test_a_corpus_without_near_duplicates_is_split_as_ever() -> None:
+    texts = documents(40, 5)
+    apart, together = (
+        split_documents(texts, CorpusConfig(source="unused", near_duplicates=way)) for way in ("apart", "together")
+    )
+    assert sides(apart) == sides(together)

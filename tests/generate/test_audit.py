@@ -74,3 +74,14 @@ def test_languages_and_scripts() -> None:
     assert changed_language(ENGLISH, "Привет, мир, как дела")
     assert not changed_language(ENGLISH, ENGLISH[::2])
     assert not changed_language("xyz " * 50, ENGLISH)
+
+
+def test_near_duplicates_of_held_out_documents_are_named() -> None:
+    words = [[f"{number}w{place}" for place in range(40)] for number in range(4)]
+    train = [Document(f"t{number}", " ".join(["edition", *text])) for number, text in enumerate(words[:3])]
+    held_out = {
+        "validation": [Document("v", " ".join(words[1][:30])), Document("w", " ".join(words[3]))],
+        "test": [Document("x", " ".join([*words[2][:14], *words[3][:20]]))],
+    }
+    found = audit_generations({}, train, held_out)["near_duplicates"]
+    assert found == [{"set": "validation", "held_out": "v", "train": "t1", "share": 1.0}]

@@ -9,6 +9,7 @@ from megadocs.analysis.ngram_floor import floor_sentences, headline_floor
 from megadocs.analysis.positions import RunPositions, position_tables
 from megadocs.analysis.results_json import dump_results, json_form, number_of, parse_results
 from megadocs.analysis.search_findings import search_warnings
+from megadocs.analysis.split_findings import near_duplicate_sentences
 from megadocs.analysis.statement import answer_sentences
 from megadocs.analysis.tables import RunFacts, RunScores, ScoreBlock, build_block, scores_of_run
 from megadocs.analysis.tuning import tuning_sentences
@@ -35,6 +36,7 @@ __all__ = [
     "gate_sentences",
     "headline_floor",
     "json_form",
+    "near_duplicate_sentences",
     "number_of",
     "parse_results",
     "position_tables",

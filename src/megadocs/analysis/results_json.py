@@ -15,8 +15,9 @@ also `laws`, `data_efficiency_by_law`, `same_arm`, `seeds_needed`}], `warnings` 
 The pipeline adds what is not an analysis of losses: `ensembles` [sizes on every set] and `ensemble_laws`, `positions`
 [loss by position of each further set, see `analysis.positions`], `benchmarks` {tasks, chance, rows, scores} or null,
 `searches` [{certificate, cost, trials}], `audit` or null, `generations` and `streams` [accounts], `recipes` [names],
-`left_out` {arm: why}, `missing_reasons`, `floor` {order, set, num_targets, `models` [{text, num_tokens, num_all_tokens,
-loss}]: n-gram models on the headline's targets, of the real text and with each kind of synthetic rows added; or null.
+`left_out` {arm: why}, `missing_reasons`, `near_duplicates` {`across` and `together`: [{documents, share}]},
+`floor` {order, set, num_targets, `models` [{text, num_tokens, num_all_tokens, loss}]}: n-gram models on the headline's
+targets, of the real text and with each kind of synthetic rows added; or null.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ Two ways (`corpus.split`):
 
 `train` is in drawing order: its first n documents are 1x, its first 2n are 2x, and so on. Nothing depends on the order
 of files or records. Duplicates (same id or same text) are dropped, the first by id stays; all counts are in `report`.
+With `corpus.near_duplicates: together` documents that share half of their 13-grams count as one record.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from megadocs.corpus.losses import refuse_losses
 from megadocs.corpus.reading import DocumentStream
 from megadocs.corpus.selection import Entry, drop_duplicates, read_entries
@@ -28,6 +31,8 @@ from megadocs.documents import Document
 from megadocs.errors import InputError
 from megadocs.recipe.data import CorpusConfig, SplitCounts
 from megadocs.seeding import derive_seed, document_key, mix
+from megadocs.text.near_duplicates import Uint64Array, near_duplicate_pairs
+from megadocs.text.ngrams import ngram_hashes
 
 MIN_DOCUMENTS = 30
 MIN_HELD_OUT = 8
@@ -107,12 +112,16 @@ def split_documents(documents: Iterable[Document], config: CorpusConfig) -> Spli
     """
     if isinstance(documents, Iterator):
         documents = list(documents)
-    entries = read_entries(documents)
+    hashes: list[Uint64Array] | None = [] if config.near_duplicates == "together" else None
+    entries = read_entries(documents if hashes is None else _hashed(documents, hashes))
     num_read = len(entries)
     intake = documents.intake.to_json() if isinstance(documents, DocumentStream) else {}
     entries, duplicates = drop_duplicates(entries)
     _refuse_empty(entries, intake, config)
     refuse_losses({**intake, "num_documents": num_read, "duplicates": duplicates}, config)
+    joined: dict[str, Any] = {}
+    if hashes is not None:
+        entries, joined = _put_together(entries, hashes)
     plan = _plan_auto(entries, config) if config.split == "auto" else _plan_counts(entries, config.split, config)
     chosen = _collect(documents, plan)
     report = {
@@ -121,6 +130,7 @@ def split_documents(documents: Iterable[Document], config: CorpusConfig) -> Spli
         "duplicates": duplicates,
         "num_distinct_documents": len(entries),
         "num_source_records": len({entry.group for entry in entries}),
+        **joined,
         **plan.report,
         "num_train_1x": plan.num_train_1x,
         "max_multiple": plan.max_multiple,
@@ -128,6 +138,27 @@ def split_documents(documents: Iterable[Document], config: CorpusConfig) -> Spli
         "not_used": len(entries) - sum(len(selected) for selected in chosen.values()),
     }
     return SplitCorpus(**chosen, num_train_1x=plan.num_train_1x, max_multiple=plan.max_multiple, report=report)
+
+
+def _hashed(documents: Iterable[Document], hashes: list[Uint64Array]) -> Iterator[Document]:
+    """The documents as they come; their distinct n-grams are noted on the way."""
+    for document in documents:
+        hashes.append(np.unique(ngram_hashes(document.text)))
+        yield document
+
+
+def _put_together(
+    entries: Sequence[Entry], hashes: Sequence[Uint64Array]
+) -> tuple[list[Entry], dict[str, list[dict[str, Any]]]]:
+    """Entries of which near-duplicates belong to one group; the pairs, for the report."""
+    pairs = near_duplicate_pairs([hashes[entry.position] for entry in entries])
+    found = [pair for pair in pairs if entries[pair[0]].group != entries[pair[1]].group]
+    group_of = {entry.group: entry.group for entry in entries}
+    for first, second, _ in found:
+        low, high = sorted((group_of[entries[first].group], group_of[entries[second].group]))
+        group_of = {name: low if group == high else group for name, group in group_of.items()}
+    told = [{"documents": [entries[i].id, entries[j].id], "share": round(share, 4)} for i, j, share in found]
+    return [entry.in_group(group_of[entry.group]) for entry in entries], {"near_duplicates": told}
 
 
 def _refuse_empty(entries: Sequence[Entry], intake: dict[str, Any], config: CorpusConfig) -> None:

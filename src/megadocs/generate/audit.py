@@ -4,8 +4,8 @@
     write_audit(audit, workspace / "audit.json")
 
 Leakage is counted as 13-grams of held-out documents that stand in real training text, in synthetic text, and in
-synthetic text only: the last is what generation added. Memory holds the n-grams of the held-out sets and the texts of
-one document's generations.
+synthetic text only: the last is what generation added. Near-duplicates of held-out documents among the training
+documents are named. Memory holds the n-grams of the held-out sets and the texts of one document's generations.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from megadocs.documents import Document
 from megadocs.generate.languages import changed_language
 from megadocs.store.files import write_json_atomic
+from megadocs.text.near_duplicates import MIN_NGRAMS, SHARE
 from megadocs.text.ngrams import DEFAULT_N, build_ngram_index, ngram_hashes
 from megadocs.text.words import words
 
@@ -48,15 +49,21 @@ def audit_generations(
         held_out: name -> documents that must not appear in training text.
 
     Returns:
-        JSON-ready: `overlap` per held-out set, `tasks` per task.
+        JSON-ready: `overlap` per held-out set, `near_duplicates` (pairs of a held-out and a training document, with
+        the share of the shorter one's 13-grams in common), `tasks` per task.
     """
     leaks = [_Leak(name, documents) for name, documents in held_out.items()]
     for document in train:
         for leak in leaks:
-            leak.mark_real(document.text)
+            leak.mark_real(document)
     sources = {document.id: document.text for document in train}
     tasks = {task: _audit_task(path, sources, leaks) for task, path in sorted(generations.items())}
-    return {"ngram": DEFAULT_N, "overlap": {leak.name: leak.summary() for leak in leaks}, "tasks": tasks}
+    return {
+        "ngram": DEFAULT_N,
+        "overlap": {leak.name: leak.summary() for leak in leaks},
+        "near_duplicates": [pair for leak in leaks for pair in leak.near_duplicates],
+        "tasks": tasks,
+    }
 
 
 def write_audit(audit: Mapping[str, Any], path: Path) -> None:
@@ -73,14 +80,27 @@ class _Leak:
         self._index = build_ngram_index((document.text for document in documents), DEFAULT_N)
         self._in_real: BoolArray = np.zeros(len(self._index.hashes), dtype=bool)
         self._in_synthetic = self._in_real.copy()
+        self._owner = np.zeros(len(self._index.hashes), dtype=np.int64)
+        self._num_ngrams = np.zeros(len(documents), dtype=np.int64)
+        for number, document in enumerate(documents):
+            own = np.unique(ngram_hashes(document.text, DEFAULT_N))
+            self._owner[np.searchsorted(self._index.hashes, own)] = number
+            self._num_ngrams[number] = len(own)
+        self.near_duplicates: list[dict[str, Any]] = []
 
-    def mark_real(self, text: str) -> None:
-        """Note what a real training text holds."""
-        self._mark(self._in_real, text)
+    def mark_real(self, document: Document) -> None:
+        """Note what a real training document holds, and of which held-out documents it is a near-duplicate."""
+        found, places = self._places(document.text)
+        self._in_real[places] = True
+        shared = np.bincount(self._owner[places], minlength=len(self._documents))
+        shorter = np.minimum(self._num_ngrams, len(found))
+        for number in np.flatnonzero((shared >= SHARE * shorter) & (shorter >= MIN_NGRAMS)):
+            held_out, share = self._documents[number].id, round(float(shared[number] / shorter[number]), 4)
+            self.near_duplicates.append({"set": self.name, "held_out": held_out, "train": document.id, "share": share})
 
     def mark_synthetic(self, text: str) -> None:
         """Note what a synthetic text holds."""
-        self._mark(self._in_synthetic, text)
+        self._in_synthetic[self._places(text)[1]] = True
 
     def summary(self) -> dict[str, Any]:
         """Shares of the set's distinct n-grams, and documents with at least one n-gram seen."""
@@ -99,13 +119,13 @@ class _Leak:
             "documents_touched": touched,
         }
 
-    def _mark(self, marked: BoolArray, text: str) -> None:
-        hashes = self._index.hashes
+    def _places(self, text: str) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """The text's distinct n-grams, and the places in the index of those that the set holds."""
+        hashes, found = self._index.hashes, np.unique(ngram_hashes(text, DEFAULT_N))
         if not len(hashes):
-            return
-        found = np.unique(ngram_hashes(text, DEFAULT_N))
+            return found, np.empty(0, dtype=np.int64)
         places = np.minimum(np.searchsorted(hashes, found), len(hashes) - 1)
-        marked[places[hashes[places] == found]] = True
+        return found, places[hashes[places] == found]
 
 
 def _audit_task(path: Path, sources: Mapping[str, str], leaks: Sequence[_Leak]) -> dict[str, Any]:

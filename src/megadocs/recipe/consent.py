@@ -65,7 +65,7 @@ POWERS: dict[str, dict[str, Class]] = {
 PLAIN = {
     "Recipe": "name description corpus generate published tokenizer stream mixture model train evaluate analysis "
     "search tune plan arms ensembles seeds",
-    "CorpusConfig": "text_field id_field pieces split max_rejected_fraction limit seed",
+    "CorpusConfig": "text_field id_field pieces split max_rejected_fraction near_duplicates limit seed",
     "PiecesConfig": "min_characters max_characters",
     "SplitCounts": "train validation test max_multiple probe",
     "TrainedTokenizer": "kind vocab_size",

@@ -71,6 +71,12 @@ class CorpusConfig(Section):
         description="Largest share of the source that may be lost (rejected records, documents whose id another text "
         "has, bytes in files of an unknown kind); more stops the run.",
     )
+    near_duplicates: Literal["apart", "together"] = Field(
+        "apart",
+        description="together: documents that share half of their 13-word passages count as pieces of one source, so "
+        "that they stand on one side of the split. apart: they are split like any others, and the answer names those "
+        "that stand on two sides.",
+    )
     limit: int | None = Field(None, ge=1, le=10**9, description="Read at most this many documents; none: all.")
     seed: int = Field(42, ge=0, le=MAX_SEED, description="Seed of the split and of which documents are drawn.")
 

@@ -16,6 +16,7 @@ from megadocs.analysis import (
     gate_sentences,
     headline_floor,
     json_form,
+    near_duplicate_sentences,
     position_tables,
     search_warnings,
     truncation_sentences,
@@ -83,6 +84,8 @@ def run(context: StageContext) -> None:
     tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
     results["floor"] = json_form(ngram_floor(results, runs, context.inputs, corpus, tokenizer, context.workspace))
     results["answer"] += floor_sentences(results)
+    results["near_duplicates"] = _near_duplicates(corpus, audit)
+    results["answer"] += near_duplicate_sentences(results)
     results["answer"] += truncation_sentences(results["generations"])
     gates = gate_rows(runs, context.inputs, generations)
     if gates:
@@ -244,6 +247,18 @@ def _audit(corpus: SplitCorpus, generations: list[Artifact]) -> dict[str, Any]:
         largest[artifact.record["config"]["task"]] = artifact
     files = {task: artifact.path / "generations.parquet" for task, artifact in largest.items()}
     return audit_generations(files, corpus.train, corpus.held_out)
+
+
+def _near_duplicates(corpus: SplitCorpus, audit: Mapping[str, Any]) -> dict[str, Any]:
+    """Pairs on two sides of the split, and those that count as one source, under the documents' shown names."""
+    split = [*corpus.train, *corpus.validation, *corpus.test, *corpus.probe]
+    names = {document.id: _shown_name(document) for document in split}
+    across = [{"documents": [row["held_out"], row["train"]], "share": row["share"]} for row in audit["near_duplicates"]]
+    together = corpus.report.get("near_duplicates", [])
+    return {
+        place: [{**pair, "documents": [names.get(name, name) for name in pair["documents"]]} for pair in pairs]
+        for place, pairs in (("across", across), ("together", together))
+    }
 
 
 def _generation_account(artifact: Artifact) -> GenerationAccount:
