@@ -94,7 +94,7 @@ class _Leak:
         self._in_real[places] = True
         shared = np.bincount(self._owner[places], minlength=len(self._documents))
         shorter = np.minimum(self._num_ngrams, len(found))
-        for number in np.flatnonzero((shared >= SHARE * shorter) & (shorter >= MIN_NGRAMS)):
+        for number in np.flatnonzero((shared >= SHARE * shorter) & (shorter >= MIN_NGRAMS)).tolist():
             held_out, share = self._documents[number].id, round(float(shared[number] / shorter[number]), 4)
             self.near_duplicates.append({"set": self.name, "held_out": held_out, "train": document.id, "share": share})
 
