@@ -62,7 +62,7 @@ def test_a_changed_policy_gives_what_it_would_have_given_from_the_start(
     assert export(after, documents(20), tmp_path / "changed") == export(after, documents(20), tmp_path / "fresh")
     assert books.num_sent < fresh.num_sent
     counts = ("ok", "rejected", "failed", "skipped", "pending", "new_tokens", "flags")
-    for found in (books, read_accounting(after, "rephrase", documents(20), tmp_path / "changed")):
+    for found in (books, read_accounting(after, "rephrase", documents(20), load_index(tmp_path / "changed"))):
         assert [getattr(found, name) for name in counts] == [getattr(fresh, name) for name in counts]
     assert run(before, documents(20), tmp_path / "changed").num_sent == 0  # and back: every reply is still there
 
@@ -73,7 +73,7 @@ def test_a_policy_that_rejects_applies_to_what_was_accepted(
     odd = {"odd": "echo:1.0"}
     assert run(config(options=odd), documents(7), tmp_path / "l").ok == 14
     strict = config(options=odd, gates={"echo": "reject"})
-    assert read_accounting(strict, "rephrase", documents(7), tmp_path / "l").rejected == 14
+    assert read_accounting(strict, "rephrase", documents(7), load_index(tmp_path / "l")).rejected == 14
     assert all(row["status"] == "rejected" and not row["text"] for row in export(strict, documents(7), tmp_path / "l"))
     again = run(strict, documents(7), tmp_path / "l")
     assert (again.num_sent, again.rejected, again.errors) == (0, 14, {"quality": 14})
@@ -106,7 +106,7 @@ def test_a_good_reply_counts_whatever_a_stricter_policy_says_of_those_before_it(
     odd = {"odd": "filtered:0.5"}
     books = run(config(options=odd, gates={"filtered": "retry"}), documents(20), tmp_path / "l")
     assert books.num_sent > 40
-    assert read_accounting(config(options=odd), "rephrase", documents(20), tmp_path / "l").ok == books.ok
+    assert read_accounting(config(options=odd), "rephrase", documents(20), load_index(tmp_path / "l")).ok == books.ok
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_fit_is_judged_by_the_context_of_now(tmp_path: Path, config: Config, doc
     assert len(load_index(tmp_path / "l")) == 0  # nothing was said, nothing is kept
     grown = run(settings(4000, "skip"), long, tmp_path / "l")
     assert (grown.ok, grown.skipped) == (3, 0)
-    assert read_accounting(settings(400, "skip"), "rephrase", long, tmp_path / "l").skipped == 3
+    assert read_accounting(settings(400, "skip"), "rephrase", long, load_index(tmp_path / "l")).skipped == 3
     assert run(settings(400, "truncate"), long, tmp_path / "other").ok == 3
     assert run(settings(4000, "skip"), long, tmp_path / "l").num_sent == 0
 

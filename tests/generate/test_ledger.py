@@ -8,13 +8,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from megadocs.errors import DamagedError, LockedError
+from megadocs.generate import ledger as ledger_module
 from megadocs.generate.ledger import Ledger, load_index, lost_tails, segment_paths
 from megadocs.generate.records import GenerationRecord
+from megadocs.store import framed_log
 from megadocs.store.framed_log import MARKER, FramedLog
 
 
@@ -68,6 +71,45 @@ def test_segments_roll_and_one_can_be_lost(tmp_path: Path) -> None:
         for number in lost.tolist():
             ledger.append(record(number, "x" * 100))
     assert texts(tmp_path, list(range(50))) == ["x" * 100] * 50
+
+
+def test_opening_reads_every_segment_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger(tmp_path, segment_bytes=2000) as ledger:
+        for number in range(50):
+            ledger.append(record(number, "x" * 100))
+    read: list[str] = []
+
+    def counted(path: Path, *rest: Any) -> framed_log.ScanResult:
+        read.append(path.name)
+        return scan_frames(path, *rest)
+
+    scan_frames = framed_log.scan_frames
+    for module in (framed_log, ledger_module):
+        monkeypatch.setattr(module, "scan_frames", counted)
+    with Ledger(tmp_path) as ledger:
+        assert len(ledger.index) == 50
+    names = [path.name for path in segment_paths(tmp_path)]
+    assert read == names
+    read.clear()
+    damaged = segment_paths(tmp_path)[1]
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    damaged.write_bytes(data)
+    with Ledger(tmp_path) as ledger:
+        assert (len(ledger.index), ledger.num_quarantined) == (49, 1)
+        assert [item is not None for item in ledger.index.read(np.arange(49))] == [True] * 49
+    assert read == sorted([*names, damaged.name])  # the damaged one again
+
+
+def test_a_torn_tail_that_was_cut_off_is_not_missed_later(tmp_path: Path) -> None:
+    """Killed twice: the first tail is cut when the second writer opens, and what it noted then has no tail in it."""
+    with Ledger(tmp_path) as ledger:
+        ledger.append(record(1))
+    path = segment_paths(tmp_path)[0]
+    path.write_bytes(path.read_bytes() + b"torn")
+    second = Ledger(tmp_path)
+    second._stack.close()  # killed: closes nothing else
+    assert list(lost_tails(load_index(tmp_path), tmp_path)) == []
 
 
 def test_damage_costs_only_its_records(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_refusal_of_one_document_costs_that_document(name: str, tmp_path: Path
     (failed,) = [record for record in records(config, tmp_path) if record.status == "failed"]
     assert failed.message is not None
     assert failed.message.startswith("HTTP 4")
-    assert count_reasons(tmp_path) == {f"{kind}: {failed.message}": 1}
+    assert count_reasons(load_index(tmp_path)) == {f"{kind}: {failed.message}": 1}
 
 
 @pytest.mark.parametrize("name", DOUBTFUL)

@@ -83,10 +83,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """A request to be worked on, and what the ledger holds of it (replies that were sent back, a failure)."""
+    """A request to be worked on, and what the ledger holds of it (replies that were sent back, a failure).
+
+    `record` is what counts of it now where it only comes along with its document, which is looked at as a whole.
+    """
 
     request: GenerationRequest
     stored: GenerationRecord | None
+    record: GenerationRecord | None = None
 
 
 def sort_requests(
@@ -120,7 +124,7 @@ def _whole_documents(
     for _, group in itertools.groupby(iter_judged(requests, index), key=lambda judged: judged.request.document_id):
         of_document, tally = list(group), Tally()
         if any(judged.record is None or is_reopened(judged.record, reopened) for judged in of_document):
-            yield [Todo(judged.request, judged.stored) for judged in of_document], tally
+            yield [Todo(judged.request, judged.stored, judged.record) for judged in of_document], tally
             continue
         for judged in of_document:
             assert judged.record is not None

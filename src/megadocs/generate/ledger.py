@@ -133,6 +133,11 @@ class _Scan:
         self.heads += head
         self.offsets.append(offset)
 
+    def forget_after(self, number: int) -> None:
+        """Forget all but the first `number` frames."""
+        del self.offsets[number:]
+        del self.heads[number * HEAD_BYTES :]
+
     def end_segment(self, result: ScanResult) -> None:
         self.counts.append(len(self.offsets) - sum(self.counts))
         self.damaged += result.damaged
@@ -208,19 +213,20 @@ class Ledger:
 
     def __init__(self, directory: str | Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.directory = Path(directory)
+        self.num_quarantined = 0
         self._segment_bytes = segment_bytes
         self._stack = contextlib.ExitStack()
         make_directory(self.directory)
         self._stack.enter_context(hold_lock(self.directory / "ledger.lock", purpose=f"the ledger {directory}"))
         try:
             paths, scan = segment_paths(self.directory), _Scan()
-            self._repair(paths)
-            for path in paths[:-1]:
-                scan.end_segment(scan_frames(path, scan.on_frame))
+            extent = read_extent(self.directory)
+            results = [self._read_segment(path, scan, extent.get(path.name, 0)) for path in paths]
             last = paths[-1] if paths else self._segment_path(1)
-            self._log = FramedLog(last, scan.on_frame)
-            scan.end_segment(self._log.scan)
-            self.index = scan.index(paths or [last])
+            self._log = FramedLog(last, seen=results[-1] if results else None)
+            if extent:
+                self._note_extent()
+            self.index = scan.index(paths)
             self.torn_bytes = self._log.scan.torn_bytes
         except BaseException:
             self._stack.close()
@@ -246,25 +252,28 @@ class Ledger:
         finally:
             self._stack.close()
 
-    def _repair(self, paths: Sequence[Path]) -> None:
-        """Move damage out of the segments, and out of a tail that was whole when the ledger was last closed."""
-        self.num_quarantined = 0
-        extent = read_extent(self.directory)
+    def _read_segment(self, path: Path, scan: _Scan, extent: int) -> ScanResult:
+        """Scan a segment, once where it is whole: damage is moved out of it, and it is read again.
+
+        So is the tail of one that was longer when the ledger was last closed (`extent`): that was no torn write.
+        """
         shared = stat.S_IMODE((self.directory / "ledger.lock").stat().st_mode)
-        for path in paths:
-            if stat.S_IMODE(path.stat().st_mode) != shared:  # older versions kept their colleagues out
-                with contextlib.suppress(PermissionError):
-                    path.chmod(shared)
-            result = scan_frames(path)
-            damage = result.damaged
-            if result.torn_bytes and result.end < extent.get(path.name, 0):
-                damage = [*damage, DamagedRange(str(path), result.end, result.torn_bytes)]
-            if damage:
-                make_directory(self.quarantine)
-                cut_out(path, damage, self.quarantine)
-                self.num_quarantined += len(damage)
-        if extent:
-            self._note_extent()
+        if stat.S_IMODE(path.stat().st_mode) != shared:  # older versions kept their colleagues out
+            with contextlib.suppress(PermissionError):
+                path.chmod(shared)
+        num_before = len(scan.offsets)
+        result = scan_frames(path, scan.on_frame)
+        damage = result.damaged
+        if result.torn_bytes and result.end < extent:
+            damage = [*damage, DamagedRange(str(path), result.end, result.torn_bytes)]
+        if damage:
+            make_directory(self.quarantine)
+            cut_out(path, damage, self.quarantine)
+            self.num_quarantined += len(damage)
+            scan.forget_after(num_before)
+            result = scan_frames(path, scan.on_frame)
+        scan.end_segment(result)
+        return result
 
     @property
     def quarantine(self) -> Path:

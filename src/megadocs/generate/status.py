@@ -1,6 +1,6 @@
 """What a ledger holds of what a recipe asks for, without running anything.
 
-    books = read_accounting(config, "rephrase", documents, ledger_dir)     # `megadocs generate status`
+    books = read_accounting(config, "rephrase", documents, load_index(ledger_dir))     # `megadocs generate status`
 
 Reads without the lock, so it works while a run is writing.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +16,7 @@ from megadocs.documents import Document
 from megadocs.generate.accounting import Accounting
 from megadocs.generate.dispatch import Tally, sort_requests
 from megadocs.generate.engines import EngineInfo
-from megadocs.generate.judgement import iter_judged
-from megadocs.generate.ledger import load_index
+from megadocs.generate.ledger import LedgerIndex
 from megadocs.generate.plan import iter_requests
 from megadocs.generate.records import STATUS_CODES
 from megadocs.recipe import GenerateConfig
@@ -28,7 +26,7 @@ def read_accounting(
     config: GenerateConfig,
     task: str,
     documents: Iterable[Document],
-    ledger_dir: Path,
+    index: LedgerIndex,
     info: EngineInfo | None = None,
 ) -> Accounting:
     """The books of a task as they stand on disk; nothing of an invocation is in them.
@@ -37,16 +35,18 @@ def read_accounting(
         config: the recipe's generate section.
         task: whose books.
         documents: the training documents.
-        ledger_dir: of the task.
+        index: of the task's ledger.
         info: what is known of the engine; found out when None.
+
+    Raises:
+        RecipeError: the recipe does not ask for the task.
     """
-    index = load_index(ledger_dir)
     tally, requested = Tally(), 0
     for todo, standing in sort_requests(iter_requests(config, task, documents, info), index):
-        for judged in iter_judged((item.request for item in todo), index):
-            requested += judged.record is None  # a document that is to be judged as a whole holds others, too
-            if judged.record is not None:
-                standing.add(judged.record)
+        for item in todo:
+            requested += item.record is None  # a document that is to be judged as a whole holds others, too
+            if item.record is not None:
+                standing.add(item.record)
         requested += standing.done
         tally.merge(standing)
     return tally.accounting(
@@ -60,14 +60,13 @@ def read_accounting(
     )
 
 
-def count_reasons(ledger_dir: Path, limit: int = 5) -> dict[str, int]:
+def count_reasons(index: LedgerIndex, limit: int = 5) -> dict[str, int]:
     """What the servers said of the failed generations: `class: status, code, parameter, words` -> how many, most first.
 
     Args:
-        ledger_dir: of the task.
+        index: of the task's ledger.
         limit: of different reasons.
     """
-    index = load_index(ledger_dir)
     failed = np.flatnonzero(index.head["status"] == STATUS_CODES["failed"])
     reasons = collections.Counter(
         f"{record.error}: {record.message}" for record in index.read(failed) if record is not None and record.message

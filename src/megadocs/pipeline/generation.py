@@ -23,6 +23,7 @@ from megadocs.generate import (
     GenerationProgress,
     export_generations,
     iter_requests,
+    load_index,
     run_generation,
 )
 from megadocs.generate.audit import audit_generations
@@ -147,8 +148,9 @@ def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
     """The state of each task."""
     for plan in plan_tasks(recipe, workspace):
         ledger = workspace.root / "ledger" / plan.task
-        books = read_accounting(plan.config, plan.task, plan.documents, ledger, plan.info)
-        reasons = count_reasons(ledger) if books.failed else {}
+        index = load_index(ledger)
+        books = read_accounting(plan.config, plan.task, plan.documents, index, plan.info)
+        reasons = count_reasons(index) if books.failed else {}
         yield TaskStatus(plan.name, len(plan.documents), books, read_progress(ledger), reasons)
 
 

@@ -10,18 +10,18 @@ hold their texts: no generation is paid for twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from megadocs.corpus import read_corpus
 from megadocs.generate import iter_requests
 from megadocs.generate.judgement import iter_judged
-from megadocs.generate.ledger import Ledger, load_index
+from megadocs.generate.ledger import Ledger, LedgerIndex, load_index
 from megadocs.generate.records import GenerationRecord
 from megadocs.generate.requests import GenerationRequest
+from megadocs.pipeline.stages.generate import asked_of
 from megadocs.pipeline.steps.step import Step, find_artifact
-from megadocs.recipe import GenerateConfig
 from megadocs.store.artifact import RECORD, Artifact, Workspace
 from megadocs.store.files import make_directory
 from megadocs.store.lock import is_locked
@@ -44,10 +44,12 @@ def reopen_generations(steps: Iterable[Step], workspace: Workspace, *, check_led
         books = artifact.summary["accounting"]
         if not check_ledger and books["ok"] == books["requested"]:
             continue
-        if check_ledger:
-            notes += _repair(ledger, step.config["task"])
-        pending = _pending(step, workspace, ledger)
-        restored = _restore(pending, artifact, ledger) if pending else 0
+        index = load_index(ledger)
+        if check_ledger and index.damaged:
+            notes.append(_repair(ledger, step.config["task"]))
+            index = load_index(ledger)
+        pending = _pending(step, workspace, index)
+        restored = _restore(pending, artifact, ledger, index) if pending else 0
         if restored:
             name = f"{artifact.step}/{artifact.fingerprint}"
             notes.append(f"{step.name}: {restored} generations that the ledger had lost were taken back from {name}")
@@ -73,31 +75,29 @@ def set_aside(artifact: Artifact, workspace: Workspace) -> None:
     artifact.path.rename(target / f"{artifact.fingerprint}-{number}")
 
 
-def _repair(ledger: Path, task: str) -> Iterator[str]:
-    """Move damaged bytes out of a ledger, as opening it for writing does."""
-    if ledger.is_dir() and load_index(ledger).damaged:
-        with Ledger(ledger) as opened:
-            yield f"ledger {task}: {opened.num_quarantined} damaged ranges moved to {opened.quarantine}"
+def _repair(ledger: Path, task: str) -> str:
+    """Move damaged bytes out of a ledger, as opening it for writing does; says so."""
+    with Ledger(ledger) as opened:
+        return f"ledger {task}: {opened.num_quarantined} damaged ranges moved to {opened.quarantine}"
 
 
-def _pending(step: Step, workspace: Workspace, ledger: Path) -> list[GenerationRequest]:
+def _pending(step: Step, workspace: Workspace, index: LedgerIndex) -> list[GenerationRequest]:
     """The step's requests that would be sent now."""
-    config = GenerateConfig.model_validate(step.config["generate"])
-    config = config.with_num_generations(step.config["task"], step.config["num_generations"])
     corpus = find_artifact(step.inputs["corpus"], workspace)
-    documents = read_corpus(corpus.path).train_multiple(1) if corpus is not None else []
+    if corpus is None:
+        return []
+    config, documents = asked_of(step.config, read_corpus(corpus.path))
     requests = iter_requests(config, step.config["task"], documents)
-    return [judged.request for judged in iter_judged(requests, load_index(ledger)) if judged.record is None]
+    return [judged.request for judged in iter_judged(requests, index) if judged.record is None]
 
 
-def _restore(pending: list[GenerationRequest], artifact: Artifact, ledger: Path) -> int:
+def _restore(pending: list[GenerationRequest], artifact: Artifact, ledger: Path, index: LedgerIndex) -> int:
     """Write records for the texts that an artifact holds of the pending requests; their number.
 
     A document that was split for its length has its parts joined there: they are asked for again.
     """
     import pyarrow.parquet as pq
 
-    index = load_index(ledger)
     places = index.find([request.identity for request in pending])
     lost = {
         request.identity: request

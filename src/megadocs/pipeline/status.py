@@ -39,8 +39,8 @@ class WorkspaceStatus:
         unfinished: partial artifacts.
         plan: what is left of the recipe that ran here last; None when its source can no longer be read.
         plan_error: why not.
-        search: the content of the last `search.json` (see `search_results.py`), and `is_alive`: its driver has written
-            to it within half a minute; None: no search ran here.
+        search: the `search.json` that `megadocs search` wrote last, and `is_alive`: its driver has written to it within
+            half a minute; None: no search ran here.
     """
 
     counts: dict[str, int]

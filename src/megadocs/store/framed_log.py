@@ -69,19 +69,26 @@ class FramedLog:
         path: the file; made when missing (its folder must exist).
         on_frame: called as `(offset, payload)` for each good frame found while opening, in order; the payload view is
             only valid during the call.
+        seen: what a scan of the file saw, by the one who may write it and since the last write: it is not read again.
 
     Raises:
         StoreError: the file cannot be opened, read, cut, written or synced; the message names path and free bytes.
     """
 
-    def __init__(self, path: str | Path, on_frame: Callable[[int, memoryview], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        on_frame: Callable[[int, memoryview], None] | None = None,
+        *,
+        seen: ScanResult | None = None,
+    ) -> None:
         self.path = Path(path)
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise store_error("cannot open the log", self.path, error) from error
         try:
-            self.scan = scan_frames(self.path, on_frame)
+            self.scan = seen if seen is not None else scan_frames(self.path, on_frame)
             if self.scan.torn_bytes:
                 os.ftruncate(self._descriptor, self.scan.end)
                 sync_file(self._descriptor)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from megadocs.corpus import read_corpus
+from megadocs.corpus import SplitCorpus, read_corpus
+from megadocs.documents import Document
 from megadocs.errors import IncompleteError, InputError
 from megadocs.generate import (
     Accounting,
@@ -25,11 +27,8 @@ from megadocs.recipe import GenerateConfig
 def run(context: StageContext) -> None:
     """Make the generate artifact: generations.parquet; its summary holds the books."""
     task = context.config["task"]
-    config = GenerateConfig.model_validate(context.config["generate"])
-    config = config.with_num_generations(task, context.config["num_generations"])
+    config, documents = asked_of(context.config, read_corpus(context.inputs["corpus"].path))
     _refuse_changed_prompts(context, config)
-    corpus = read_corpus(context.inputs["corpus"].path)
-    documents = corpus.probe if context.config.get("documents") == "probe" else corpus.train_multiple(1)
     ledger = context.workspace.root / "ledger" / task
     engine = _cluster_engine(config, context)
     show = progress_reporter(context)
@@ -41,6 +40,18 @@ def run(context: StageContext) -> None:
     context.build.summary.update(accounting=books.to_json(), export=counts)
     if books.spent_new_tokens > 1000:  # a handful of requests says nothing about speed
         context.build.summary["rate_for_plan"] = books.spent_new_tokens / books.seconds
+
+
+def asked_of(config: Mapping[str, Any], corpus: SplitCorpus) -> tuple[GenerateConfig, Sequence[Document]]:
+    """What a step of this kind asks for: the section `generate` with its number of generations, and the documents.
+
+    Args:
+        config: the step's.
+        corpus: that it reads.
+    """
+    generate = GenerateConfig.model_validate(config["generate"])
+    documents = corpus.probe if config.get("documents") == "probe" else corpus.train_multiple(1)
+    return generate.with_num_generations(config["task"], config["num_generations"]), documents
 
 
 def _refuse_changed_prompts(context: StageContext, config: GenerateConfig) -> None:
