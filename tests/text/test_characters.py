@@ -9,8 +9,13 @@ import pytest
 import regex
 
 from megadocs.corpus.pieces import cut_pieces
+from megadocs.documents import Document
+from megadocs.generate import plan_requests
 from megadocs.generate.long_documents import fitting_spans
+from megadocs.kinds import equal_cuts
+from megadocs.recipe import GenerateConfig
 from megadocs.text.characters import cut_position
+from megadocs.text.tokenizer import train_tokenizer
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
 CLUSTERS = [
@@ -89,6 +94,51 @@ def test_a_large_document_is_read_no_further_than_it_takes(policy: str) -> None:
     assert tokenizer.length < 20_000
     assert peak < 30_000_000  # of which 20 MB are the text as bytes
     assert spans[0].characters == ((0, 2048) if policy == "truncate" else None)
+
+
+@pytest.mark.parametrize("cluster", [cluster for cluster in CLUSTERS if cluster.strip()])
+@pytest.mark.parametrize("task", ["thought", "continuation"])
+def test_prompts_cut_documents_between_characters(cluster: str, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made the cut: no thought stands inside an emoji, no prompt shows half of one."""
+    text = cluster * 50
+    monkeypatch.setattr("megadocs.generate.plan.split_tokenizer", lambda config, required: OneTokenACodePoint())
+    section = {"num_generations": 7, "max_new_tokens": 32, **({"style": "go_on"} if task == "continuation" else {})}
+    config = GenerateConfig.model_validate({"engine": {"kind": "fake", "model": "f"}, task: section})
+    requests = plan_requests(config, task, [Document("d", text)])
+    assert len(requests) == 7
+    assert {request.split_character for request in requests} <= boundaries(text) - {0, len(text)}
+
+
+def test_a_cut_beside_white_space_alone_asks_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generation keeps its number: those of a document that is not cut so are what they were."""
+    config = GenerateConfig.model_validate(
+        {"engine": {"kind": "fake", "model": "f"}, "thought": {"num_generations": 3, "max_new_tokens": 32}}
+    )
+    found = {}
+    for text in ("one two three four", " " * 9 + "\u3000\n", "\n\n\n"):
+        for request in plan_requests(config, "thought", [Document("d", text)]):
+            cut = request.split_character
+            assert cut is not None and text[:cut].strip() and text[cut:].strip()
+            found.setdefault(text, []).append(request.generation)
+    assert found == {"one two three four": [0, 1, 2]}
+    monkeypatch.setattr("megadocs.generate.plan.split_tokenizer", lambda config, required: OneTokenACodePoint())
+    text = " " * 20 + "words and more words"
+    assert equal_cuts(OneTokenACodePoint().offsets(text), text, 3) == [10, 20, 30]
+    requests = plan_requests(config, "thought", [Document("d", text)])
+    assert [(request.generation, request.split_character) for request in requests] == [(2, 30)]
+
+
+@pytest.mark.parametrize("policy", ["split"])
+def test_a_large_document_is_split_in_windows(policy: str) -> None:
+    """20 MB in parts of 2,048 tokens: 8 bytes a token are kept, and no encoding is longer than a million characters."""
+    tokenizer = train_tokenizer(["words of a text "], 280)
+    text = "words of a text " * 250_000  # 4 MB
+    tracemalloc.start()
+    spans = fitting_spans(text, 2048, policy, tokenizer)  # type: ignore[arg-type]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "".join(text[slice(*(span.characters or (0, 0)))] for span in spans) == text
+    assert peak < 300 * len(text)
 
 
 def test_a_tokenizer_that_does_not_know_the_script_is_refused() -> None:

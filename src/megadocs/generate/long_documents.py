@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,7 +19,7 @@ _PARAGRAPH_END = re.compile(r"\n\s*\n")
 
 
 class _Offsets(Protocol):
-    def offsets(self, text: str) -> list[tuple[int, int]]: ...
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def fitting_spans(
     return [Span((0, end), is_truncated=True)]
 
 
-def _first_token_ends(text: str, num_bytes: int, budget: int, tokenizer: _Offsets | None) -> list[int]:
+def _first_token_ends(text: str, num_bytes: int, budget: int, tokenizer: _Offsets | None) -> array[int]:
     """Ends of more tokens than the budget, of all where there are no more; reads only as much of the text as it takes.
 
     The last tokens before a cut may be others than in the whole text: so many are read beyond the budget.
@@ -71,15 +73,15 @@ def _first_token_ends(text: str, num_bytes: int, budget: int, tokenizer: _Offset
     return _token_ends(text, num_bytes, tokenizer)
 
 
-def _token_ends(text: str, num_bytes: int, tokenizer: _Offsets | None) -> list[int]:
-    """Character offset after each token, or evenly spaced guesses."""
+def _token_ends(text: str, num_bytes: int, tokenizer: _Offsets | None) -> array[int]:
+    """Character offset after each token, or evenly spaced guesses; 8 bytes each."""
     if tokenizer is not None:
-        return [end for _, end in tokenizer.offsets(text)]
+        return array("q", (end for _, end in tokenizer.offsets(text)))
     count = max(1, int(num_bytes * _ASSUMED_TOKENS_PER_BYTE))
-    return [(number + 1) * len(text) // count for number in range(count)]
+    return array("q", ((number + 1) * len(text) // count for number in range(count)))
 
 
-def _paragraph_parts(text: str, ends: list[int], budget: int) -> list[tuple[int, int]]:
+def _paragraph_parts(text: str, ends: array[int], budget: int) -> list[tuple[int, int]]:
     """Consecutive parts of at most `budget` tokens, cut at the last paragraph end that fits, else at a token."""
     paragraph_ends = [found.start() for found in _PARAGRAPH_END.finditer(text)]  # the gap goes to the next part
     parts: list[tuple[int, int]] = []

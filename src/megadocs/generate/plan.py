@@ -25,6 +25,7 @@ from megadocs.kinds import SAMPLE, task_kind
 from megadocs.recipe import AskedTask, GenerateConfig
 from megadocs.recipe.paths import user_path
 from megadocs.seeding import text_digest
+from megadocs.text.characters import cut_position
 from megadocs.text.token_estimate import estimate_tokens
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -35,7 +36,7 @@ _TEMPLATE_TOKENS = 64
 class SplitTokenizer(Protocol):
     """What planning needs of the generator's tokenizer."""
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Character span of every token."""
 
 
@@ -159,7 +160,7 @@ class _LazyTokenizer:
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         return _loaded_tokenizer(self._source).offsets(text)
 
 
@@ -171,7 +172,7 @@ def _loaded_tokenizer(source: str) -> Tokenizer:
 class _WordTokenizer:
     """Tokens of the fake and the world engine: words with the space before them."""
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         return [found.span() for found in re.finditer(r"\s*\S+", text)]
 
 
@@ -216,11 +217,18 @@ def _of_cut_document(
     spans: Sequence[Span],
     cuts: Sequence[int],
 ) -> Iterator[GenerationRequest]:
-    """One request a cut, showing the part of the document that the cut lies in."""
-    for generation, character in enumerate(cuts):
-        inside = [
-            span for span in spans if span.characters is None or span.characters[0] < character < span.characters[1]
-        ]
+    """One request a cut, showing the part of the document that the cut lies in.
+
+    A cut inside a character as a reader sees it moves before it, whoever made it; one that leaves nothing but white
+    space before or behind it asks for nothing.
+    """
+    text = document.text
+    for generation, wanted in enumerate(cuts):
+        character = cut_position(text, wanted)
+        if not _cuts_text(text, 0, character, len(text)):
+            continue
+        shown = ((span, span.characters or (0, len(text))) for span in spans)
+        inside = [span for span, (start, end) in shown if _cuts_text(text, start, character, end)]
         span = inside[0] if inside else Span(None, skip="outside_context")
         yield build_request(
             templates[generation % len(templates)],
@@ -233,3 +241,8 @@ def _of_cut_document(
             skip=span.skip,
             truncated_source=span.is_truncated or len(spans) > 1,
         )
+
+
+def _cuts_text(text: str, start: int, cut: int, end: int) -> bool:
+    """Whether a cut of `text[start:end]` leaves something to read on both sides."""
+    return start < cut < end and bool(text[start:cut].strip()) and bool(text[cut:end].strip())

@@ -23,6 +23,9 @@ def cut_position(text: str, position: int, *, after: int = 0) -> int:
     """
     if position <= 0 or position >= len(text):
         return max(0, min(position, len(text)))
+    pair = text[position - 1 : position + 1]
+    if position > after and pair.isascii() and pair != "\r\n":  # two characters whatever stands around them
+        return position
     best: int | None = None
     for found in _CHARACTER.finditer(text, max(after, position - _LOOK_BACK)):
         if after < found.start() <= position:

@@ -9,7 +9,7 @@ from megadocs.errors import RecipeError
 from megadocs.generate import engine_info
 from megadocs.generate.engines import engine_code
 from megadocs.generate.plan import build_templates
-from megadocs.kinds import REAL, SAMPLE, codes_of, find_ordering, ordering_names, ordering_spec, row_kind
+from megadocs.kinds import REAL, SAMPLE, codes_of, find_ordering, ordering_names, ordering_spec, row_kind, task_kind
 from megadocs.pipeline.steps.distillation import sample_section, sample_step
 from megadocs.pipeline.steps.published import is_published, published_generations, published_rows_step
 from megadocs.pipeline.steps.step import Step
@@ -17,6 +17,9 @@ from megadocs.recipe import Recipe
 from megadocs.recipe.generation import GenerateConfig
 from megadocs.recipe.streams import ExtraStream, StreamConfig
 from megadocs.streams import required_kinds, synthetic_parts
+
+#: Of where prompts cut documents, for the tasks that do. 2: between characters as a reader sees them.
+_CUTS_VERSION = 2
 
 
 def generate_step(
@@ -35,6 +38,7 @@ def generate_step(
         "split_tokenizer": config.split_tokenizer,
         "max_attempts": config.max_attempts,
         **({} if of == "train" else {"documents": of}),
+        **({} if task_kind(task).cut is None else {"cuts": _CUTS_VERSION}),
     }
     return Step.of(
         "generate",
