@@ -216,3 +216,12 @@ def test_a_local_tokenizer_is_known_by_its_content(tmp_path: Path) -> None:
     digests = [local_digest(str(tmp_path / name)) for name in "abc"]
     assert digests[0] == digests[1] == local_digest(str(tmp_path / "a" / "tokenizer.json")) != digests[2]
     assert local_digest("org/name") is None
+
+
+@pytest.mark.parametrize("source", ["~nosuchuser/x", "/nowhere/tokenizer.json", "./x", "x.gguf", "a\0b", "a b"])
+def test_a_path_that_leads_nowhere_is_named_before_anything_runs(source: str) -> None:
+    for find in (local_digest, read_source):
+        with pytest.raises(InputError, match="no such tokenizer") as caught:
+            find(source)
+        assert caught.value.where == source
+    assert local_digest("org/name") is None

@@ -26,6 +26,7 @@ from megadocs.recipe import AskedTask, GenerateConfig
 from megadocs.recipe.paths import user_path
 from megadocs.seeding import text_digest
 from megadocs.text.characters import cut_position
+from megadocs.text.sources import check_place
 from megadocs.text.token_estimate import estimate_tokens
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -126,8 +127,10 @@ def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer
 
     Raises:
         RecipeError: it is required and not known.
+        InputError: the path of `generate.split_tokenizer` leads nowhere.
     """
     if config.split_tokenizer is not None:
+        check_place(config.split_tokenizer)
         return _LazyTokenizer(config.split_tokenizer)
     if config.engine.kind in ("embedded", "llamacpp"):
         from megadocs.generate.engines.model_files import find_model
@@ -155,13 +158,16 @@ def token_counter(config: GenerateConfig) -> Callable[[str], int]:
 
 
 class _LazyTokenizer:
-    """A tokenizer that is read from its file when the first text needs it."""
+    """A tokenizer that is read from its file when the first text needs it; a text asked for twice is read once."""
 
     def __init__(self, source: str) -> None:
         self._source = source
+        self._last: tuple[str, Sequence[tuple[int, int]]] | None = None
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        return _loaded_tokenizer(self._source).offsets(text)
+        if self._last is None or self._last[0] is not text:  # a document is measured, then cut
+            self._last = (text, _loaded_tokenizer(self._source).offsets(text))
+        return self._last[1]
 
 
 @functools.cache

@@ -62,10 +62,26 @@ def read_source(source: str, revision: str | None = None) -> LoadedSpec:
     path = user_path(source)
     if path.exists():
         return _read_folder(path) if path.is_dir() else _read_file(path)
+    check_place(source)
+    return _read_hub(source, revision)
+
+
+def check_place(source: str) -> bool:
+    """Whether a tokenizer lies on this machine; else its name is one that the hub may have. Reads nothing.
+
+    Raises:
+        InputError: it is a path, and nothing is there.
+    """
+    path = user_path(source)
+    try:
+        if path.exists():
+            return True
+    except (OSError, ValueError):  # a name too long, a NUL
+        pass
     looks_like_path = source.startswith((".", "/", "~")) or path.suffix.lower() in (".json", ".model", ".gguf")
     if looks_like_path or not _HUB_NAME.fullmatch(source):
         raise InputError("no such tokenizer", where=source, remedy=_REMEDY)
-    return _read_hub(source, revision)
+    return False
 
 
 @cache
@@ -73,9 +89,9 @@ def local_digest(source: str) -> str | None:
     """SHA-256 of what a file or folder holds of a tokenizer; None for a name on the hub. Read once in a process.
 
     Raises:
-        InputError: there is no tokenizer in it.
+        InputError: it is a path, and nothing is there, or no tokenizer.
     """
-    if not user_path(source).exists():
+    if not check_place(source):
         return None
     loaded = read_source(source)
     content = json.dumps([loaded.spec, loaded.bos_token, loaded.eos_token], sort_keys=True)
