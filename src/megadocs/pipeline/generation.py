@@ -206,7 +206,7 @@ def retry_generations(
     books: dict[str, Accounting] = {}
     for plan in plan_tasks(recipe, workspace):
         ledger = workspace.root / "ledger" / plan.task
-        before = read_accounting(plan.config, plan.task, plan.documents, ledger, plan.info)
+        before = read_accounting(plan.config, plan.task, plan.documents, load_index(ledger), plan.info)
         counts = {"failed": before.failed, "rejected": before.rejected, **before.errors, **before.flags}
         if plan.task == SAMPLE or not (before.pending or any(counts.get(name, 0) for name in only)):
             continue
