@@ -57,3 +57,8 @@ def test_import_is_lazy_and_names_no_unknown():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         megadocs.nothing  # noqa: B018
     assert set(dir(megadocs)) >= NAMES
+
+
+def test_the_driver_of_a_run_needs_no_torch():
+    code = "import sys, megadocs, megadocs.cli.run; megadocs.run; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
