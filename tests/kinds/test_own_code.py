@@ -10,8 +10,8 @@ import pytest
 
 from kinds.toy import Toy, run_toy
 from megadocs.errors import ConsentError, RecipeError
-from megadocs.generate.engines import build_engine, engine_identity
-from megadocs.kinds import OrderingOptions, codes_of, find_ordering, load_code, row_kind, task_kind
+from megadocs.generate.engines import build_engine, engine_identity, sampling_options
+from megadocs.kinds import OrderingOptions, codes_of, engine_spec, find_ordering, load_code, row_kind, task_kind
 from megadocs.pipeline.steps.sources import open_experiment
 from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import EngineConfig, GenerateConfig, MixtureConfig, StreamConfig
@@ -251,6 +251,30 @@ def test_an_engine_of_ones_own_is_known_by_its_source(folder: Path) -> None:
         build_engine(EngineConfig(kind="my_engine:number"))
     with pytest.raises(ValueError, match="or module:attribute"):
         EngineConfig(kind="llamacp")
+
+
+def test_an_engine_of_ones_own_may_declare_options_identity_and_price(folder: Path) -> None:
+    declared = """
+from megadocs.errors import RecipeError
+from megadocs.kinds import EngineSpec
+
+def checked(config):
+    for name in set(config.options) - {"latency_seconds"}:
+        raise RecipeError(f"unknown option {name!r}")
+    return dict(config.options)
+
+SPEC = EngineSpec("parrot", lambda config, log_dir: Parrot(config), works_by="rule", options=checked,
+                  identity=lambda config: {"model": "parrot 2"}, new_tokens_per_second=7.0)
+"""
+    write(folder, "declared_engine", ENGINE + declared)
+    config = EngineConfig(kind="declared_engine:SPEC", model="parrot", options={"latency_seconds": 0})
+    digests = load_code(["declared_engine:SPEC"], allow=True)
+    assert type(build_engine(config)).__name__ == "Parrot"
+    assert engine_identity(config) == {"model": "parrot 2", "code": digests}
+    assert sampling_options(config) == {"latency_seconds": 0}
+    assert engine_spec(config.kind).new_tokens_per_second == 7.0
+    with pytest.raises(RecipeError, match="unknown option 'pitch'"):
+        build_engine(config.model_copy(update={"options": {"pitch": 3}}))
 
 
 def test_every_built_in_ordering_keeps_its_rows_or_says_so() -> None:

@@ -31,6 +31,7 @@ from megadocs.generate.gates import FINDINGS_VERSION, Judgement, judge_reply, ve
 from megadocs.generate.ledger import LedgerIndex
 from megadocs.generate.records import EarlierReply, GenerationRecord, Status, flag_names
 from megadocs.generate.siblings import SiblingTexts
+from megadocs.kinds import engine_spec
 from megadocs.recipe import GatesConfig, GenerateConfig, canonical_json
 from megadocs.recipe.consent import engine_address
 
@@ -162,7 +163,7 @@ class Judge:
 def _circumstances(config: GenerateConfig) -> int | None:
     engine = config.engine
     address = engine_address(engine)
-    if engine.kind == "openai" and address is None:
+    if engine_spec(engine.kind).works_by == "address" and address is None:
         return None
     sent = {"kind": engine.kind, "address": address, "api": engine.api, "options": dict(engine.options)}
     return _digest([sent, engine.context_tokens, config.attempt_timeout_seconds])

@@ -21,7 +21,7 @@ from megadocs.generate.long_documents import Span, fitting_spans
 from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampling, build_request
 from megadocs.generate.samples import iter_samples
 from megadocs.generate.styles import load_style
-from megadocs.kinds import SAMPLE, task_kind
+from megadocs.kinds import SAMPLE, engine_spec, task_kind
 from megadocs.recipe import AskedTask, GenerateConfig
 from megadocs.recipe.paths import user_path
 from megadocs.seeding import text_digest
@@ -132,13 +132,14 @@ def split_tokenizer(config: GenerateConfig, *, required: bool) -> SplitTokenizer
     if config.split_tokenizer is not None:
         check_place(config.split_tokenizer)
         return _LazyTokenizer(config.split_tokenizer)
-    if config.engine.kind in ("embedded", "llamacpp"):
+    works_by = engine_spec(config.engine.kind).works_by
+    if works_by == "model_file":
         from megadocs.generate.engines.model_files import find_model
 
         return _LazyTokenizer(str(find_model(config.engine.model)))
-    if config.engine.kind == "vllm" and user_path(config.engine.model).is_dir():
+    if works_by == "program" and user_path(config.engine.model).is_dir():
         return _LazyTokenizer(config.engine.model)
-    if config.engine.kind in ("world", "fake"):
+    if works_by == "rule":
         return _WordTokenizer()
     if required:
         raise RecipeError(

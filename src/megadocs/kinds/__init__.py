@@ -6,9 +6,11 @@
 
 One file of `built_in/` is one kind: its task, its rows, its orderings and what each needs to know of itself (names,
 codes, colours, published settings, what a control controls). Nothing else spells their names, and nothing lists the
-files: a new one is found because it is there. Everything here is a pure function of texts, identities and seeds.
+files: a new one is found because it is there, and so is an engine, declared by one file of `engines/`. Everything here
+is a pure function of texts, identities and seeds.
 """
 
+from megadocs.kinds.engine import EngineSpec, engine_names, engine_spec, engine_specs
 from megadocs.kinds.ordering import Contrast, Ordering, OrderingOptions, OrderingSpec, RealPlace, Setting
 from megadocs.kinds.own_code import is_own, own_code
 from megadocs.kinds.registry import (
@@ -34,6 +36,7 @@ __all__ = [
     "REAL",
     "SAMPLE",
     "Contrast",
+    "EngineSpec",
     "Kind",
     "Ordering",
     "OrderingOptions",
@@ -46,6 +49,9 @@ __all__ = [
     "Written",
     "built_in_tasks",
     "codes_of",
+    "engine_names",
+    "engine_spec",
+    "engine_specs",
     "equal_cuts",
     "find_ordering",
     "is_own",

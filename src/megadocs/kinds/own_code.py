@@ -67,6 +67,11 @@ def load_own_code(names: Iterable[str], *, allow: bool, on_load: Callable[[OwnCo
     return digests
 
 
+def is_loaded(name: str) -> bool:
+    """Whether that code was allowed and loaded."""
+    return name in _loaded
+
+
 def own_code(name: str) -> OwnCode:
     """What was loaded under that name; `ConsentError` where nobody allowed it."""
     if name not in _loaded:

@@ -27,6 +27,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from megadocs.errors import ConsentError, RecipeError
+from megadocs.kinds import engine_spec
 from megadocs.recipe.addresses import REMEDY, is_loopback, is_same_server, server_of
 from megadocs.recipe.arms import build_arms
 from megadocs.recipe.base import Section
@@ -237,7 +238,7 @@ def _engine_wishes(recipe: Recipe, own: PersonalKeys, file: PersonalConsent) -> 
     if not generate.tasks:
         return
     section = ("generate", "engine")
-    if engine.kind == "vllm":
+    if engine_spec(engine.kind).works_by == "program":
         program = engine.command[0] if engine.command else "vllm"
         named = own.has(*section, "command") or (not engine.command and own.has(*section, "kind"))
         if not named and not (program in file.programs and len(engine.command) <= 1):
@@ -287,13 +288,14 @@ def _tracker_wishes(recipe: Recipe, own: PersonalKeys, file: PersonalConsent) ->
 
 
 def engine_address(engine: EngineConfig) -> str | None:
-    """The server that an engine of kind openai talks to; None for engines that are on this machine.
+    """The server that documents are sent to; None for engines that are on this machine.
 
     Raises:
         RecipeError: OPENAI_BASE_URL is needed and is no server's address.
     """
-    if engine.kind != "openai" or engine.base_url:
-        return engine.base_url if engine.kind == "openai" else None
+    is_client = engine_spec(engine.kind).works_by == "address"
+    if engine.base_url or not is_client:
+        return engine.base_url if is_client else None
     address = os.environ.get("OPENAI_BASE_URL") or None
     if address is not None:
         checked_address(address, where="OPENAI_BASE_URL")
@@ -319,7 +321,7 @@ def check_options(engine: EngineConfig) -> None:
     Raises:
         RecipeError: names the option.
     """
-    if engine.kind != "vllm":
+    if engine_spec(engine.kind).works_by != "program":
         return
     for key, text in (("model", engine.model), ("revision", engine.revision or "")):
         if text.startswith("-"):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from megadocs.kinds import built_in_tasks, is_own, task_key, task_kind, task_names
+from megadocs.kinds import built_in_tasks, engine_names, engine_specs, is_own, task_key, task_kind, task_names
 from megadocs.recipe.addresses import server_of
 from megadocs.recipe.base import MAX_SEED, Operational, Section
 from megadocs.recipe.distillation import SampleConfig
-
-EngineKind = Literal["embedded", "llamacpp", "openai", "vllm", "own", "world", "fake"]
 
 
 class EngineConfig(Section):
     """Which program writes the text. Secrets never stand here: keys come from the environment (OPENAI_API_KEY)."""
 
-    kind: EngineKind | str = Field(
+    kind: str = Field(
         "embedded",
-        description="embedded: our decoder in child processes (Llama family); llamacpp: llama.cpp there (any GGUF); "
-        "openai: any OpenAI-compatible server; vllm: started from its own environment; "
-        "world: renders the facts of a corpus world://, no model; fake: tests; module:attribute: a user's own, needs "
-        "--allow-code.",
+        description="; ".join(f"{spec.name}: {spec.description}" for spec in engine_specs() if spec.description)
+        + "; module:attribute: a user's own, needs --allow-code.",
     )
     model: str = Field(
         "smollm2-135m-instruct",
@@ -48,10 +44,9 @@ class EngineConfig(Section):
     )
     options: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="Engine-specific extras, nested where the server wants it; embedded: top_k, min_p, "
-        "precision (auto, float32, float16, bfloat16), cache_megabytes; "
-        "llamacpp: top_k, min_p, repeat_penalty; world: facts, syllables, "
-        "wrong_thoughts; fake: the fault script.",
+        description="Engine-specific extras, nested where the server wants it; "
+        + "; ".join(f"{spec.name}: {spec.options_help}" for spec in engine_specs() if spec.options_help)
+        + ".",
     )
 
     @field_validator("base_url")
@@ -71,8 +66,8 @@ class EngineConfig(Section):
     @field_validator("kind")
     @classmethod
     def _is_engine(cls, value: str) -> str:
-        if value not in get_args(EngineKind) and not is_own(value):
-            raise ValueError(f"use one of {', '.join(get_args(EngineKind))}, or module:attribute")
+        if value not in engine_names() and not is_own(value):
+            raise ValueError(f"use one of {', '.join(engine_names())}, or module:attribute")
         return value
 
 

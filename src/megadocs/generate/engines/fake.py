@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import collections
+from pathlib import Path
 from typing import Any
 
 from megadocs.generate.engines.fake_replies import FakeScript, build_reply, choose_fault, request_digest
 from megadocs.generate.engines.fake_server import FakeServer
 from megadocs.generate.engines.openai import OpenAIEngine
-from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
+from megadocs.generate.engines.protocol import Completion, Engine, EngineFailure, EngineInfo, Reply
 from megadocs.generate.engines.replies import read_reply
 from megadocs.recipe import EngineConfig
+
+
+def make_fake(config: EngineConfig, log_dir: Path | None = None) -> Engine:
+    """The fake engine over the transport of its options."""
+    return InProcessFakeEngine(config) if config.options.get("transport") == "memory" else FakeEngine(config)
 
 
 class FakeEngine:

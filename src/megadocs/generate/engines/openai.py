@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from megadocs.errors import EngineError, RecipeError
@@ -29,6 +30,7 @@ class OpenAIEngine:
 
     Args:
         config: the recipe's engine section.
+        log_dir: not used: the server is not ours.
         base_url: overrides the configured address (engines that start their own server use this).
         identity: overrides the model's identity.
         body_extra: fields added to every request body.
@@ -37,6 +39,7 @@ class OpenAIEngine:
     def __init__(
         self,
         config: EngineConfig,
+        log_dir: Path | None = None,
         *,
         base_url: str | None = None,
         identity: Mapping[str, Any] | None = None,

@@ -11,13 +11,16 @@ in the same words (a control). The text depends on the document and the request'
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from megadocs.errors import EngineError, InputError, RecipeError
 from megadocs.generate.chat_safety import FENCE
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.recipe import EngineConfig
-from megadocs.world import Draws, WorldFacts, other_facts, read_facts, rephrase, thought
+from megadocs.world import RENDERING_VERSION, Draws, WorldFacts, other_facts, read_facts, rephrase, thought
 
 _FENCED = re.compile(rf"{FENCE}\n(.*?)\n{FENCE}", re.DOTALL)
 
@@ -29,6 +32,17 @@ class WorldOptions:
     facts: int | None
     syllables: int
     wrong_thoughts: bool
+
+
+def checked_options(config: EngineConfig) -> Mapping[str, Any]:
+    """All of `generate.engine.options`, checked."""
+    world_options(config)
+    return config.options
+
+
+def world_identity(config: EngineConfig) -> dict[str, Any]:
+    """The version of what is rendered."""
+    return {"model": "world", "revision": str(RENDERING_VERSION)}
 
 
 def world_options(config: EngineConfig) -> WorldOptions:
@@ -63,7 +77,7 @@ def world_options(config: EngineConfig) -> WorldOptions:
 class WorldEngine:
     """Renders; each reply is finished at once."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, log_dir: Path | None = None) -> None:
         self._config = config
         self._options = world_options(config)
 

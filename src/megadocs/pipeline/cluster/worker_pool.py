@@ -22,13 +22,12 @@ from megadocs.errors import EngineError, MegadocsError
 from megadocs.generate.engines import Engine, EngineInfo, build_engine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
 from megadocs.generate.retry import backoff_seconds
+from megadocs.kinds import engine_spec
 from megadocs.pipeline.cluster.ray_cluster import Capacity, first_line, node_address
 from megadocs.recipe import EngineConfig
 
 _MEND_SECONDS = 1800.0  # a vLLM server that starts again
 _CLOSE_SECONDS = 20.0
-#: Engines whose model runs elsewhere or nowhere: the worker is a client.
-_CLIENTS = ("openai", "fake")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +47,11 @@ def engine_demand(config: EngineConfig, capacity: Capacity) -> EngineDemand:
     A server takes `tensor_parallel_size` times `pipeline_parallel_size` GPUs of its options, one by default, and none
     on a cluster that declares no GPUs.
     """
-    if config.kind in _CLIENTS:
+    works_by = engine_spec(config.kind).works_by
+    if works_by in ("address", "rule"):  # the model runs elsewhere, or there is none
         return EngineDemand(1, 0)
     num_cpus = min(config.num_threads or capacity.node_cpus, capacity.node_cpus)
-    if config.kind in ("embedded", "llamacpp") or not capacity.num_gpus:
+    if works_by == "model_file" or not capacity.num_gpus:
         return EngineDemand(num_cpus, 0)
     options = config.options
     sizes = [options.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")]

@@ -17,23 +17,17 @@ from typing import Any
 
 from megadocs.documents import Document
 from megadocs.generate import load_index
-from megadocs.generate.engines.fake_replies import count_prompt_tokens
 from megadocs.generate.plan import asked_task, plan_requests, split_tokenizer
 from megadocs.generate.sender import total_cost
-from megadocs.kinds import SAMPLE, task_kind
+from megadocs.kinds import SAMPLE, engine_spec, task_kind
+from megadocs.kinds.engine import resolve
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes
-from megadocs.pipeline.price.rates import reading_speed
 from megadocs.pipeline.steps.gate import num_probes
 from megadocs.pipeline.steps.step import Step
 from megadocs.recipe import GenerateConfig, Recipe
 from megadocs.store.artifact import Workspace
 from megadocs.text.token_estimate import estimate_tokens
 
-#: New tokens per second of one thread with SmolLM2-135M, reading not counted: llamacpp with four replies at once,
-#: embedded with 32 on an EPYC with AVX2 only (205; more with AVX-512 bfloat16 or AMX); and of other engines' servers (a
-#: guess, said so).
-_NEW_TOKENS_PER_SECOND = {"embedded": 200.0, "llamacpp": 105.0, "fake": 20_000.0, "world": 20_000.0}
-_SERVER_TOKENS_PER_SECOND = 1000.0
 #: Documents whose prompts are counted.
 _NUM_COUNTED = 40
 #: Tokens that a chat template puts around a message.
@@ -117,9 +111,9 @@ def generation_seconds(
         return 0.0
     if measured is not None:
         return num_new / measured
-    num_tokens = num_new + num_read / reading_speed(config.engine)
-    one = _NEW_TOKENS_PER_SECOND.get(config.engine.kind, _SERVER_TOKENS_PER_SECOND)
-    return num_tokens / ((recipe.plan.new_tokens_per_second or one) * config.engine.num_servers)
+    num_tokens = num_new + num_read / engine_spec(config.engine.kind).reading_speed
+    one = recipe.plan.new_tokens_per_second or engine_spec(config.engine.kind).new_tokens_per_second
+    return num_tokens / (one * config.engine.num_servers)
 
 
 def _assumed(config: GenerateConfig, task: str, document_tokens: float) -> PromptTokens:
@@ -134,8 +128,10 @@ def _assumed(config: GenerateConfig, task: str, document_tokens: float) -> Promp
 
 def _token_counter(config: GenerateConfig) -> Callable[[str, int], float]:
     """A function (prompt, number of messages) -> tokens, by the generator's tokenizer where it is here."""
-    if config.engine.kind == "fake":
-        return lambda text, num_messages: count_prompt_tokens(text)
+    own_count = engine_spec(config.engine.kind).prompt_tokens
+    if own_count is not None:
+        count = resolve(own_count)
+        return lambda text, num_messages: count(text)
     tokenizer = split_tokenizer(config, required=False)
     if tokenizer is None:
         return lambda text, num_messages: estimate_tokens(text) + num_messages * _MESSAGE_TOKENS

@@ -32,11 +32,6 @@ RATES_FROM = {
     "default": "by a table of another machine's rates, until a first run has finished here",
 }
 
-#: Servers on a GPU read much faster than they write (a guess), a CPU core with four replies at once hardly: 24
-#: rephrases (2,496 tokens read, 2,883 written) took 38.7 s, 24 thoughts (4,546 and 2,012) 40.0 s. The embedded engine's
-#: products are bound by arithmetic at 32 replies: reading is quicker by its larger products and the head it leaves out.
-_READING_SPEED = {"embedded": 1.6, "llamacpp": 2.1}
-_SERVER_READING_SPEED = 15.0
 #: Of a training run whose rate is remembered. A run of the quickstart takes 3e11 to 1e12 (8 to 12 GFLOP/s on two busy
 #: cores); toys of 1e9, at 0.6 GFLOP/s, made the next plan of real work twenty times too long.
 _FEWEST_FLOPS = 5e10
@@ -115,11 +110,6 @@ def _tells_of_others(artifact: Artifact) -> bool:
 def rates_file() -> Path:
     """Where finished runs leave their rates."""
     return cache_folder() / "rates.json"
-
-
-def reading_speed(engine: EngineConfig) -> float:
-    """How many tokens of a prompt an engine reads in the time in which it writes one."""
-    return _READING_SPEED.get(engine.kind, _SERVER_READING_SPEED)
 
 
 def _means(artifacts: Iterable[Artifact]) -> dict[str, float]:

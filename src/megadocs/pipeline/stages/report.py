@@ -27,6 +27,7 @@ from megadocs.corpus import SplitCorpus, loss_lines, read_corpus
 from megadocs.documents import Document, source_groups
 from megadocs.errors import AnalysisError
 from megadocs.generate.audit import audit_generations, write_audit
+from megadocs.kinds import engine_specs
 from megadocs.pipeline.stages.gate_records import gate_rows
 from megadocs.pipeline.stages.ngram_floor import ngram_floor
 from megadocs.pipeline.stages.run_records import FinishedRun, record_path
@@ -49,8 +50,6 @@ from megadocs.store.files import write_bytes_atomic
 from megadocs.text.tokenizer import load_tokenizer
 
 _NUM_SAMPLES = 6
-#: Engines of tests and of the controlled world: they answer by rule.
-_SCRIPTED = {"fake", "world"}
 
 
 def run(context: StageContext) -> None:
@@ -195,7 +194,8 @@ def _shown_name(document: Document) -> str:
 def _scripted_engines(generations: Sequence[Artifact]) -> list[str]:
     """The answer's first sentence where no language model wrote the synthetic text."""
     engines = [artifact.record["config"].get("generate", {}).get("engine", {}) for artifact in generations]
-    names = sorted({str(engine.get("kind")) for engine in engines} & _SCRIPTED)
+    scripted = {spec.name for spec in engine_specs() if spec.works_by == "rule"}
+    names = sorted({str(engine.get("kind")) for engine in engines} & scripted)
     if not names:
         return []
     return [

@@ -9,7 +9,17 @@ from megadocs.errors import RecipeError
 from megadocs.generate import engine_info
 from megadocs.generate.engines import engine_code
 from megadocs.generate.plan import build_templates
-from megadocs.kinds import REAL, SAMPLE, codes_of, find_ordering, ordering_names, ordering_spec, row_kind, task_kind
+from megadocs.kinds import (
+    REAL,
+    SAMPLE,
+    codes_of,
+    engine_spec,
+    find_ordering,
+    ordering_names,
+    ordering_spec,
+    row_kind,
+    task_kind,
+)
 from megadocs.pipeline.steps.distillation import sample_section, sample_step
 from megadocs.pipeline.steps.published import is_published, published_generations, published_rows_step
 from megadocs.pipeline.steps.step import Step
@@ -27,7 +37,8 @@ def generate_step(
 ) -> Step:
     """Write G generations of one task for every 1x training document, or probe document; the ledger is the task's."""
     engine = config.engine
-    local = engine.kind in ("embedded", "llamacpp")
+    works_by = engine_spec(engine.kind).works_by
+    local = works_by == "model_file"
     sections = {
         "task": task,
         "num_generations": num_generations,
@@ -48,7 +59,7 @@ def generate_step(
         facts={"generate": config},
         settings=own_code_settings(codes_of(task=task) | engine_code(engine)),
         slots=engine.num_servers * engine.num_threads if local and engine.num_threads else None if local else 1,
-        exclusive="engine" if engine.kind == "vllm" else f"ledger {task}",
+        exclusive="engine" if works_by == "program" else f"ledger {task}",
     )
 
 

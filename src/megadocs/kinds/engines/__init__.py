@@ -1,0 +1,1 @@
+"""The built-in engines, one file each: what `kinds/engine.py` asks of them."""
