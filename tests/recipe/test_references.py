@@ -82,6 +82,15 @@ def test_what_is_there_is_taken(recipe, override):
     assert load_recipe(recipe, [override])
 
 
+def test_an_axis_is_checked_in_every_arm_that_it_applies_to(recipe):
+    pretrained = "arms.simple.model.init_from=some/model"
+    with pytest.raises(RecipeError, match="init_from decides the shape") as caught:
+        load_recipe(recipe, [pretrained, "search.axes={model.hidden_size: {values: [64, 128]}}"])
+    assert caught.value.where == "search.axes.model.hidden_size.values"
+    load_recipe(recipe, [pretrained, "search.axes={model.hidden_size: {values: [64, 128], arms: [real_only]}}"])
+    load_recipe(recipe, [pretrained, "search.axes={model.hidden_size: {values: [64]}}", "search.arms=[real_only]"])
+
+
 def _numbers(annotation, metadata=()):
     """(type, metadata) of every number that an annotation can hold."""
     if typing.get_origin(annotation) is typing.Annotated:

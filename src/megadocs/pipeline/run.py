@@ -44,17 +44,16 @@ from megadocs.store.artifact import Artifact, Workspace
 from megadocs.store.files import make_directory, read_json, write_bytes_atomic
 from megadocs.train.trackers import require_trackers
 
-_TRAINED = ("corpus", "tokenizer", "generate", "rows", "train")
 _SCORES = ("evaluate", "ensemble", "extra_set", "benchmark", "gate")
 
-#: A stage on its own: the kinds of steps that it comprises (and whatever these need: a student's rows its teacher).
+#: Stage -> the kinds of steps that it runs, beside whatever those depend on.
 STAGES: dict[str, tuple[str, ...]] = {
     "corpus": ("corpus",),
     "generate": ("corpus", "generate"),
-    "rows": ("corpus", "tokenizer", "generate", "rows"),
-    "train": ("corpus", "tokenizer", "generate", "rows", "train"),
-    "evaluate": (*_TRAINED, *_SCORES),
-    "report": (*_TRAINED, *_SCORES, "report"),
+    "rows": ("rows",),
+    "train": ("train",),
+    "evaluate": _SCORES,
+    "report": (*_SCORES, "report"),
 }
 
 #: What a stage does that needs consent, where it is not everything.

@@ -62,7 +62,11 @@ def base_name(path: Path) -> str | None:
 def _read_mapping(path: Path) -> dict[str, Any]:
     data = read_yaml_file(path)
     if not isinstance(data, dict):
-        raise RecipeError("a recipe is a mapping of sections", where=str(path), remedy="see recipes/quickstart.yaml")
+        raise RecipeError(
+            "a recipe is a mapping of sections",
+            where=str(path),
+            remedy="start from one that works: `megadocs recipes copy quickstart`",
+        )
     return data
 
 

@@ -22,6 +22,7 @@ from megadocs.errors import RecipeError
 from megadocs.recipe.arms import Arm, build_arms
 from megadocs.recipe.base import Section
 from megadocs.recipe.recipe import Recipe
+from megadocs.recipe.search import AxisConfig, SearchConfig
 
 REAL_STREAM = "real"
 
@@ -41,7 +42,7 @@ def check_references(recipe: Recipe) -> None:
         _check_datasets(arm)
         _check_stride(arm)
         _check_streams(arm)
-    _check_search(recipe)
+    _check_search(recipe, arms)
 
 
 def _arm_names(recipe: Recipe) -> Iterable[tuple[str, str]]:
@@ -110,26 +111,54 @@ def _check_streams(arm: Arm) -> None:
         )
 
 
-def _check_search(recipe: Recipe) -> None:
+def _check_search(recipe: Recipe, arms: Sequence[Arm]) -> None:
     """Every value of every axis, and of the start, is one that its field takes in every arm it applies to."""
-    if recipe.search is None:
+    search = recipe.search
+    if search is None:
         return
-    for key, axis in recipe.search.axes.items():
-        for value in axis.values:
-            check_value(recipe, key, value, where=f"search.axes.{key}.values")
-    if isinstance(recipe.search.start, dict):
-        for key, value in recipe.search.start.items():
-            check_value(recipe, key, value, where=f"search.start.{key}")
-            if key not in recipe.search.axes:
-                raise _no_such("axis", key, "search.start", list(recipe.search.axes))
+    start = search.start if isinstance(search.start, dict) else {}
+    for key in start:
+        if key not in search.axes:
+            raise _no_such("axis", key, "search.start", list(search.axes))
+    for arm in searched_arms(search, arms):
+        for key, axis in search.axes.items():
+            number_at(arm.recipe, key, where=f"search.axes.{key}")
+            if not axis_applies(arm, key, axis):
+                continue
+            for value in axis.values:
+                check_value(arm.recipe, key, value, where=f"search.axes.{key}.values")
+            if key in start:
+                check_value(arm.recipe, key, start[key], where=f"search.start.{key}")
 
 
-def check_value(recipe: Recipe, dotted: str, value: float, *, where: str) -> None:
-    """Refuse a number that the field of this dotted key does not take.
+def searched_arms(search: SearchConfig, arms: Sequence[Arm]) -> list[Arm]:
+    """The arms that a search is about, in its own order where it names them."""
+    by_name = {arm.name: arm for arm in arms}
+    return [by_name[name] for name in search.arms] if search.arms else list(arms)
+
+
+def axis_applies(arm: Arm, dotted: str, axis: AxisConfig) -> bool:
+    """Whether an axis is searched for an arm: it names the arm, or names none; a fraction needs synthetic text."""
+    if axis.arms is not None:
+        return arm.name in axis.arms
+    return dotted != "mixture.synthetic_fraction" or arm.recipe.mixture.synthetic_fraction > 0
+
+
+def number_at(recipe: Recipe, dotted: str, *, where: str) -> float | None:
+    """The number of a dotted key; None where the recipe sets none.
 
     Raises:
-        RecipeError: no such field, not a number's, or the value is out of its range.
+        RecipeError: no such field, or not a number's.
     """
+    section, field = _field_at(recipe, dotted, where)
+    present = getattr(section, field)
+    if isinstance(present, bool) or not isinstance(present, int | float | Decimal | None):
+        raise RecipeError("only numbers are searched", where=where, remedy="make it an arm instead")
+    return None if present is None else float(present)
+
+
+def _field_at(recipe: Recipe, dotted: str, where: str) -> tuple[Section, str]:
+    """The section and the field that a dotted key names."""
     *path, field = dotted.split(".")
     section: Any = recipe
     for key in path:
@@ -137,9 +166,16 @@ def check_value(recipe: Recipe, dotted: str, value: float, *, where: str) -> Non
     if not isinstance(section, Section) or field not in type(section).model_fields:
         known = list(type(section).model_fields) if isinstance(section, Section) else []
         raise _no_such("field", field, where, known)
-    present = getattr(section, field)
-    if isinstance(present, bool) or not isinstance(present, int | float | Decimal | None):
-        raise RecipeError("only numbers are searched", where=where, remedy="make it an arm instead")
+    return section, field
+
+
+def check_value(recipe: Recipe, dotted: str, value: float, *, where: str) -> None:
+    """Refuse a value that the field of this dotted key does not take.
+
+    Raises:
+        RecipeError: no such field, or the value is out of its range.
+    """
+    section, field = _field_at(recipe, dotted, where)
     try:
         type(section).model_validate(section.model_dump() | {field: value})
     except ValidationError as error:

@@ -18,6 +18,7 @@ from megadocs.pipeline.steps.step import Step
 from megadocs.pipeline.tune.matched_compute import MatchedCompute
 from megadocs.pipeline.tune.start import paper_start
 from megadocs.recipe import Arm, Recipe, SearchConfig, build_arms
+from megadocs.recipe.references import axis_applies, number_at, searched_arms
 from megadocs.search import Grid, Point, Trial, build_axis
 from megadocs.streams import REAL_STREAM
 
@@ -91,7 +92,7 @@ def build_spaces(recipe: Recipe) -> list[ArmSpace]:
     """The searched arms, in the recipe's order.
 
     Raises:
-        RecipeError: no section `search`, an unknown arm or field, a start that is missing.
+        RecipeError: no section `search`, an unknown field, a start that is missing.
     """
     config = recipe.search
     if config is None:
@@ -100,13 +101,8 @@ def build_spaces(recipe: Recipe) -> list[ArmSpace]:
         raise RecipeError(
             f"compute_matched_epochs sets {_EPOCHS}", where=f"search.axes.{_EPOCHS}", remedy="take the axis out"
         )
-    arms = {arm.name: arm for arm in build_arms(recipe)}
-    named = [*(config.arms or []), *(name for axis in config.axes.values() for name in axis.arms or [])]
-    for name in named:
-        if name not in arms:
-            raise RecipeError(f"no arm {name!r}", where="search", remedy=f"arms: {', '.join(arms)}")
-    chosen = [arms[name] for name in config.arms] if config.arms else list(arms.values())
-    return [_space(arm, config, recipe.arms.get(arm.name, {})) for arm in chosen]
+    arms = searched_arms(config, build_arms(recipe))
+    return [_space(arm, config, recipe.arms.get(arm.name, {})) for arm in arms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +169,9 @@ def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmS
     axes, start = [], {}
     given = paper_start(arm.recipe, arm.name) if config.start == "paper" else config.start
     for name, axis in config.axes.items():
-        own = _value(arm.recipe, name)
-        does_apply = arm.name in axis.arms if axis.arms is not None else name != _FRACTION or bool(own)
-        if not does_apply:
+        if not axis_applies(arm, name, axis):
             continue
+        own = number_at(arm.recipe, name, where=f"search.axes.{name}")
         axes.append(build_axis(name, axis.values, axis.lower, axis.upper))
         begin = given.get(name, own)
         if begin is None:
@@ -189,18 +184,3 @@ def _space(arm: Arm, config: SearchConfig, overrides: Mapping[str, Any]) -> ArmS
     grid = Grid(tuple(axes))
     matched = MatchedCompute(config.compute_matched_epochs) if config.compute_matched_epochs is not None else None
     return ArmSpace(arm, grid, grid.nearest(start), overrides, matched)
-
-
-def _value(recipe: Recipe, dotted: str) -> float | None:
-    """The recipe's value of a dotted key; `RecipeError` when there is no such field or it holds no number."""
-    value: Any = recipe
-    for key in dotted.split("."):
-        if key not in type(value).model_fields:
-            known = ", ".join(type(value).model_fields)
-            raise RecipeError(f"no field {key!r}", where=f"search.axes.{dotted}", remedy=f"fields: {known}")
-        value = getattr(value, key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise RecipeError("only numbers are searched", where=f"search.axes.{dotted}", remedy="make it an arm instead")
-    return float(value)
