@@ -47,7 +47,7 @@ class MegadocsError(Exception):
 
 
 class UsageError(MegadocsError):
-    """The request cannot be carried out as put: nothing was started."""
+    """The request is invalid: nothing was started."""
 
     exit_code = 2
 
@@ -87,7 +87,7 @@ class MissingGenerationsError(MegadocsError):
 
 
 class IncompleteError(MegadocsError):
-    """The work ended in good order, but some of it failed for good; the accounting says what."""
+    """The work finished, but some of it failed for good; the accounting says what."""
 
     exit_code = 3
 

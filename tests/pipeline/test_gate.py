@@ -147,7 +147,7 @@ def test_status_export_and_audit_know_the_generations_of_probe_documents(finishe
     recipe, workspace = load_recipe(path), Workspace(root)
     states = {state.task: state for state in iter_status(recipe, workspace)}
     assert states.keys() == {"rephrase", "rephrase_probe"}
-    assert (states["rephrase_probe"].num_documents, states["rephrase_probe"].books.ok) == (24, 48)
+    assert (states["rephrase_probe"].num_documents, states["rephrase_probe"].accounting.ok) == (24, 48)
     counts = export_all(recipe, workspace, tmp_path / "export")
     assert counts["rephrase_probe"]["ok"] == 48
     assert (tmp_path / "export" / "rephrase_probe.parquet").is_file()

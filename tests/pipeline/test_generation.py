@@ -19,7 +19,7 @@ def test_status_before_and_after_and_the_plan_s_price(toy_recipe: Path, tmp_path
     recipe, workspace = load_recipe(toy_recipe, prices), Workspace(tmp_path / "w")
     documents = open_corpus(recipe, workspace).train_multiple(1)
     before = list(iter_status(recipe, workspace))
-    assert [(state.task, state.books.pending, state.live) for state in before] == [
+    assert [(state.task, state.accounting.pending, state.live) for state in before] == [
         ("rephrase", 2 * len(documents), None),
         ("thought", 2 * len(documents), None),
     ]
@@ -36,7 +36,7 @@ def test_status_before_and_after_and_the_plan_s_price(toy_recipe: Path, tmp_path
     ledger = workspace.root / "ledger" / "rephrase"
     run_generation(recipe.generate, "rephrase", documents, ledger, lambda _: None, lambda: False)
     after = next(iter(iter_status(recipe, workspace)))
-    assert (after.books.ok, after.books.pending) == (2 * len(documents), 0)
+    assert (after.accounting.ok, after.accounting.pending) == (2 * len(documents), 0)
     assert after.live is not None
     assert not after.live.is_running
     assert after.to_json()["live"]["done"] == 2 * len(documents)

@@ -37,7 +37,7 @@ UnitKind = Literal["documents", "sources", "blocks"]
 
 #: Fewest sources from which anything follows for other sources.
 MIN_SOURCES = 3
-#: Blocks that the documents of one or two sources are parted into.
+#: Blocks that the documents of one or two sources are split into.
 _NUM_BLOCKS = 10
 
 

@@ -1,4 +1,4 @@
-"""Findings about methods, in words: which orders of the same text, and which controls, came out apart.
+"""Findings about methods, in words: which orders of the same text, and which controls, are separated.
 
     method_sentences(results, block)     # stitched against simple at equal generations ...
     control_sentences(results, block)    # ... and what bundles of unrelated rows did

@@ -243,7 +243,7 @@ def _is_contrast(name: str, chosen: Mapping[str, ArmView]) -> bool:
 
 
 def _sets(results: Mapping[str, Any], tuned: Sequence[ArmView]) -> list[PaperFigure]:
-    """A figure for each further set; the published one, of arXiv-CS papers, beside that of the longest documents."""
+    """A figure for each additional set; the published one, of arXiv-CS papers, beside that of the longest documents."""
     generations = {arm.arm: (arm.method, arm.get("num_generations")) for arm in tuned}
     mode = results["sets"][0]["mode"]
     blocks = [b for b in results["sets"] if b["set"] not in ("test", "validation") and b["mode"] == mode]

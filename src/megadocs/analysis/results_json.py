@@ -13,7 +13,7 @@ Schema 1, by key (docs/statistics.md says how each number is made):
 also `laws`, `data_efficiency_by_law`, `same_arm`, `seeds_needed`}], `warnings` [text].
 
 The pipeline adds what is not an analysis of losses: `ensembles` [sizes on every set] and `ensemble_laws`, `positions`
-[loss by position of each further set, see `analysis.positions`], `benchmarks` {tasks, chance, rows, scores} or null,
+[loss by position of each additional set, see `analysis.positions`], `benchmarks` {tasks, chance, rows, scores} or null,
 `searches` [{certificate, cost, trials}], `audit` or null, `generations` and `streams` [accounts], `recipes` [names],
 `left_out` {arm: why}, `missing_reasons`, `near_duplicates` {`across` and `together`: [{documents, share}]},
 `floor` {order, set, num_targets, `models` [{text, num_tokens, num_all_tokens, loss}]}: n-gram models on the headline's

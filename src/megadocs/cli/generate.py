@@ -1,4 +1,4 @@
-"""`megadocs generate run | status | retry | export | audit`: synthetic text, apart from training."""
+"""`megadocs generate run | status | retry | export | audit`: synthetic text, without training."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def status(
     allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the books of every task: requested = ok + rejected + failed + skipped + pending.
+    """Print the accounting of every task: requested = ok + rejected + failed + skipped + pending.
 
     megadocs generate status recipes/quickstart.yaml --workspace runs/quickstart
     """
@@ -79,20 +79,20 @@ def status(
 
 
 def _status_lines(state: TaskStatus) -> Iterator[str]:
-    """The books of a task, what came of its requests, and the run that writes now or wrote last."""
+    """The accounting of a task, what came of its requests, and the run that writes now or wrote last."""
     from megadocs.generate.progress import progress_event
 
-    books = state.books
+    accounting = state.accounting
     yield (
-        f"{state.task}: {books.requested} requested = {books.ok} ok + {books.rejected} rejected + "
-        f"{books.failed} failed + {books.skipped} skipped + {books.pending} pending"
+        f"{state.task}: {accounting.requested} requested = {accounting.ok} ok + {accounting.rejected} rejected + "
+        f"{accounting.failed} failed + {accounting.skipped} skipped + {accounting.pending} pending"
     )
-    cached = f" ({books.cached_tokens / books.prompt_tokens:.0%} cached)" if books.prompt_tokens else ""
-    tokens = f"{count(books.prompt_tokens)} prompt tokens{cached}, {count(books.new_tokens)} new tokens"
+    cached = f" ({accounting.cached_tokens / accounting.prompt_tokens:.0%} cached)" if accounting.prompt_tokens else ""
+    tokens = f"{count(accounting.prompt_tokens)} prompt tokens{cached}, {count(accounting.new_tokens)} new tokens"
     yield (
         f"  {state.num_documents} documents; {tokens}" if state.task != "sample" else f"  without a document; {tokens}"
     )
-    for title, counts in (("errors", books.errors), ("flags", books.flags)):
+    for title, counts in (("errors", accounting.errors), ("flags", accounting.flags)):
         if counts:
             yield f"  {title}: " + ", ".join(f"{name} {number}" for name, number in counts.items())
     for reason, number in state.reasons.items():
@@ -147,10 +147,10 @@ def retry(
         else partial(build_engine, engine, opened.root / "logs")
     )
     with Interrupt() as interrupt:
-        books = retry_generations(loaded, opened, chosen, show, lambda: interrupt.count > 0, build)
+        accounting = retry_generations(loaded, opened, chosen, show, lambda: interrupt.count > 0, build)
     if as_json:
-        print_json({task: entry.to_json() for task, entry in books.items()})
-    if not books:
+        print_json({task: entry.to_json() for task, entry in accounting.items()})
+    if not accounting:
         say(f"no generation is {' or '.join(sorted(chosen))}")
     elif not interrupt.count:
         say("`megadocs run` with the same recipe makes what is built on them anew")
@@ -158,8 +158,8 @@ def retry(
         raise typer.Exit(128 + interrupt.signal)
     missing = False
     for state in iter_status(loaded, opened):
-        say(f"{state.task}: {state.books.ok} ok of {state.books.requested}")
-        missing = _explain(state.books) or missing
+        say(f"{state.task}: {state.accounting.ok} ok of {state.accounting.requested}")
+        missing = _explain(state.accounting) or missing
     if missing:
         raise typer.Exit(IncompleteError.exit_code)
 
@@ -179,12 +179,12 @@ def _checked_classes(only: list[str] | None) -> frozenset[str]:
     return frozenset(only or ("failed", "rejected"))
 
 
-def _explain(books: Accounting) -> bool:
+def _explain(accounting: Accounting) -> bool:
     """Say what is missing and what opens it again; whether anything is."""
-    if not books.missing:
+    if not accounting.missing:
         return False
-    say(f"  {books.missing_text()}")
-    for sentence in books.remedies():
+    say(f"  {accounting.missing_text()}")
+    for sentence in accounting.remedies():
         say(f"  {sentence}")
     return True
 

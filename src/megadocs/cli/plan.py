@@ -79,7 +79,7 @@ def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None =
     )
     if corpus["is_assumed"]:
         typer.echo(
-            "the source is not here: sizes are the recipe's own (corpus.split, plan); further sets and benchmarks "
+            "the source is not here: sizes are the recipe's own (corpus.split, plan); additional sets and benchmarks "
             "are not priced"
         )
     print_lines(plan, slots.where)

@@ -104,12 +104,12 @@ def run_and_print(
         say("stopped; run the same command again to go on")
         raise typer.Exit(128 + outcome.interrupted_by)
     missing = missing_generations(outcome, root)
-    results["num_missing_generations"] = sum(books.missing for books in missing.values())
+    results["num_missing_generations"] = sum(accounting.missing for accounting in missing.values())
     if options.as_json and not outcome.errors:
         print_json(results)
-    for name, books in missing.items():
-        say(f"{name}: {books.missing_text()}")
-        for sentence in books.remedies():
+    for name, accounting in missing.items():
+        say(f"{name}: {accounting.missing_text()}")
+        for sentence in accounting.remedies():
             say(f"  {sentence}")
     raise_failure(outcome)
     if missing:

@@ -118,7 +118,7 @@ def check_one_tokenizer(members: Sequence[LoadedModel]) -> None:
             raise InputError(
                 f"of {member.source} and {members[0].source} one was trained with an attention boundary",
                 where="--model",
-                remedy="score them apart: a model is scored with the boundary it was trained with",
+                remedy="score them separately: a model is scored with the boundary it was trained with",
             )
 
 

@@ -1,7 +1,7 @@
 """Writing synthetic text: tasks, prompts, the ledger and its accounting, engines.
 
     requests = plan_requests(config, "rephrase", documents)            # what is asked for; nothing is sent
-    books = run_generation(config, "rephrase", documents, ledger_dir, progress, should_stop)
+    accounting = run_generation(config, "rephrase", documents, ledger_dir, progress, should_stop)
     export_generations(requests, ledger_dir, path)                     # Parquet, sorted, reproducible bytes
 
 Start with `runner` (how a run works), then `requests` (identities), `ledger` (durability), `engines/protocol`.

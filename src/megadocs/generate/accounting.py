@@ -1,4 +1,4 @@
-"""The books of a generation run: requested = ok + rejected + failed + skipped + pending, always."""
+"""The accounting of a generation run: requested = ok + rejected + failed + skipped + pending, always."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Accounting:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The books of a record; what an older version did not write is missing from its record, not from ours."""
+        """The accounting of a record; what an older version did not write is missing from its record, not from ours."""
         return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
 
     @property

@@ -74,7 +74,7 @@ class Tally:
         return sum(self.counts[name] for name in STATUS_NAMES.values())
 
     def accounting(self, requested: int, **invocation: Any) -> Accounting:
-        """The books, with what only the run knows."""
+        """The accounting, with what only the run knows."""
         names = ("ok", "rejected", "failed", "skipped", "prompt_tokens", "new_tokens", "cached_tokens")
         values: dict[str, Any] = {name: self.counts[name] for name in names} | invocation
         flags, errors = dict(sorted(self.flags.items())), dict(sorted(self.errors.items()))

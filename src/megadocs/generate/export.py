@@ -72,7 +72,7 @@ def _require_variety(counts: dict[str, Any], temporary: Path) -> None:
         raise EngineError(
             f"all generations of {without} of {documents} documents are identical",
             where="generate.engine",
-            remedy="the server ignores the seed, or the temperature is too low: mend it and set another generate.seed",
+            remedy="the server ignores the seed, or the temperature is too low: fix it and set another generate.seed",
         )
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 #: What the gates did to a reply when it came; judging its stored text again does not find it any more.
 _DONE_TO_THE_TEXT = frozenset({"reasoning", "preamble", "control_tokens", "invalid_unicode"})
-#: Flags that depend on other generations: found by whoever looks at a document as a whole.
+#: Flags that depend on other generations: found when a document's generations are judged together.
 _OF_SIBLINGS = frozenset({"sibling", "identical"})
 _REQUESTS_PER_LOOKUP = 1024
 

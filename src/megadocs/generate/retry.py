@@ -49,7 +49,7 @@ class CircuitBreaker:
     """Shared by all lanes: closed while the engine answers, open while it is down.
 
     Args:
-        probe: asks the engine whether it would serve now (and mends what it can).
+        probe: asks the engine whether it would serve now (and repairs what it can).
         stopping: whether the run wants to end; a waiting lane then gives up.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Running a generation task: lanes, ledger, retry layer, progress, stopping in good order.
+"""Running a generation task: lanes, ledger, retry layer, progress, stopping gracefully.
 
     accounting = run_generation(config, "rephrase", documents, Path("ledger/rephrase"), print, lambda: False)
 
@@ -62,14 +62,14 @@ def run_generation(
         documents: the training documents, in any order.
         ledger_dir: the task's ledger; one writer at a time.
         progress: called about once a second and at the end.
-        should_stop: polled ten times a second; True ends the run in good order.
+        should_stop: polled ten times a second; True ends the run gracefully.
         reopened: statuses, error classes and flags whose failed or rejected generations are asked for again, with
             fresh seeds (`{"failed"}` for a retry).
         engine: one built by the caller; it is started and closed here all the same.
         log_dir: where the engine's own servers write what they print; None: nothing of it is kept.
 
     Returns:
-        The books; `stopped` says why work is left, if any.
+        The accounting; `stopped` says why work is left, if any.
 
     Raises:
         LockedError: another process writes this ledger.
@@ -264,7 +264,7 @@ class _Run:
             if now >= next_watch:
                 next_watch = now + WATCHDOG_SECONDS
                 if now - self.sender.last_reply > WATCHDOG_SECONDS and not self.sender.breaker.is_open:
-                    await self.engine.is_healthy()  # mends a server that died without a word
+                    await self.engine.is_healthy()  # restarts a server that died without a word
             await asyncio.sleep(_STOP_POLL_SECONDS)
 
     def _state(self, now: float) -> tuple[str, str]:

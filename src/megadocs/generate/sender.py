@@ -33,7 +33,7 @@ class Sender:
         has_served: whether the ledger holds good replies to this recipe.
 
     Attributes:
-        stop_reason: set to stop the run in good order; the sender sets it itself when a ceiling is reached.
+        stop_reason: set to stop the run gracefully; the sender sets it itself when a ceiling is reached.
         error: why nothing more may be sent; those in flight finish, then the run ends with it.
         num_counted_here: replies whose tokens the server did not count: we did.
     """
@@ -123,7 +123,7 @@ class Sender:
         )
 
     async def _complete(self, completion: Completion) -> Reply | EngineFailure:
-        """One request over the wire, with its consequences for breaker, limit and books."""
+        """One request over the wire, with its consequences for breaker, limit and accounting."""
         self.num_sent += 1
         result = await self._engine.complete(completion)
         if isinstance(result, Reply):

@@ -1,6 +1,6 @@
 """What a ledger holds of what a recipe asks for, without running anything.
 
-    books = read_accounting(config, "rephrase", documents, load_index(ledger_dir))     # `megadocs generate status`
+    accounting = read_accounting(config, "rephrase", documents, load_index(ledger_dir))     # `megadocs generate status`
 
 Reads without the lock, so it works while a run is writing.
 """
@@ -29,11 +29,11 @@ def read_accounting(
     index: LedgerIndex,
     info: EngineInfo | None = None,
 ) -> Accounting:
-    """The books of a task as they stand on disk; nothing of an invocation is in them.
+    """The accounting of a task as it stands on disk; nothing of an invocation is in it.
 
     Args:
         config: the recipe's generate section.
-        task: whose books.
+        task: whose accounting.
         documents: the training documents.
         index: of the task's ledger.
         info: what is known of the engine; found out when None.

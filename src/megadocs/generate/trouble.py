@@ -45,8 +45,8 @@ _REMEDIES = {
     "too_large": "something else than a model's server answers there: check generate.engine.base_url",
     "context_length": "lower generate.engine.context_tokens to what the server has, then run again",
     "refused": "the server's filter refuses these documents: ask another server",
-    "server_error": "look at the server's log, mend it, then run again: nothing was recorded as failed",
-    "connection": "look at the server's log, mend it, then run again: nothing was recorded as failed",
+    "server_error": "look at the server's log, fix the cause, then run again: nothing was recorded as failed",
+    "connection": "look at the server's log, fix the cause, then run again: nothing was recorded as failed",
 }
 _ANY_OTHER = "look at what the server said, correct it, then run again: nothing was recorded as failed"
 _NOT_FOUND = "check generate.engine.base_url (is its /v1 missing?) and generate.engine.model, then run again"

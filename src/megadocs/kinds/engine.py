@@ -52,6 +52,7 @@ class EngineSpec:
         identity: engine section -> model and revision or hash; None: the names in the recipe.
         info: engine section -> `EngineInfo`, without starting anything; None: what the section says.
         prompt_tokens: prompt -> tokens, for prices; None: by the tokenizer, or by the text's scripts.
+        concurrency: requests in flight per server where the recipe names no number.
         new_tokens_per_second: of one server of it before any run was measured; reading not counted.
         reading_speed: tokens of a prompt that it reads in the time in which it writes one.
     """
@@ -65,6 +66,7 @@ class EngineSpec:
     identity: Hook | None = None
     info: Hook | None = None
     prompt_tokens: Hook | None = None
+    concurrency: int = 4
     #: A server on a GPU writes so much, and reads much faster than it writes (a guess, and the plan says so).
     new_tokens_per_second: float = 1000.0
     reading_speed: float = 15.0

@@ -5,8 +5,8 @@
     batch = decoder.batch(tables, lengths)                        # sequences that go on together
     logits_BV = decoder.step(tokens_B, batch)                     # one new token each, as long as no page is full
 
-What a step costs at these sizes is the number of operations, the weights' way from memory, and the cache's way from
-memory. Hence: query, key and value are one product; norms' weights and the score's scale are folded into the products
+What a step costs at these sizes is the number of operations, the memory traffic of the weights, and that of the
+cache. Hence: query, key and value are one product; norms' weights and the score's scale are folded into the products
 behind them, and a norm's division by the row's length is the conversion that follows or precedes a product; pairs that
 rotate together stand side by side, so that a rotation is one complex product; residuals are added by the product
 itself. How a weight is held is told in `fused_linear`, the cache in `paged_cache`.

@@ -70,7 +70,7 @@ def fill_model(config: LlamaConfig, tensors: dict[str, Tensor], source: Path) ->
         raise DamagedError(f"{whole[0]} holds no floating-point numbers", where=str(source), remedy=_CHECK)
     model.to_empty(device="cpu")
     model.reset_rope()
-    if config.tie_word_embeddings:  # making them anew may have parted them
+    if config.tie_word_embeddings:  # making them anew may have split them
         model.lm_head.weight = model.model.embed_tokens.weight
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -1,4 +1,4 @@
-"""Find the model a run goes on from: a folder, or a name on the Hugging Face hub.
+"""Find the pretrained checkpoint a run continues from: a folder, or a name on the Hugging Face hub.
 
     folder = find_pretrained("HuggingFaceTB/SmolLM2-135M")
     model = import_hf(folder, context_length=1024)

@@ -1,4 +1,4 @@
-"""The generations of a recipe, outside a run: their books, export, audit, and another try for those that are missing.
+"""The generations of a recipe, outside a run: accounting, export, audit, another try for those that are missing.
 
 Nothing here needs a published artifact but the corpus: the ledger is read directly. Samples of a teacher are those of
 the teacher that the recipe trains now; before the corpus is there no teacher is known and all of them are pending.
@@ -64,7 +64,7 @@ class TaskPlan:
 
     @property
     def name(self) -> str:
-        """What its file and its books are called."""
+        """What its file and its accounting are called."""
         return f"{self.task}_probe" if self.is_of_probes else self.task
 
     def requests(self) -> Iterator[GenerationRequest]:
@@ -126,14 +126,14 @@ class TaskStatus:
     Attributes:
         task: its name; `<task>_probe` for the generations of probe documents.
         num_documents: documents that are written about; 0 for samples, which have none.
-        books: from the ledger as it is now.
+        accounting: from the ledger as it is now.
         live: what the process that writes noted last, or the one before; None when there was none.
         reasons: what the servers said of failed generations, the most frequent first, with their numbers.
     """
 
     task: str
     num_documents: int
-    books: Accounting
+    accounting: Accounting
     live: LiveProgress | None
     reasons: Mapping[str, int]
 
@@ -141,7 +141,7 @@ class TaskStatus:
         """For `--json`."""
         live = {"live": asdict(self.live.progress), "is_running": self.live.is_running} if self.live else {}
         reasons = {"reasons": dict(self.reasons)}
-        return {"task": self.task, "num_documents": self.num_documents, **self.books.to_json(), **reasons, **live}
+        return {"task": self.task, "num_documents": self.num_documents, **self.accounting.to_json(), **reasons, **live}
 
 
 def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
@@ -149,9 +149,9 @@ def iter_status(recipe: Recipe, workspace: Workspace) -> Iterator[TaskStatus]:
     for plan in plan_tasks(recipe, workspace):
         ledger = workspace.root / "ledger" / plan.task
         index = load_index(ledger)
-        books = read_accounting(plan.config, plan.task, plan.documents, index, plan.info)
-        reasons = count_reasons(index) if books.failed else {}
-        yield TaskStatus(plan.name, len(plan.documents), books, read_progress(ledger), reasons)
+        accounting = read_accounting(plan.config, plan.task, plan.documents, index, plan.info)
+        reasons = count_reasons(index) if accounting.failed else {}
+        yield TaskStatus(plan.name, len(plan.documents), accounting, read_progress(ledger), reasons)
 
 
 def export_all(recipe: Recipe, workspace: Workspace, directory: Path) -> dict[str, dict[str, Any]]:
@@ -200,22 +200,22 @@ def retry_generations(
         build: makes the engine, once for each task.
 
     Returns:
-        Books of each task of which anything was asked for.
+        Accounting of each task of which anything was asked for.
     """
     check_consent(recipe, {"generate"})
-    books: dict[str, Accounting] = {}
+    accounting: dict[str, Accounting] = {}
     for plan in plan_tasks(recipe, workspace):
         ledger = workspace.root / "ledger" / plan.task
         before = read_accounting(plan.config, plan.task, plan.documents, load_index(ledger), plan.info)
         counts = {"failed": before.failed, "rejected": before.rejected, **before.errors, **before.flags}
         if plan.task == SAMPLE or not (before.pending or any(counts.get(name, 0) for name in only)):
             continue
-        books[plan.name] = run_generation(
+        accounting[plan.name] = run_generation(
             plan.config, plan.task, plan.documents, ledger, report, should_stop, reopened=only, engine=build()
         )
-        if books[plan.name].ok > before.ok:
+        if accounting[plan.name].ok > before.ok:
             _set_aside_incomplete(plan, workspace)
-    return books
+    return accounting
 
 
 def _set_aside_incomplete(plan: TaskPlan, workspace: Workspace) -> None:

@@ -41,8 +41,8 @@ def reopen_generations(steps: Iterable[Step], workspace: Workspace, *, check_led
         ledger = workspace.root / "ledger" / str(step.config.get("task"))
         if artifact is None or is_locked(ledger / "ledger.lock"):
             continue
-        books = artifact.summary["accounting"]
-        if not check_ledger and books["ok"] == books["requested"]:
+        accounting = artifact.summary["accounting"]
+        if not check_ledger and accounting["ok"] == accounting["requested"]:
             continue
         index = load_index(ledger)
         if check_ledger and index.damaged:

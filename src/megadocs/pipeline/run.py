@@ -1,4 +1,4 @@
-"""Carry out a recipe from its first step to the report, or up to a stage.
+"""Run a recipe from its first step to the report, or up to a stage.
 
     outcome = run_experiment(recipe, Path("runs/quickstart"), listener=print)
 
@@ -259,15 +259,15 @@ def _tasks_without_arm(recipe: Recipe, corpus: Step, steps: list[Step]) -> list[
 
 
 def missing_generations(outcome: ExperimentOutcome, root: Path) -> dict[str, Accounting]:
-    """The books of the run's published generations that are not complete, by step name."""
-    books = {}
+    """The accounting of the run's published generations that are not complete, by step name."""
+    accounting: dict[str, Accounting] = {}
     for state in (state for part in outcome.outcomes for state in part.states):
         artifact = find_artifact(state.step, Workspace(root)) if state.step.kind in ("generate", "sample") else None
         if artifact is not None:
             found = Accounting.from_json(artifact.summary["accounting"])
             if found.missing:
-                books[state.step.name] = found
-    return books
+                accounting[state.step.name] = found
+    return accounting
 
 
 def corpus_losses(outcome: ExperimentOutcome, root: Path) -> list[str]:

@@ -61,7 +61,7 @@ def load_members(sources: Sequence[str], *, dtype: Dtype | None = None, device: 
 
 
 def sets_of_recipe(recipe: Recipe, workspace: Workspace) -> dict[str, ScoringSet]:
-    """Validation, test and the further sets of a recipe; its corpus from the workspace, or made in memory."""
+    """Validation, test and the additional sets of a recipe; its corpus from the workspace, or made in memory."""
     corpus = open_corpus(recipe, workspace)
     plain = EvaluationSetConfig()
     sets = {"validation": ScoringSet(corpus.validation, plain), "test": ScoringSet(corpus.test, plain)}

@@ -100,7 +100,7 @@ def merge_experiments(workspace: Workspace, *, allow_code: bool = False) -> tupl
 
 @dataclass(slots=True)
 class _Merged:
-    """Runs and ensembles of several recipes under names that tell them apart."""
+    """Runs and ensembles of several recipes under distinct names."""
 
     left_out: dict[str, str]
     runs: list[Run] = field(default_factory=list)

@@ -14,7 +14,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 
 class EvaluationSetConfig(Section):
-    """A further set of documents on which every run is scored. A text alone stands for `{source: text}`."""
+    """An additional set of documents on which every run is scored. A text alone stands for `{source: text}`."""
 
     source: str | None = Field(
         None,
@@ -29,7 +29,7 @@ class EvaluationSetConfig(Section):
         None,
         ge=2,
         le=10**9,
-        description="Also score documents of fewer tokens, and the others, apart; none: only together.",
+        description="Also score documents of fewer tokens, and the others, separately; none: only together.",
     )
     past: list[Annotated[int, Field(le=10**9)]] = Field(
         default_factory=list, description="Also the loss of the tokens from each of these positions on."

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from megadocs.kinds import built_in_tasks, engine_names, engine_specs, is_own, task_key, task_kind, task_names
+from megadocs.kinds import (
+    built_in_tasks,
+    engine_names,
+    engine_spec,
+    engine_specs,
+    is_own,
+    task_key,
+    task_kind,
+    task_names,
+)
 from megadocs.recipe.addresses import server_of
 from megadocs.recipe.base import MAX_SEED, Operational, Section
 from megadocs.recipe.distillation import SampleConfig
@@ -59,9 +68,11 @@ class EngineConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_batch(cls, values: Any) -> Any:
-        """A batch of 32 costs the embedded engine hardly more time a step than one of 4."""
-        is_embedded = isinstance(values, dict) and values.get("kind", "embedded") == "embedded"
-        return {"concurrency": 32, **values} if is_embedded else values
+        """The engine's own concurrency where the recipe names none."""
+        if not isinstance(values, dict):
+            return values
+        kind = values.get("kind", cls.model_fields["kind"].default)
+        return {"concurrency": engine_spec(kind).concurrency, **values} if kind in engine_names() else values
 
     @field_validator("kind")
     @classmethod
@@ -129,7 +140,7 @@ class GatesConfig(Section):
 
 
 class LimitsConfig(Section):
-    """Ceilings: reaching one stops in good order, with everything so far kept."""
+    """Ceilings: reaching one stops gracefully, with everything so far kept."""
 
     max_requests: int | None = Field(
         None, ge=1, le=10**12, description="Requests sent in one invocation; none: no ceiling."

@@ -4,7 +4,7 @@
     set_dotted(data, "arms.simple.train.learning_rate", 1e-2)    # arm `simple`, override `train.learning_rate`
 
 In each mapping the longest key that is there already wins. Names that are new in the three places with dotted keys
-(axes and start of a search, overrides of an arm) are told apart from fields by what may stand after them.
+(axes and start of a search, overrides of an arm) are distinguished from fields by what may stand after them.
 """
 
 from __future__ import annotations

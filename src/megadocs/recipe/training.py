@@ -12,10 +12,12 @@ Preset = Literal["tiny", "5m", "20m", "60m", "150m", "300m", "600m", "1_5b"]
 
 
 class ModelConfig(Section):
-    """A Llama. A preset, any of whose fields can be set here, or an existing model to go on from."""
+    """A Llama. A preset, any of whose fields can be set here, or a pretrained checkpoint to continue from."""
 
     preset: Preset = Field("tiny", description="tiny is the demo's (4 layers of 128); 150m..1_5b are the paper's.")
-    init_from: str | None = Field(None, description="Go on from this Hugging Face folder or hub name (Llama family).")
+    init_from: str | None = Field(
+        None, description="Continue from this Hugging Face folder or hub name (Llama family)."
+    )
     hidden_size: int | None = Field(None, ge=1, le=10**6, description="Width; none: the preset's.")
     intermediate_size: int | None = Field(None, ge=1, le=10**7, description="Width of the feed-forward layer.")
     num_hidden_layers: int | None = Field(None, ge=1, le=10**4, description="Layers.")

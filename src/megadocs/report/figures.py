@@ -30,8 +30,8 @@ _MAX_POINTS = 48
 def arm_styles(results: Mapping[str, Any]) -> dict[str, str]:
     """CSS classes per arm: `real` with dashes in order, or a colour with dashes.
 
-    Up to six synthetic arms have a colour each. More of several methods have a colour per method, and dashes tell the
-    arms of one apart; labels name every line.
+    Up to six synthetic arms have a colour each. More of several methods have a colour per method, and dashes
+    distinguish the arms of one; labels name every line.
     """
     synthetic = [row for row in results["arms"] if row["kind"] == "synthetic"]
     methods = list(dict.fromkeys(str(row.get("settings", {}).get("ordering")) for row in synthetic))

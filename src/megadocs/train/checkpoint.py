@@ -146,7 +146,7 @@ class CheckpointStore:
                 raise DamagedError(
                     problem,
                     where=str(self._path(step)),
-                    remedy="remove this folder to go on from the checkpoint before it",
+                    remedy="remove this folder to continue from the checkpoint before it",
                 )
             problems.append(problem)
             _log.warning("checkpoint of step %d is damaged (%s); trying the one before it", step, problem)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run in good order: finish the step, save, exit with 143 or 130.
+"""SIGTERM and SIGINT end a run gracefully: finish the step, save, exit with 143 or 130.
 
     with StopSignals() as stop:
         ...
@@ -24,7 +24,7 @@ class TrainingInterrupted(TrainingError):
     def __init__(self, number: int, step: int) -> None:
         super().__init__(
             f"stopped by {signal.Signals(number).name} after step {step}; a checkpoint was saved",
-            remedy="run the same command again: it goes on from there",
+            remedy="run the same command again: it continues from there",
         )
         self.exit_code = 128 + number
 

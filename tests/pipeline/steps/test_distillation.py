@@ -79,9 +79,11 @@ def test_a_student_is_trained_on_its_teachers_samples(tmp_path, recipe):
 
     (sample,) = (find_artifact(step, workspace) for step in experiment.of_kind("sample"))
     table = pq.read_table(sample.path / "generations.parquet")
-    books = {status.task: status.books for status in iter_status(recipe(), workspace)}
+    books = {status.task: status.accounting for status in iter_status(recipe(), workspace)}
     assert (books["sample"].requested, books["sample"].ok, books["sample"].pending) == (12, 12, 0)
-    more = {status.task: status.books for status in iter_status(recipe("generate.sample.num_samples=15"), workspace)}
+    more = {
+        status.task: status.accounting for status in iter_status(recipe("generate.sample.num_samples=15"), workspace)
+    }
     assert (more["sample"].ok, more["sample"].pending) == (12, 3)
     counts = export_all(recipe(), workspace, tmp_path / "export")["sample"]
     assert counts["exported"] == 12

@@ -107,7 +107,7 @@ class AveragedLM(LM):  # type: ignore[misc]
 
         Both are encoded as one text, which is cut after as many tokens as the context alone has: a word that begins
         with the continuation's space is then one token, as in running text. Where a token runs across the cut the
-        continuation is encoded apart: a choice that loses tokens to its context would win by it.
+        continuation is encoded separately: a choice that loses tokens to its context would win by it.
         """
         heads = [context.rstrip() for context, _ in texts]
         distinct = list(dict.fromkeys(heads))

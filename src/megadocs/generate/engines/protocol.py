@@ -129,7 +129,7 @@ class Engine(Protocol):
         """Serve one request."""
 
     async def is_healthy(self) -> bool:
-        """Whether it would serve now; mends what it can (restarts a dead server) before answering."""
+        """Whether it would serve now; repairs what it can (restarts a dead server) before answering."""
 
     def info(self) -> EngineInfo:
         """What is known without asking."""

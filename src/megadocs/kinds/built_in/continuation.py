@@ -1,4 +1,4 @@
-"""Continuations: the generator goes on from the document's first half. The literature's negative control.
+"""Continuations: the generator continues the document's first half. The literature's negative control.
 
 It adds the generator's own text to what the document says, without restating it: what such rows gain, the generator's
 knowledge and style give by themselves. A row is the first half as it is, with what was written after it.
@@ -61,7 +61,7 @@ KIND = Kind(
             adds_real=True,
             role="control",
             contrast=Contrast(
-                "simple", "first halves that the generator goes on from", "that a rephrase restates its document"
+                "simple", "first halves that the generator continues", "that a rephrase restates its document"
             ),
         ),
     ),

@@ -26,7 +26,7 @@ from megadocs.kinds import engine_spec
 from megadocs.pipeline.cluster.ray_cluster import Capacity, first_line, node_address
 from megadocs.recipe import EngineConfig
 
-_MEND_SECONDS = 1800.0  # a vLLM server that starts again
+_RESTART_SECONDS = 1800.0  # a vLLM server that starts again
 _CLOSE_SECONDS = 20.0
 
 
@@ -89,7 +89,7 @@ class EngineWorker:
         return await self._engine.complete(completion)
 
     async def is_healthy(self) -> bool:
-        """Whether the engine serves, mended if need be."""
+        """Whether the engine serves, restarted if need be."""
         return self._engine is not None and await self._engine.is_healthy()
 
     async def close(self) -> None:
@@ -186,7 +186,7 @@ class WorkerPool:
         return None
 
     async def _watch(self, slot: Slot) -> None:
-        """Return when the slot's worker is gone or cannot be mended."""
+        """Return when the slot's worker is gone or cannot be restarted."""
         while True:
             await slot.trouble.wait()
             slot.trouble.clear()
@@ -194,7 +194,7 @@ class WorkerPool:
                 return
             self.set_state(slot, "doubtful")
             try:
-                async with asyncio.timeout(_MEND_SECONDS):
+                async with asyncio.timeout(_RESTART_SECONDS):
                     is_healthy = await slot.actor.is_healthy.remote()
             except (RayError, TimeoutError):
                 is_healthy = False

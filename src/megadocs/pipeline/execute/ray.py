@@ -7,7 +7,7 @@ Ray. Generation is the exception: its process runs beside the driver, the only w
 to engines on the cluster (`ray_engine`).
 
 A host that dies (process, node, memory) has its step started elsewhere, three times before the step fails. Training
-goes on from its last checkpoint. Idle hosts are kept for the next step, so that torch is imported once, and let go
+continues from its last checkpoint. Idle hosts are kept for the next step, so that torch is imported once, and let go
 after ten seconds, so that others on the cluster get their CPUs.
 """
 
@@ -75,7 +75,7 @@ def demand_of(step: Step, capacity: Capacity) -> Demand:
 
 
 class StepHost:
-    """Carries out one step at a time on a node (a Ray actor).
+    """Runs one step at a time on a node (a Ray actor).
 
     Args:
         workspace: its path, the same on every node.

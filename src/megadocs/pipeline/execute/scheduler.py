@@ -1,4 +1,4 @@
-"""Carry out steps: what is published is reused, what is ready starts when slots are free, failures stay local.
+"""Run steps: what is published is reused, what is ready starts when slots are free, failures stay local.
 
 A failed step blocks the steps that need it and nothing else. A step that another process is working on is looked at
 again until it is published there or the lock is free. Interruption asks the running steps to save, waits, and says so.
@@ -77,7 +77,7 @@ Listener = Callable[[StepState], None]
 def run_steps(
     steps: Sequence[Step], workspace: Workspace, executor: Executor, listener: Listener = lambda state: None
 ) -> Outcome:
-    """Carry out all steps, inputs first, in the order of the list where there is a choice.
+    """Run all steps, inputs first, in the order of the list where there is a choice.
 
     Args:
         steps: every step once, each after its inputs.

@@ -1,4 +1,4 @@
-"""A worker: one process that carries out steps, one after the other, as the runner sends them.
+"""A worker: one process that runs steps, one after the other, as the runner sends them.
 
 Started as `python -m megadocs.pipeline.execute.worker WORKSPACE`. It reads one job per line (JSON) from standard
 input and answers with events, one per line:
@@ -63,7 +63,7 @@ class _StopFlag:
 
 
 def _serve(job: dict[str, Any], workspace: Workspace, emit: Any, stop: _StopFlag) -> dict[str, Any]:
-    """Carry out one job; the closing event."""
+    """Run one job; the closing event."""
     started = time.monotonic()
     try:
         run_step(job, workspace, lambda event: emit({"event": "progress", **event}), stop)

@@ -38,13 +38,13 @@ from megadocs.streams.shares import exact_steps
 
 #: Training rate of one core in bfloat16, model FLOPs per second.
 _TRAIN_FLOPS_PER_CORE = 1.2e11
-#: A zero-shot item: a question with two to four answers, scored apart.
+#: A zero-shot item: a question with two to four answers, scored separately.
 _TOKENS_PER_BENCHMARK_ITEM = 160
 #: Sampling is bound by memory and by one token at a time: FLOPs a second lower than training's by about this factor.
 _SAMPLING_COST = 5.0
 #: Characters of a generator's token, for rows that are not written yet.
 _CHARACTERS_PER_NEW_TOKEN = 4.5
-#: A run beside its steps, and scoring beside its forward passes, of a small student.
+#: Per-run overhead of training and of scoring, for a small student.
 _RUN_SECONDS, _SCORE_SECONDS = 0.4, 0.3
 #: Below so many optimiser steps by the estimate a run has none.
 _FEWEST_STEPS = 0.5
@@ -219,11 +219,11 @@ class _Pricer:
         return {"num_tokens": num_tokens, "flops": flops, "seconds": seconds, "is_estimate": True}
 
     def _scoring(self, step: Step, slots: int) -> dict[str, Any]:
-        """A benchmark, a further set, or an ensemble's validation and test sets: one forward pass for each member."""
+        """A benchmark, an additional set, or an ensemble's validation and test sets: one forward pass a member."""
         members = [self._runs[needed.fingerprint] for needed in step.inputs.values() if needed.kind == "train"]
         if step.kind == "benchmark":
             num_tokens = step.config["expected_items"] * _TOKENS_PER_BENCHMARK_ITEM
-        else:  # a further set is not read for the plan: as large as validation and test together
+        else:  # an additional set is not read for the plan: as large as validation and test together
             num_tokens = round(3 * self._sizes.held_out_tokens)
         flops = sum(num_tokens * flops_per_token(run.arm.recipe) / 3 for run in members)
         seconds = _SCORE_SECONDS + flops / (self._train_rate() * slots)

@@ -21,7 +21,7 @@ TORCH_KINDS = {"train", "evaluate", "ensemble", "extra_set", "benchmark", "sampl
 
 @dataclass(frozen=True, slots=True)
 class WorkerTimes:
-    """What a worker process costs beside its steps.
+    """Overhead of a worker process.
 
     Attributes:
         process_seconds: until a new one can begin its first step.

@@ -1,4 +1,4 @@
-"""Score one model, or an ensemble of K, on one further set of documents.
+"""Score one model, or an ensemble of K, on one additional set of documents.
 
 The artifact of a run holds `scores.parquet`, in the format of an evaluate artifact, with the sets `<name>` (windowed
 and alone), `<name>_short` and `<name>_long` (where the recipe divides it) and `<name>_past_<position>` (alone); that of

@@ -54,6 +54,6 @@ def gate_rows(
 def _truncated(ordering: str, generations: Sequence[Artifact]) -> float | None:
     """Share of usable generations that were cut, of the largest set that the ordering's rows are made of."""
     tasks = {task for kind in find_ordering(ordering).kinds if (task := row_kind(kind).task) is not None}
-    books = [written.summary["accounting"] for written in generations if written.record["config"]["task"] in tasks]
-    largest = max((book for book in books if book["ok"]), key=lambda book: book["requested"], default=None)
+    counts = [written.summary["accounting"] for written in generations if written.record["config"]["task"] in tasks]
+    largest = max((found for found in counts if found["ok"]), key=lambda found: found["requested"], default=None)
     return None if largest is None else largest["flags"].get("truncated", 0) / largest["ok"]

@@ -25,7 +25,7 @@ from megadocs.recipe import GenerateConfig
 
 
 def run(context: StageContext) -> None:
-    """Make the generate artifact: generations.parquet; its summary holds the books."""
+    """Make the generate artifact: generations.parquet; its summary holds the accounting."""
     task = context.config["task"]
     config, documents = asked_of(context.config, read_corpus(context.inputs["corpus"].path))
     _refuse_changed_prompts(context, config)
@@ -33,13 +33,13 @@ def run(context: StageContext) -> None:
     engine = _cluster_engine(config, context)
     show = progress_reporter(context)
     logs = context.workspace.root / "logs"
-    books = run_generation(config, task, documents, ledger, show, context.should_stop, engine=engine, log_dir=logs)
-    refuse_unfinished(books, context)
+    accounting = run_generation(config, task, documents, ledger, show, context.should_stop, engine=engine, log_dir=logs)
+    refuse_unfinished(accounting, context)
     requests = iter_requests(config, task, sorted(documents, key=lambda document: document.id))  # never a list
     counts = export_generations(requests, ledger, context.build.path / "generations.parquet")
-    context.build.summary.update(accounting=books.to_json(), export=counts)
-    if books.spent_new_tokens > 1000:  # a handful of requests says nothing about speed
-        context.build.summary["rate_for_plan"] = books.spent_new_tokens / books.seconds
+    context.build.summary.update(accounting=accounting.to_json(), export=counts)
+    if accounting.spent_new_tokens > 1000:  # a handful of requests says nothing about speed
+        context.build.summary["rate_for_plan"] = accounting.spent_new_tokens / accounting.seconds
 
 
 def asked_of(config: Mapping[str, Any], corpus: SplitCorpus) -> tuple[GenerateConfig, Sequence[Document]]:
@@ -81,14 +81,14 @@ def progress_reporter(context: StageContext, unit: str = "generations") -> Calla
     return report
 
 
-def refuse_unfinished(books: Accounting, context: StageContext) -> None:
+def refuse_unfinished(accounting: Accounting, context: StageContext) -> None:
     """Publish nothing while generations are pending; the ledger keeps what was written."""
-    if books.is_complete:
+    if accounting.is_complete:
         return
     if context.should_stop():
         raise Stopped
     raise IncompleteError(
-        f"generation stopped ({books.stopped}) with {books.pending} of {books.requested} generations left",
+        f"generation stopped ({accounting.stopped}), {accounting.pending} of {accounting.requested} generations left",
         where="generate.limits",
         remedy="raise the ceiling and run again: what was written is kept",
     )

@@ -150,7 +150,7 @@ def _results(context: StageContext, runs: Mapping[str, FinishedRun], corpus: Spl
 
 
 def _positions(context: StageContext, runs: Mapping[str, FinishedRun], baseline: str) -> list[dict[str, Any]]:
-    """Loss by position of every run and ensemble on the recipe's further sets."""
+    """Loss by position of every run and ensemble on the recipe's additional sets."""
     found = [row for owner, run in runs.items() for row in extra_positions(run.arm, run.seed, owner, context.inputs)]
     order = list(dict.fromkeys(entry["arm"] for entry in context.config["runs"]))
     found.sort(key=lambda row: order.index(row.arm))
@@ -262,20 +262,20 @@ def _near_duplicates(corpus: SplitCorpus, audit: Mapping[str, Any]) -> dict[str,
 
 
 def _generation_account(artifact: Artifact) -> GenerationAccount:
-    books = artifact.summary["accounting"]
+    accounting = artifact.summary["accounting"]
     config = artifact.record["config"]
     return GenerationAccount(
         task=f"{config['task']} G={config['num_generations']}",
-        requested=books["requested"],
-        ok=books["ok"],
-        rejected=books["rejected"],
-        failed=books["failed"],
-        skipped=books["skipped"],
-        pending=books["pending"],
-        truncated=books["flags"].get("truncated", 0),
-        prompt_tokens=books["prompt_tokens"],
-        new_tokens=books["new_tokens"],
-        seconds=books["seconds"],
+        requested=accounting["requested"],
+        ok=accounting["ok"],
+        rejected=accounting["rejected"],
+        failed=accounting["failed"],
+        skipped=accounting["skipped"],
+        pending=accounting["pending"],
+        truncated=accounting["flags"].get("truncated", 0),
+        prompt_tokens=accounting["prompt_tokens"],
+        new_tokens=accounting["new_tokens"],
+        seconds=accounting["seconds"],
         record=record_path(artifact),
     )
 

@@ -48,12 +48,12 @@ def run(context: StageContext) -> None:
 def _generated_rows(context: StageContext, tokenizer: Tokenizer, segments: Path) -> RowsManifest:
     """Rows of generations about documents, or of documents stretched by them."""
     config = context.config
-    books = Accounting.from_json(context.inputs["generations"].summary["accounting"])
-    if not books.ok:
+    accounting = Accounting.from_json(context.inputs["generations"].summary["accounting"])
+    if not accounting.ok:
         raise MissingGenerationsError(
-            f"there are no rows to build: {books.missing_text()}",
+            f"there are no rows to build: {accounting.missing_text()}",
             where=f"generate.{context.inputs['generations'].record['config']['task']}",
-            remedy="; ".join(books.remedies()),
+            remedy="; ".join(accounting.remedies()),
         )
     documents = read_corpus(context.inputs["corpus"].path).train_multiple(1)
     generations, num_generations = context.inputs["generations"].path / "generations.parquet", config["num_generations"]

@@ -10,7 +10,7 @@ from megadocs.text.tokenizer import load_tokenizer
 
 
 def run(context: StageContext) -> None:
-    """Make the sample artifact: generations.parquet; its summary holds the books."""
+    """Make the sample artifact: generations.parquet; its summary holds the accounting."""
     from megadocs.pipeline.stages.own_engine import OwnEngine
     from megadocs.pipeline.stages.scorer import load_network
 
@@ -23,10 +23,10 @@ def run(context: StageContext) -> None:
     engine = OwnEngine(teachers, tokenizer, info, mix=context.config["mix"] or "logits")
     ledger = context.workspace.root / "ledger" / "sample"
     show = progress_reporter(context, "samples")
-    books = run_generation(config, "sample", [], ledger, show, context.should_stop, engine=engine)
-    refuse_unfinished(books, context)
+    accounting = run_generation(config, "sample", [], ledger, show, context.should_stop, engine=engine)
+    refuse_unfinished(accounting, context)
     requests = plan_requests(config, "sample", [], info)
     counts = export_generations(requests, ledger, context.build.path / "generations.parquet")
-    context.build.summary.update(accounting=books.to_json(), export=counts)
-    if books.spent_new_tokens > 1000:
-        context.build.summary["rate_for_plan"] = books.spent_new_tokens / books.seconds
+    context.build.summary.update(accounting=accounting.to_json(), export=counts)
+    if accounting.spent_new_tokens > 1000:
+        context.build.summary["rate_for_plan"] = accounting.spent_new_tokens / accounting.seconds

@@ -1,4 +1,4 @@
-"""Scores beside a run's own, as the analysis wants them: further sets, benchmarks, ensembles, from their artifacts.
+"""Scores beside a run's own, as the analysis wants them: additional sets, benchmarks, ensembles, from their artifacts.
 
 Roles are those of `experiment.report_step`: `set <owner> <name>`, `benchmark <owner> <task>` with a run's number or an
 ensemble's name as the owner, and `ensemble <name>`.
@@ -16,7 +16,7 @@ from megadocs.store.files import read_json
 
 
 def extra_scores(arm: str, seed: int, owner: str, inputs: Mapping[str, Artifact]) -> list[RunScores]:
-    """Per-document scores of a run on the recipe's further sets."""
+    """Per-document scores of a run on the recipe's additional sets."""
     found: list[RunScores] = []
     for artifact in _owned("set", owner, inputs).values():
         found += scores_of_run(arm, seed, read_score_columns(artifact))
@@ -24,7 +24,7 @@ def extra_scores(arm: str, seed: int, owner: str, inputs: Mapping[str, Artifact]
 
 
 def extra_positions(name: str, seed: int | None, owner: str, inputs: Mapping[str, Artifact]) -> list[RunPositions]:
-    """Loss by position of a run on the recipe's further sets, or of a whole ensemble by its averaged logits."""
+    """Loss by position of a run on the recipe's additional sets, or of a whole ensemble by its averaged logits."""
     found = []
     for artifact in _owned("set", owner, inputs).values():
         config = artifact.record["config"]

@@ -39,7 +39,7 @@ from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class SetResults:
-    """What a further set gave.
+    """What an additional set gave.
 
     Attributes:
         scores: whole, parts and past positions, under every average.
@@ -135,7 +135,7 @@ class Scorer:
         return scores
 
     def further_set(self, name: str, documents: Sequence[Document], config: EvaluationSetConfig) -> SetResults:
-        """A further set whole, its short and long documents apart, past positions, and by position.
+        """An additional set whole, its short and long documents separately, past positions, and by position.
 
         Each document alone goes through the models once, whatever is made of it.
         """

@@ -134,6 +134,6 @@ def _conclude(closing: dict[str, Any], returncode: int, summary: type[TrainSumma
     raise MegadocsError(
         f"a rank of the run died (torchrun ended with exit code {returncode})",
         where="the workspace's logs/",
-        remedy="out of memory? use more ranks or a smaller train.micro_batch_size; run again to go on from the "
+        remedy="out of memory? use more ranks or a smaller train.micro_batch_size; run again to continue from the "
         "last checkpoint",
     )

@@ -1,7 +1,7 @@
-"""The steps that score models past their losses: benchmarks, further sets, ensembles.
+"""The steps that score models past their losses: benchmarks, additional sets, ensembles.
 
     train (one or several) --> benchmark   one zero-shot benchmark
-                           --> extra_set   one further set of documents
+                           --> extra_set   one additional set of documents
                            --> ensemble    validation and test, members averaged
 
 A run is an ensemble of one here: the same steps score one model or K averaged. Each benchmark and each set is a step of
@@ -27,7 +27,7 @@ LOSS_FIELDS = ("batch_size", "stride")
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The steps that score one model or one ensemble on benchmarks and further sets.
+    """The steps that score one model or one ensemble on benchmarks and additional sets.
 
     Attributes:
         benchmarks: task -> step.
@@ -54,7 +54,7 @@ class Ensemble:
         arm: whose runs its members are.
         seeds: of the members, in order.
         losses: the step that scores it on validation and test.
-        scored: its benchmarks and further sets.
+        scored: its benchmarks and additional sets.
     """
 
     name: str
@@ -175,7 +175,7 @@ def member_roles(members: Sequence[Step]) -> dict[str, Step]:
 
 
 def corpus_config(entry: EvaluationSetConfig, recipe: Recipe) -> CorpusConfig:
-    """How the documents of a further set are read: its own source, or the corpus's without its pieces."""
+    """How the documents of an additional set are read: its own source, or the corpus's without its pieces."""
     own = {"pieces": entry.pieces, "limit": entry.limit}
     if entry.source is None:
         return recipe.corpus.model_copy(update={**own, "split": "auto"})

@@ -63,7 +63,7 @@ class CorpusFacts:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One arm with one seed: the steps that train it, score its losses, and score it on benchmarks and further sets."""
+    """One arm with one seed: the steps that train it and score it: losses, benchmarks, additional sets."""
 
     arm: Arm
     seed: int

@@ -34,7 +34,7 @@ def paper_start(recipe: Recipe, arm: str) -> dict[str, float]:
         arm: its name, for messages.
 
     Raises:
-        RecipeError: the student goes on from an existing model, for which the table says nothing.
+        RecipeError: the student continues from a pretrained checkpoint, for which the table says nothing.
     """
     if recipe.model.init_from is not None:
         raise RecipeError(

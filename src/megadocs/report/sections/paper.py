@@ -106,7 +106,7 @@ class _Panel:
 
 
 def series_styles(names: Sequence[str]) -> list[str]:
-    """A colour per method (what a name begins with), the same in both panels; dashes tell series of one apart."""
+    """A colour per method (what a name begins with), the same in both panels; dashes distinguish series of one."""
     colours = {"real_only": "real dash-0"}
     colours |= {spec.name: f"colour-{spec.colour} dash-0" for spec in orderings_of_role("method")}
     styles: list[str] = []
