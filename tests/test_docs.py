@@ -70,6 +70,14 @@ def test_command_lines_in_the_pages_parse():
     assert not wrong, "\n".join(wrong)
 
 
+def test_examples_in_the_help_fit_a_line_of_80_columns():
+    """The terminal's help indents them by two: a longer one is broken and cannot be pasted."""
+    for path in (ROOT / "src/megadocs/cli").glob("*.py"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if re.match(r" +megadocs [a-z]+ ", line):
+                assert len(line.strip()) <= 78, f"{path.name}: {line.strip()}"
+
+
 def test_make_targets_in_the_pages_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     targets |= set(re.search(r"^((?:bench-\w+ )+bench-\w+):", (ROOT / "Makefile").read_text(), re.M)[1].split())

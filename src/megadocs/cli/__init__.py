@@ -47,7 +47,7 @@ train on real and synthetic text, and say with error bars how many real tokens t
 
     megadocs run recipes/quickstart.yaml --workspace runs/quickstart
 
-    megadocs run recipes/quickstart.yaml corpus.source=my_texts/ corpus.split=auto --workspace runs/mine
+    megadocs run quickstart corpus.source=my_texts/ corpus.split=auto -w runs/mine
 """
 
 

@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
         megadocs analyze --published
 
-        megadocs analyze runs/world/0 --beside runs/world/1 --beside runs/world/2 --arm stitched --against simple
+        megadocs analyze runs/a --beside runs/b --arm stitched --against simple
         """
         if published:
             _print_published(as_json=as_json)

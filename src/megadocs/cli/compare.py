@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     def compare(first: _Run, second: _Run, as_json: AsJson = False) -> None:
         """Compare two evaluated runs on the same documents: paired differences with intervals, and what was set apart.
 
-        megadocs compare runs/quickstart/train/FINGERPRINT runs/quickstart/train/FINGERPRINT
+        megadocs compare runs/quickstart/train/ONE runs/quickstart/train/OTHER
         """
         from megadocs.analysis.compare import compare_runs
         from megadocs.pipeline.stages.run_records import open_run

@@ -79,7 +79,7 @@ def register(app: typer.Typer) -> None:
 
         megadocs evaluate recipes/quickstart.yaml --workspace runs/quickstart
 
-        megadocs evaluate --model FOLDER --recipe recipes/quickstart.yaml --benchmarks piqa,sciq
+        megadocs evaluate --model FOLDER --recipe quickstart --benchmarks piqa,sciq
         """
         if not model:
             if recipe is None or recipe_option or set_ or benchmarks:

@@ -124,7 +124,7 @@ def retry(
 
     What was built without them moves to superseded/ and is made anew by the next run.
 
-    megadocs generate retry recipes/quickstart.yaml --only failed --workspace runs/quickstart
+    megadocs generate retry recipes/quickstart.yaml --only failed
     """
     from functools import partial
 
@@ -201,7 +201,7 @@ def export(
 ) -> None:
     """Write every task's generations as Parquet, with their provenance; exit code 3 where some are missing.
 
-    megadocs generate export recipes/quickstart.yaml --workspace runs/quickstart --output texts/
+    megadocs generate export recipes/quickstart.yaml --output texts/
     """
     from megadocs.generate.accounting import OPENED_BY
     from megadocs.pipeline.generation import export_all

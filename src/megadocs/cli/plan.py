@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
         megadocs plan recipes/quickstart.yaml --workspace runs/quickstart
 
-        megadocs plan recipes/paper/generations.yaml --gpu h100 --price-per-hour 2.50
+        megadocs plan recipes/paper/generations.yaml --gpu h100
         """
         on_gpu = None
         if gpu is not None:

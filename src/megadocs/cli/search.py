@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Tune the arms of RECIPE on the grid of its section `search`; finished runs are reused, whoever made them.
 
-        megadocs search recipes/quickstart_search.yaml --workspace runs/quickstart_search --max-runs 80
+        megadocs search recipes/quickstart_search.yaml --max-runs 80
         """
         from megadocs.cli.search_live import open_search_display
         from megadocs.pipeline.execute.executor import build_executor, planned_slots

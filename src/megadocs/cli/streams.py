@@ -41,7 +41,7 @@ def show(
 ) -> None:
     """Print tokens, rows, windows and sharing statistics of each stream of RECIPE, and a sample window.
 
-    megadocs streams show recipes/quickstart.yaml --workspace runs/quickstart --arm stitched
+    megadocs streams show recipes/quickstart.yaml --arm stitched
     """
     from dataclasses import asdict
 
@@ -77,7 +77,7 @@ def export(
 ) -> None:
     """Write an arm's streams for other trainers: concatenate, then split; plain causal attention.
 
-    megadocs streams export recipes/quickstart.yaml --arm stitched --output out/ --workspace runs/quickstart
+    megadocs streams export recipes/quickstart.yaml --arm stitched --output out/
     """
     from megadocs.pipeline.streams import export_streams
     from megadocs.rows.export import FORMATS

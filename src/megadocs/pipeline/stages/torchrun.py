@@ -46,7 +46,7 @@ def train_on_ranks(context: StageContext, num_processes: int) -> TrainSummary:
     from megadocs.train import TrainSummary
 
     job = context.build.path / _JOB
-    write_json_atomic(job, job_of(context))
+    write_json_atomic(job, rank_job(context))
     process = _start_torchrun(str(job), num_processes)
     closing: dict[str, Any] = {}
     first_rank, is_stopping = None, False
@@ -69,7 +69,7 @@ def train_on_ranks(context: StageContext, num_processes: int) -> TrainSummary:
     return _conclude(closing, process.returncode, TrainSummary, job)
 
 
-def job_of(context: StageContext) -> dict[str, Any]:
+def rank_job(context: StageContext) -> dict[str, Any]:
     """What a rank needs to open the same step."""
     return {
         "workspace": str(context.workspace.root),
