@@ -92,7 +92,7 @@ def test_unknown_names_list_the_known_ones() -> None:
 #: Modules that may spell a kind's name, and why.
 SPELLED = {
     "analysis/gate.py": "the gate asks about two orders of the same rows",
-    "pipeline/stages/gate_records.py": "the gate asks how many rephrases were cut",
+    "pipeline/budget.py": "arms and tasks of recipes/own.yaml, which it shortens",
     "analysis/paper_arms.py": "figures of one paper, whose arms they name",
     "analysis/paper_series.py": "figures of one paper, whose arms they name",
     "analysis/published.py": "keys of the published record",

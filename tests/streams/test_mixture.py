@@ -227,7 +227,7 @@ def test_arms_pair_on_the_real_stream() -> None:
     [
         ({"mixture": {"block_windows": 6}}, "no multiple of the batch"),
         ({"real_epochs": 0.01}, "do not fill one batch"),
-        ({"mixture": {"synthetic_fraction": "0.5"}}, "names none"),
+        ({"mixture": {"synthetic_fraction": "0.5"}}, "no ordering is named"),
         ({"stream": {"ordering": "sorted"}, "mixture": {"synthetic_fraction": "0.5"}}, "unknown ordering"),
         ({"context": 4096}, "less than one window"),
     ],

@@ -107,6 +107,17 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
         ),
         _ensembles(results, arms),
         numeric("students", "Larger students", "num_parameters", _students(every_size, base), _method),
+        *_categories(arms, synthetic, same_real),
+        *_sets(results, tuned),
+    ]
+    return [figure for figure in figures if figure.own or figure.published]
+
+
+def _categories(
+    arms: Sequence[ArmView], synthetic: Sequence[ArmView], same_real: Sequence[ArmView]
+) -> list[PaperFigure]:
+    """The figures that compare conditions instead of sizes."""
+    return [
         _category("self_distillation", "Self-distillation", same_real, _distilled_label),
         _category(
             "order",
@@ -127,9 +138,7 @@ def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) 
             _mixing_label,
         ),
         _category("controls", "Controls", _beside_controls(same_real), _control_label),
-        *_sets(results, tuned),
     ]
-    return [figure for figure in figures if figure.own or figure.published]
 
 
 def _numeric(name: str, title: str, key: str, arms: Sequence[ArmView], group: Callable[[ArmView], str]) -> PaperFigure:

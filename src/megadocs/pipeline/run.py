@@ -142,13 +142,7 @@ def run_experiment(
     workspace = Workspace(root)
     executor = executor or LocalExecutor(root, num_slots)
     try:
-        acts = _ACTS.get(stage, EVERYTHING)
-        check_consent(recipe, acts)
-        if "train" in acts:
-            require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
-        needs_orderings = stage not in ("corpus", "generate")
-        without_code = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
-        load_code(own_code_names(without_code), allow=allow_code)
+        acts = _allow(recipe, stage, allow_code=allow_code)
         corpus = sources_step(recipe, workspace)
         outcomes = [_run([corpus], workspace, executor, show)]
         artifact = find_artifact(corpus, workspace)
@@ -167,7 +161,7 @@ def run_experiment(
             recipe, tuning = tuned.recipe, tuned.outcome
             if tuning is not None and tuning.interrupted_by is not None:
                 return ExperimentOutcome(None, tuple(outcomes), None, tuning=tuning)
-        built = recipe if needs_orderings or allow_code else without_custom_orderings(recipe)
+        built = _without_orderings(recipe, stage, allow_code=allow_code)
         experiment = build_experiment(built, corpus, corpus_facts(artifact), allow_code=allow_code)
         if not experiment.runs:
             reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())
@@ -181,8 +175,7 @@ def run_experiment(
         notes = reopen_generations(steps, workspace, check_ledger=stage == "generate")
         outcomes.append(_run(steps, workspace, executor, show))
         if isinstance(executor, LocalExecutor):  # a cluster's nodes say nothing of this machine
-            done = [state.step for state in outcomes[-1].states if state.status == "done"]
-            keep_rates(artifact for step in done if (artifact := find_artifact(step, workspace)) is not None)
+            _keep_rates(outcomes[-1], workspace)
         report = None
         if stage == "report" and outcomes[-1].interrupted_by is None:
             step = report_step(recipe, experiment, workspace, outcomes[-1].reasons)
@@ -193,6 +186,28 @@ def run_experiment(
         return ExperimentOutcome(experiment, tuple(outcomes), report, tuple(notes), tuning)
     finally:
         executor.close()
+
+
+def _allow(recipe: Recipe, stage: str, *, allow_code: bool) -> frozenset[Act]:
+    """Check all that needs a person's consent, load the code that was allowed; what the stage will do with it."""
+    acts = _ACTS.get(stage, EVERYTHING)
+    check_consent(recipe, acts)
+    if "train" in acts:
+        require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
+    load_code(own_code_names(_without_orderings(recipe, stage, allow_code=allow_code)), allow=allow_code)
+    return acts
+
+
+def _without_orderings(recipe: Recipe, stage: str, *, allow_code: bool) -> Recipe:
+    """The recipe as a stage needs it: neither corpus nor generation reads an ordering, so its code need not load."""
+    is_needed = allow_code or stage not in ("corpus", "generate")
+    return recipe if is_needed else without_custom_orderings(recipe)
+
+
+def _keep_rates(outcome: Outcome, workspace: Workspace) -> None:
+    """Leave the rates of the steps that were just done for the prices of later plans."""
+    done = [state.step for state in outcome.states if state.status == "done"]
+    keep_rates(artifact for step in done if (artifact := find_artifact(step, workspace)) is not None)
 
 
 def _keep_recipe(recipe: Recipe, root: Path) -> None:

@@ -50,7 +50,7 @@ def _fraction_of_ordering(arm: Recipe, overrides: Mapping[str, Any]) -> Decimal 
     """The synthetic fraction that comes with an arm's ordering, where nothing says another."""
     section = overrides.get("mixture")
     is_said = _FRACTION in overrides or (isinstance(section, Mapping) and "synthetic_fraction" in section)
-    is_open = not is_said and not arm.mixture.synthetic_fraction and arm.mixture.separate_real_stream
+    is_open = not is_said and not arm.mixture.has_synthetic_stream
     ordering = arm.stream.ordering
     if not is_open or ordering is None or ordering not in ordering_names():
         return None

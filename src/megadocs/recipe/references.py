@@ -11,7 +11,6 @@ what lies outside the recipe (files, styles, benchmarks) are the pipeline's: `pi
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -23,8 +22,7 @@ from megadocs.recipe.arms import Arm, build_arms
 from megadocs.recipe.base import Section
 from megadocs.recipe.recipe import Recipe
 from megadocs.recipe.search import AxisConfig, SearchConfig
-
-REAL_STREAM = "real"
+from megadocs.recipe.streams import stream_names
 
 
 def check_references(recipe: Recipe) -> None:
@@ -86,24 +84,12 @@ def _check_stride(arm: Arm) -> None:
 
 
 def _check_streams(arm: Arm) -> None:
-    """The streams of an arm, as `streams.build` makes them: caps name them, one of them is the run's clock."""
-    stream, mixture = arm.recipe.stream, arm.recipe.mixture
-    has_real = mixture.separate_real_stream and mixture.synthetic_fraction < 1
-    names = [REAL_STREAM] if has_real else []
-    if mixture.synthetic_fraction > 0 or not mixture.separate_real_stream:
-        if stream.ordering is None:
-            raise RecipeError(
-                f"the mixture of arm {arm.name} takes windows of a synthetic stream, and no ordering is named",
-                where="stream.ordering",
-                remedy="name an ordering, or set mixture.synthetic_fraction=0",
-            )
-        for ordering in (stream.ordering, *(part.ordering for part in stream.extra)):
-            others = (f"{ordering}-{number}" for number in itertools.count(2))
-            names.append(next(name for name in itertools.chain([ordering], others) if name not in names))
-    for name in mixture.max_windows:
-        if name not in names:
-            raise _no_such("stream", name, f"arm {arm.name}: mixture.max_windows", names)
-    if not has_real and arm.recipe.train.synthetic_epochs is None:
+    """The streams of an arm: an ordering where one is needed, caps that name them, a stream that sets the length."""
+    try:
+        stream_names(arm.recipe.stream, arm.recipe.mixture)
+    except RecipeError as error:
+        raise RecipeError(f"{error.what} (arm {arm.name})", where=error.where, remedy=error.remedy) from None
+    if not arm.recipe.mixture.has_real_stream and arm.recipe.train.synthetic_epochs is None:
         raise RecipeError(
             f"arm {arm.name} has no real stream of its own, so its length comes from synthetic_epochs",
             where="train.synthetic_epochs",

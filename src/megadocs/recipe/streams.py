@@ -7,7 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from megadocs.errors import RecipeError
 from megadocs.recipe.base import MAX_SEED, Section
+
+#: Name of the stream of real documents, in window ids, `max_windows` and seeds.
+REAL_STREAM = "real"
 
 
 class ExtraStream(Section):
@@ -97,3 +101,59 @@ class MixtureConfig(Section):
         return (
             Decimal(repr(value)) if isinstance(value, float) else value
         )  # 0.9 means nine tenths, not its binary neighbour
+
+    @property
+    def has_real_stream(self) -> bool:
+        """Whether the arm has a stream of real documents of its own."""
+        return self.separate_real_stream and self.synthetic_fraction < 1
+
+    @property
+    def has_synthetic_stream(self) -> bool:
+        """Whether it takes anything from synthetic streams."""
+        return self.synthetic_fraction > 0 or not self.separate_real_stream
+
+
+def synthetic_parts(stream: StreamConfig, mixture: MixtureConfig) -> list[ExtraStream]:
+    """An arm's synthetic streams, the main one (weight 1) first; none where the mixture takes nothing from them.
+
+    Raises:
+        RecipeError: it takes something, and no ordering is named.
+    """
+    if not mixture.has_synthetic_stream:
+        return []
+    if stream.ordering is None:
+        raise RecipeError(
+            "the mixture takes windows of a synthetic stream, and no ordering is named",
+            where="stream.ordering",
+            remedy="name an ordering, or set mixture.synthetic_fraction=0",
+        )
+    main = ExtraStream(
+        ordering=stream.ordering,
+        weight=Decimal(1),
+        num_generations=stream.num_generations,
+        num_thoughts=stream.num_thoughts,
+        real_document=stream.real_document,
+    )
+    return [main, *stream.extra]
+
+
+def stream_names(stream: StreamConfig, mixture: MixtureConfig) -> list[str]:
+    """Names of an arm's streams, the real one first; a second one of an ordering is `<ordering>-2`, and so on.
+
+    Raises:
+        RecipeError: no ordering is named, or `mixture.max_windows` caps a stream that is not there.
+    """
+    names = [REAL_STREAM] if mixture.has_real_stream else []
+    for part in synthetic_parts(stream, mixture):
+        name, number = part.ordering, 2
+        while name in names:
+            name, number = f"{part.ordering}-{number}", number + 1
+        names.append(name)
+    for name in mixture.max_windows:
+        if name not in names:
+            raise RecipeError(
+                f"there is no stream {name!r}",
+                where=f"mixture.max_windows.{name}",
+                remedy=f"this arm's streams: {', '.join(names)}",
+            )
+    return names

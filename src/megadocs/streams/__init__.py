@@ -4,7 +4,8 @@ Everything here is a pure function of identities, seeds and numbers over the arr
 docs/ordering.md specifies it to the bit.
 """
 
-from megadocs.streams.build import REAL_STREAM, build_mixture, build_streams, data_seed, required_kinds, synthetic_parts
+from megadocs.recipe.streams import REAL_STREAM, synthetic_parts
+from megadocs.streams.build import build_mixture, build_streams, data_seed, required_kinds
 from megadocs.streams.inspection import (
     StreamFacts,
     WindowPiece,

@@ -7,9 +7,10 @@ mixture = build_mixture(streams, config=arm.mixture, train=arm.train, seed=0, st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,12 @@ from megadocs.kinds import REAL, Ordering, OrderingOptions, OrderingSpec, find_o
 from megadocs.kinds.ordering import Int64Array
 from megadocs.kinds.orders import similarity, simple
 from megadocs.recipe import ExtraStream, MixtureConfig, StreamConfig, TrainConfig
+from megadocs.recipe.streams import REAL_STREAM, stream_names, synthetic_parts
 from megadocs.row_table import RowTable
 from megadocs.streams.mixture import Mixture
 from megadocs.streams.selection import Selection, Wanted, select_rows
 from megadocs.streams.shares import Shares, exact_steps, fits
 from megadocs.streams.stream import Stream
-
-#: Name of the stream of real documents, in window ids, `max_windows` and seeds.
-REAL_STREAM = "real"
 
 #: Batches in a mixture block where the recipe names none (the authors: 2048 windows of batches of 64).
 DEFAULT_BLOCK_BATCHES = 32
@@ -35,16 +34,11 @@ DEFAULT_BLOCK_BATCHES = 32
 def required_kinds(stream: StreamConfig, mixture: MixtureConfig) -> set[str]:
     """Kinds of row that an arm reads, so that a pipeline builds and opens only those."""
     kinds: set[str] = set()
-    if uses_real_stream(mixture):
+    if mixture.has_real_stream:
         kinds.add(REAL)
     for part in synthetic_parts(stream, mixture):
         kinds.update(find_ordering(part.ordering).rows(part.real_document))
     return kinds
-
-
-def uses_real_stream(mixture: MixtureConfig) -> bool:
-    """Whether the arm has a stream of real documents of its own."""
-    return mixture.separate_real_stream and mixture.synthetic_fraction < 1
 
 
 def build_streams(
@@ -71,37 +65,47 @@ def build_streams(
         RecipeError, InputError, MissingGenerationsError: see `select_rows`, `find_ordering` and `Stream`.
     """
     seed = data_seed(mixture, seed)
-    streams = []
-
-    def add(
-        name: str,
-        ordering: Ordering,
-        selection: Selection,
-        options: OrderingOptions,
-        weight: Decimal,
-        *,
-        repeats: bool = False,
-    ) -> None:
-        streams.append(
-            Stream(
-                name,
-                table,
-                tokens,
-                OrderOfEpoch(ordering, table, selection.rows, seed, options, repeats=repeats),
-                seed=seed,
-                context_length=context_length,
-                reorder_rows=stream.reorder_rows == "each_epoch",
-                reshuffle_windows=stream.reshuffle_windows == "each_epoch",
-                max_windows=mixture.max_windows.get(name),
-                weight=weight,
-                num_missing=selection.num_missing,
-            )
+    names = stream_names(stream, mixture)
+    planned = _orders(table, stream, mixture, real_documents, synthetic_documents)
+    return [
+        Stream(
+            name,
+            table,
+            tokens,
+            OrderOfEpoch(order.ordering, table, order.selection.rows, seed, order.options, repeats=order.repeats),
+            seed=seed,
+            context_length=context_length,
+            reorder_rows=stream.reorder_rows == "each_epoch",
+            reshuffle_windows=stream.reshuffle_windows == "each_epoch",
+            max_windows=mixture.max_windows.get(name),
+            weight=order.weight,
+            num_missing=order.selection.num_missing,
         )
+        for name, order in zip(names, planned, strict=True)
+    ]
 
-    if uses_real_stream(mixture):
-        selection = select_rows(table, Wanted((REAL,)), real_documents)
+
+class _Order(NamedTuple):
+    """Which rows a stream has, and what orders them."""
+
+    ordering: Ordering
+    selection: Selection
+    options: OrderingOptions
+    weight: Decimal
+    repeats: bool = False
+
+
+def _orders(
+    table: RowTable,
+    stream: StreamConfig,
+    mixture: MixtureConfig,
+    real_documents: Sequence[str],
+    synthetic_documents: Sequence[str] | None,
+) -> Iterator[_Order]:
+    """The order of each stream, the real one first."""
+    if mixture.has_real_stream:
         order = similarity if stream.real_order == "similarity" else simple
-        add(REAL_STREAM, order, selection, OrderingOptions(), Decimal(1))
+        yield _Order(order, select_rows(table, Wanted((REAL,)), real_documents), OrderingOptions(), Decimal(1))
     for part in synthetic_parts(stream, mixture):
         spec = find_ordering(part.ordering)
         selection = select_rows(
@@ -113,9 +117,7 @@ def build_streams(
         )
         num_generations = part.num_generations if spec.counts_copies else selection.num_generations
         options = OrderingOptions(num_generations or 0, part.real_document)
-        add(_unique(spec.name, streams), spec.order, selection, options, part.weight, repeats=spec.repeats)
-    _refuse_unknown_caps(mixture, streams)
-    return streams
+        yield _Order(spec.order, selection, options, part.weight, spec.repeats)
 
 
 def build_mixture(
@@ -149,27 +151,6 @@ def build_mixture(
 def data_seed(mixture: MixtureConfig, seed: int) -> int:
     """The seed of row, window and block orders: the recipe's data seed, else the run's seed."""
     return seed if mixture.data_seed is None else mixture.data_seed
-
-
-def synthetic_parts(stream: StreamConfig, mixture: MixtureConfig) -> list[ExtraStream]:
-    """The arm's synthetic streams, the main one (weight 1) first; none when the mixture takes nothing from them."""
-    if mixture.separate_real_stream and mixture.synthetic_fraction == 0:
-        return []
-    if stream.ordering is None:
-        raise RecipeError(
-            f"the mixture takes {mixture.synthetic_fraction if mixture.separate_real_stream else 'everything'} "
-            "from a synthetic stream, and the recipe names none",
-            where="stream.ordering",
-            remedy="name an ordering, or set mixture.synthetic_fraction=0",
-        )
-    main = ExtraStream(
-        ordering=stream.ordering,
-        weight=Decimal(1),
-        num_generations=stream.num_generations,
-        num_thoughts=stream.num_thoughts,
-        real_document=stream.real_document,
-    )
-    return [main, *stream.extra]
 
 
 def _wanted(spec: OrderingSpec, part: ExtraStream) -> Wanted:
@@ -235,26 +216,6 @@ class OrderOfEpoch:
                 f"the ordering returns other rows in epoch {epoch} than in epoch 0",
                 where="stream.ordering",
                 remedy="an ordering holds the same rows in every epoch; only their sequence may change",
-            )
-
-
-def _unique(name: str, streams: Sequence[Stream]) -> str:
-    """The ordering's name; a second stream of the same ordering is `name-2`, and so on."""
-    taken = {stream.name for stream in streams}
-    candidate, number = name, 2
-    while candidate in taken:
-        candidate, number = f"{name}-{number}", number + 1
-    return candidate
-
-
-def _refuse_unknown_caps(mixture: MixtureConfig, streams: Sequence[Stream]) -> None:
-    names = [stream.name for stream in streams]
-    for name in mixture.max_windows:
-        if name not in names:
-            raise RecipeError(
-                f"there is no stream {name!r}",
-                where=f"mixture.max_windows.{name}",
-                remedy=f"this arm's streams: {', '.join(names)}",
             )
 
 

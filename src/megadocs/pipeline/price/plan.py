@@ -182,7 +182,7 @@ class _Pricer:
     def _training(self, run: Run, slots: int) -> dict[str, Any]:
         config = run.arm.recipe
         context_length, batch_size = config.train.context_length, config.train.batch_size
-        if config.mixture.separate_real_stream and config.mixture.synthetic_fraction < 1:
+        if config.mixture.has_real_stream:
             epochs, share = config.train.real_epochs, 1 - Fraction(config.mixture.synthetic_fraction)
             windows = int(self._sizes.train_tokens(config.mixture.real_multiple) / context_length)
             windows = min(windows, config.mixture.max_windows.get(REAL_STREAM, windows))

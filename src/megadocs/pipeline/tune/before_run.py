@@ -119,7 +119,7 @@ def arms_to_tune(recipe: Recipe, max_multiple: int) -> list[str]:
 
 def is_synthetic(arm: Arm) -> bool:
     """Whether the arm trains on synthetic rows."""
-    return bool(arm.recipe.mixture.synthetic_fraction) or not arm.recipe.mixture.separate_real_stream
+    return arm.recipe.mixture.has_synthetic_stream
 
 
 def _is_control(arm: Arm) -> bool:
