@@ -17,6 +17,7 @@ BY_NAME = {
     "cli/__init__.py": "megadocs.cli.",
     "pipeline/stages/stage.py": "megadocs.pipeline.stages.",
     "kinds/registry.py": "megadocs.kinds.built_in.",
+    "kinds/engine.py": "megadocs.kinds.engines.",
 }
 #: Modules that serve one step or verb, which the tests of that step or verb reach: of a package further up.
 FROM_ABOVE = {
@@ -47,7 +48,8 @@ def imports(path: Path) -> frozenset[str]:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
             names |= {node.module[:end] for end, letter in enumerate(node.module) if letter == "."}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("megadocs."):
-            names |= {node.value, node.value.rpartition(".")[0]}  # patched, or started with -m
+            module = node.value.partition(":")[0]  # patched, started with -m, or the place of a function
+            names |= {module, module.rpartition(".")[0]}
     for file, package in BY_NAME.items():
         if path == SOURCE / file:
             names |= {name for name in modules() if name.startswith(package)}
