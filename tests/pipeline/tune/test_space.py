@@ -318,8 +318,8 @@ def test_compute_matched_runs_train_on_the_same_tokens(tmp_path):
 @pytest.mark.parametrize(
     "section, where",
     [
-        ({"axes": {"train.learning_rat": {"values": [1]}}}, "search.axes.train.learning_rat.values"),
-        ({"axes": {"train.dtype": {"values": [1]}}}, "search.axes.train.dtype.values"),
+        ({"axes": {"train.learning_rat": {"values": [1]}}}, "search.axes.train.learning_rat"),
+        ({"axes": {"train.dtype": {"values": [1]}}}, "search.axes.train.dtype"),
         ({"axes": {"train.synthetic_epochs": {"values": [1, 2]}}}, "search.start.train.synthetic_epochs"),
         ({"axes": {"train.eps": {"values": [1]}}, "arms": ["nobody"]}, "search.arms"),
         (
