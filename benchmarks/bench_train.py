@@ -2,12 +2,13 @@
 
     bench_train.py out.json --litgpt /envs/litgpt/bin/python --nanogpt ~/nanoGPT --compiled
 
-Each contestant runs in a process of its own with one thread; rounds go through all contestants in turn, so that a
-busy neighbour hits all alike; medians, spread, and the same by CPU time, which a shared machine disturbs less. Every
-round also measures the bfloat16 rate of the model's own matrix products: `share_of_matmul_rate` is the FLOPs of
-megadocs' steps (6 x parameters without the input embedding, plus causal attention) over it. litgpt runs in a Python
-that has it, nanoGPT from a checkout; `--compiled` adds what torch.compile makes of megadocs, litgpt and nanoGPT.
-The JSON has hardware and versions.
+Windows of `--contexts` tokens, 4,096 tokens a step, in the compute type that is the faster one on this processor (or
+`--dtype`; litgpt and nanoGPT always in bfloat16). Each contestant runs in a process of its own with one thread; rounds
+go through all contestants in turn, so that a busy neighbour hits all alike; medians, spread, and the same by CPU time,
+which a shared machine disturbs less. Every round also measures the rate of the model's own matrix products:
+`share_of_matmul_rate` is the FLOPs of megadocs' steps (6 x parameters without the input embedding, plus causal
+attention) over it. litgpt runs in a Python that has it, nanoGPT from a checkout; `--compiled` adds what torch.compile
+makes of megadocs, litgpt and nanoGPT. The JSON has hardware and versions.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from megadocs.machine import resolve_dtype
+
 PEERS = ("megadocs", "hf-trainer:sdpa", "hf-trainer:eager", "plain-loop:sdpa", "plain-loop:eager")
 SIZES = (("tiny", 2048, 22), ("20m", 8192, 7))
 
@@ -33,12 +36,15 @@ def contestants(arguments: argparse.Namespace) -> list[str]:
     return peers + (["megadocs:compile"] if arguments.compiled else [])
 
 
-def run_once(peer: str, preset: str, vocab: int, steps: int, arguments: argparse.Namespace) -> dict[str, float]:
+def run_once(
+    peer: str, preset: str, vocab: int, steps: int, context: int, arguments: argparse.Namespace
+) -> dict[str, float]:
     script = Path(__file__).with_name("train_peers.py")
     source = str(script.parents[1] / "src")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": source}
     python = arguments.litgpt if peer.startswith("litgpt") else sys.executable
-    command = [python, str(script), peer, preset, str(vocab), str(steps), str(arguments.nanogpt or "")]
+    command = [python, str(script), peer, preset, str(vocab), str(steps), str(context), arguments.dtype]
+    command.append(str(arguments.nanogpt or ""))
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
         sys.exit(f"{peer} failed:\n{result.stderr[-3000:]}")
@@ -59,7 +65,7 @@ def hardware() -> dict[str, object]:
     return {"cpu": cpu, "cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability(), **versions}
 
 
-def table_of(preset: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, object]:
+def table_of(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, object]:
     """Medians and spread of every contestant, and megadocs' ratio to each; printed as well."""
     table: dict[str, object] = {"load_average": os.getloadavg()[0]}
     medians = {}
@@ -75,11 +81,11 @@ def table_of(preset: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, 
         share = ours["tokens_per_second"] * matmul["flops_per_token"] / matmul["flops_per_second"]
         cpu = ours["tokens_per_cpu_second"] * matmul["flops_per_token"] / matmul["flops_per_cpu_second"]
         table["share_of_matmul_rate"] = {"by_the_clock": share, "by_cpu_time": cpu}
-        print(f"{preset:5} megadocs reaches {share:.1%} of the matmul rate ({cpu:.1%} by CPU time)")
+        print(f"{name:10} megadocs reaches {share:.1%} of the matmul rate ({cpu:.1%} by CPU time)")
     for peer, values in medians.items():
         ratio = f"megadocs x {ours['tokens_per_cpu_second'] / values['tokens_per_cpu_second']:.2f}" if ours else ""
         wall, per_cpu = values["tokens_per_second"], values["tokens_per_cpu_second"]
-        print(f"{preset:5} {peer:18} {wall:9.0f} tokens/s {per_cpu:9.0f} per CPU second, {ratio}", flush=True)
+        print(f"{name:10} {peer:18} {wall:9.0f} tokens/s {per_cpu:9.0f} per CPU second, {ratio}", flush=True)
     return table
 
 
@@ -91,18 +97,28 @@ def main() -> None:
     parser.add_argument("--litgpt", metavar="PYTHON", help="a Python that has litgpt")
     parser.add_argument("--nanogpt", metavar="DIR", type=Path, help="a checkout of karpathy/nanoGPT")
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--contexts", nargs="*", type=int, default=[256])
+    parser.add_argument("--steps", type=int, help="of each contestant; the first two are not counted")
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default=resolve_dtype("auto", "cpu"))
     parser.add_argument("--peers", nargs="*", help="these contestants only")
     arguments = parser.parse_args()
     peers = arguments.peers or contestants(arguments)
-    report: dict[str, object] = {"hardware": hardware(), "batch": 16, "context": 256, "threads": 1, "dtype": "bfloat16"}
+    report: dict[str, object] = {
+        "hardware": hardware(),
+        "tokens_per_step": 4096,
+        "threads": 1,
+        "dtype": arguments.dtype,
+    }
     for preset, vocab, steps in SIZES:
         if preset not in arguments.sizes:
             continue
-        runs: dict[str, list[dict[str, float]]] = {peer: [] for peer in [*peers, "matmul"]}
-        for _ in range(arguments.rounds):
-            for peer in runs:
-                runs[peer].append(run_once(peer, preset, vocab, steps, arguments))
-        report[preset] = table_of(preset, runs)
+        report[preset] = {}
+        for context in arguments.contexts:
+            runs: dict[str, list[dict[str, float]]] = {peer: [] for peer in [*peers, "matmul"]}
+            for _ in range(arguments.rounds):
+                for peer in runs:
+                    runs[peer].append(run_once(peer, preset, vocab, arguments.steps or steps, context, arguments))
+            report[preset][str(context)] = table_of(f"{preset} {context}", runs)
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 

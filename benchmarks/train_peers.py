@@ -1,8 +1,8 @@
-"""One timed training run of one contestant, in a process of its own: `train_peers.py PEER PRESET VOCAB STEPS [FOLDER]`.
+"""One timed training run of one contestant: `train_peers.py PEER PRESET VOCAB STEPS CONTEXT DTYPE [FOLDER]`.
 
 Prints a JSON line with tokens per second of wall and of CPU time, the first two steps left out. All contestants train
-a Llama of the same shape on the same random tokens, batch 16 x 256, bfloat16 compute, float32 weights, AdamW,
-gradient clipping, one thread.
+a Llama of the same shape on the same random tokens, 4,096 tokens a step in windows of CONTEXT, the same compute type,
+float32 weights, AdamW, gradient clipping, one thread, in a process of its own.
 
     megadocs       run_training
     hf-trainer     transformers.Trainer on LlamaForCausalLM, bf16=True, sdpa or eager attention
@@ -23,9 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import train_loops
 from train_loops import run_litgpt, run_nanogpt
 
-BATCH, CONTEXT, SKIPPED = 16, 256, 2
+TOKENS, SKIPPED = 4096, 2
+BATCH, CONTEXT, DTYPE = 16, 256, "bfloat16"  # set by main
 
 
 class Clock:
@@ -66,7 +68,7 @@ def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -
         if progress.step == steps:
             clock.step()
 
-    config = TrainConfig(batch_size=BATCH, context_length=CONTEXT, compile=mode == "compile")
+    config = TrainConfig(batch_size=BATCH, context_length=CONTEXT, compile=mode == "compile", dtype=DTYPE)
     with tempfile.TemporaryDirectory() as folder:
         run_training(TrainingJob(
             recipe_model=ModelConfig(preset=preset), config=config,
@@ -110,7 +112,8 @@ def run_hf_trainer(preset: str, vocab: int, steps: int, clock: Clock, attention:
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, per_device_train_batch_size=BATCH, max_steps=steps, bf16=True, use_cpu=True,
+            output_dir=folder, per_device_train_batch_size=BATCH, max_steps=steps, bf16=DTYPE == "bfloat16",
+            use_cpu=True,
             learning_rate=3e-3, weight_decay=0.8, max_grad_norm=1.0, optim="adamw_torch_fused",
             lr_scheduler_type="cosine", save_strategy="no", report_to=[], logging_steps=10, disable_tqdm=True,
         )  # fmt: skip
@@ -123,7 +126,7 @@ def run_plain_loop(preset: str, vocab: int, steps: int, clock: Clock, attention:
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.8, betas=(0.9, 0.95), fused=True)
     for step in range(steps):
         tokens = torch.from_numpy(tokens_of(step, vocab))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=DTYPE == "bfloat16"):
             logits = model(input_ids=tokens).logits
         loss = torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), tokens[:, 1:].flatten())
         loss.backward()
@@ -140,8 +143,8 @@ def matmul_rates(preset: str, vocab: int) -> dict[str, float]:
     shape = shape_of(preset, vocab)
     flops, seconds, cpu_seconds = 0.0, 0.0, 0.0
     for (inputs, outputs), count in matmul_shapes(shape).items():
-        x = torch.randn(BATCH * CONTEXT, inputs).bfloat16()
-        w = torch.randn(outputs, inputs).bfloat16()
+        x = torch.randn(BATCH * CONTEXT, inputs).to(getattr(torch, DTYPE))
+        w = torch.randn(outputs, inputs).to(getattr(torch, DTYPE))
         times = []
         for _ in range(25):
             wall, cpu = time.perf_counter(), time.process_time()
@@ -156,7 +159,11 @@ def matmul_rates(preset: str, vocab: int) -> dict[str, float]:
 
 
 def main() -> None:
+    global BATCH, CONTEXT, DTYPE
     peer, preset, vocab, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    CONTEXT, DTYPE = int(sys.argv[5]), sys.argv[6]
+    BATCH = train_loops.BATCH = max(1, TOKENS // CONTEXT)
+    train_loops.CONTEXT = CONTEXT
     torch.set_num_threads(1)
     clock = Clock()
     name, _, mode = peer.partition(":")
@@ -172,7 +179,7 @@ def main() -> None:
     elif name == "litgpt":
         run_litgpt(shape_of(preset, vocab), steps, clock, mode)
     else:
-        run_nanogpt(shape_of(preset, vocab), steps, clock, mode, Path(sys.argv[5]))
+        run_nanogpt(shape_of(preset, vocab), steps, clock, mode, Path(sys.argv[7]))
     print(json.dumps({"peer": peer, **clock.report()}))
 
 

@@ -84,14 +84,15 @@ class _FusedLayer(torch.autograd.Function):
         gate_NI, up_NI = gate_up.chunk(2, dim=-1)
         swish_NI = F.silu(gate_NI)
         product_NI = swish_NI * up_NI
-        out_ND = torch.addmm(middle_ND, product_NI, w.down.to(dtype).t())
+        out_BTD = torch.empty_like(x_BTD, memory_format=torch.contiguous_format)  # no view: FSDP2 hooks into the output
+        torch.addmm(middle_ND, product_NI, w.down.to(dtype).t(), out=out_BTD.view(-1, out_BTD.shape[-1]))
         if save:
             ctx.settings, ctx.attention = settings, saved
             ctx.save_for_backward(
                 *parameters, normed_1, scale_1, qkv_weight, attended_N,
                 normed_2, scale_2, gate_up_weight, gate_up, swish_NI, product_NI,
             )  # fmt: skip
-        return out_ND.view(x_BTD.shape)
+        return out_BTD
 
     @staticmethod
     def backward(ctx: Any, grad_BTD: Tensor) -> tuple[Tensor | None, ...]:

@@ -108,15 +108,20 @@ def parallelise(model: Llama, world: World, config: TrainConfig) -> nn.Module:
     if config.parallel == "ddp":
         devices = [world.device] if world.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True)
+    shard(model, world.device, num_ranks=world.size)
+    return model
+
+
+def shard(model: Llama, device: torch.device, *, num_ranks: int) -> None:
+    """Split every parameter over the ranks, in place (FSDP2): a layer's are whole only while it computes."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    mesh = init_device_mesh(world.device.type, (world.size,))
+    mesh = init_device_mesh(device.type, (num_ranks,))
     policy = MixedPrecisionPolicy(param_dtype=model.compute_dtype, reduce_dtype=torch.float32)
     for layer in model.model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
-    return model
 
 
 def without_sync(wrapped: nn.Module, *, is_last: bool) -> AbstractContextManager[Any]:
