@@ -42,7 +42,33 @@ def test_numbers_are_numbers_without_a_dot_too(text, value):
     assert (found, type(found)) == (value, float)
 
 
-@pytest.mark.parametrize("text", ["e5", "1e", "5e-", "v1e5", "2001-01-02", "0x1g", "1:30:e", "+", "."])
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0), ("-7", -7), ("+7", 7), ("0x12c", 300), ("0o454", 300), ("9" * 30, int("9" * 30))]
+)
+def test_whole_numbers_are_those_of_yaml_1_2(text, value):
+    found = parse_yaml(text, where="test")
+    assert (found, type(found)) == (value, int)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "e5",
+        "1e",
+        "5e-",
+        "v1e5",
+        "2001-01-02",
+        "0x1g",
+        "1:30:e",
+        "+",
+        ".",
+        "0454",
+        "5:00",
+        "0b11",
+        "3_00",
+        "0x" + "f" * 20,
+    ],
+)
 def test_texts_stay_texts(text):
     assert parse_yaml(text, where="test") == text
 
@@ -54,12 +80,35 @@ def test_texts_stay_texts(text):
         ("arms:\n  simple: {}\n  real_only: {}\n  simple: {train.batch_size: 2}\n", (2, 4)),
         ("arms: {a: {x.y: 1,\n x.y: 2}}", (1, 2)),
         ("a: 1\n'a': 2\n", (1, 2)),
-        ("1: a\n1.0: b\n", (1, 2)),
         ("- {b: 1, b: 1}", (1, 1)),
     ],
 )
 def test_a_key_that_stands_twice_is_named_with_both_lines(text, lines):
     with pytest.raises(RecipeError, match=f"stands twice: lines {lines[0]} and {lines[1]}"):
+        parse_yaml(text, where="test")
+
+
+@pytest.mark.parametrize("key", ["5", "1.5", ".nan", "~", "yes", "No", "on", "[a, b]", "{a: 1}", "&k [a]"])
+def test_a_key_that_is_no_text_is_named(key):
+    """An arm called `no` or `5` is false or a number to YAML: quoted it is the text."""
+    with pytest.raises(RecipeError, match=r"in line 2 is no text: write it in quotes"):
+        parse_yaml(f"a: 1\n? {key}\n: {{}}\n", where="test")
+    if key[0] not in "[{&":
+        assert parse_yaml(f"'{key}': 1", where="test") == {key: 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["!!str 5", "!!int '2'", "!!bool x", "!!float nan", "!!map {}", "! x", "!own {a: 1}", "!!null ''"]
+)
+def test_a_tag_is_refused_whatever_it_says(text):
+    for written in (text, f"[{text}]", f"a: {text}"):
+        with pytest.raises(RecipeError, match="is a tag, and recipes have none"):
+            parse_yaml(written, where="test")
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '"a\\udfff"', '{"\\ud83d": 1}', '[a, "\\ud800"]'])
+def test_half_of_a_surrogate_pair_is_refused(text):
+    with pytest.raises(RecipeError, match="line 1: half of a surrogate pair"):
         parse_yaml(text, where="test")
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 #: Largest seed: what numpy and torch take without a sign bit.
 MAX_SEED = 2**63 - 1
+
+#: Digits behind the point of a share: arithmetic on `1e-999999999` would not end.
+MAX_DECIMALS = 30
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
@@ -35,6 +40,15 @@ Operational = Annotated[T, OperationalMark()]
 NowOperational = Annotated[T, OperationalMark(was_counted=True)]
 
 
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The plain types that an annotation mentions."""
+    parts = get_args(annotation)
+    if not parts:
+        yield annotation
+    for part in parts:
+        yield from _leaves(part)
+
+
 class Section(BaseModel):
     """A part of a recipe. Unknown keys are errors, values never change after loading, every field has a description.
 
@@ -43,6 +57,18 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, strict=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, data: Any) -> Any:
+        """`batch_size: yes` is true to YAML, and true would be 1."""
+        for name, value in data.items() if isinstance(data, dict) else ():
+            held = value if isinstance(value, list) else value.values() if isinstance(value, dict) else [value]
+            if any(isinstance(one, bool) for one in held) and name in cls.model_fields:
+                kinds = set(_leaves(cls.model_fields[name].annotation))
+                if kinds & {int, float, Decimal} and not kinds & {bool, Any}:
+                    raise ValueError(f"{name}: true and false (yes, no, on, off) are no numbers")
+        return data
 
     @classmethod
     def operational_fields(cls) -> dict[str, OperationalMark]:

@@ -2,9 +2,10 @@
 
     data = parse_yaml("train: {learning_rate: 5e-2}", where="recipe.yaml")     # {"train": {"learning_rate": 0.05}}
 
-A recipe may come from a stranger, so the reader takes texts, numbers, true, false, null, lists and mappings and nothing
-else (no tags, no dates). A key that stands twice in one mapping is an error that names both lines: PyYAML keeps the
-last one and drops the first in silence. Numbers are YAML 1.2's: `5e-2` is a number (to PyYAML, without a dot, a text).
+A recipe may come from a stranger, so the reader takes texts, numbers, true, false, null, lists and mappings whose keys
+are texts, and nothing else (no tags, no dates, no halves of surrogate pairs). A key that stands twice in one mapping is
+an error that names both lines: PyYAML keeps the last one and drops the first in silence. Numbers are YAML 1.2's: `5e-2`
+is one (to PyYAML, without a dot, a text), `0454` is 454 and `5:00` a text (to PyYAML both are 300).
 
 Bounds, checked on the parser's events before a value is made: 256 KiB of text (the largest shipped recipe has 5 KB),
 100 levels, 20,000 values with every alias written out. "A billion laughs" (nine aliases of ten lists each) has 10^9.
@@ -25,6 +26,7 @@ MAX_RECIPE_BYTES = 256 * 1024
 MAX_DEPTH = 100
 MAX_VALUES = 20_000
 
+_INT = re.compile(r"^[-+]?(?:0|[1-9][0-9]*|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16})$")
 _MERGE = "tag:yaml.org,2002:merge"
 _FLOAT = re.compile(
     r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
@@ -36,18 +38,20 @@ _FLOAT = re.compile(
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """`SafeLoader` without dates, bytes and sets, with YAML 1.2's floats and no key twice."""
+    """`SafeLoader` without dates, bytes and sets, with YAML 1.2's numbers, keys that are texts, and none twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A dict; `ConstructorError` at the second of two equal keys."""
-        lines: dict[Hashable, int] = {}
+        """A dict; `ConstructorError` at a key that is no text and at the second of two equal ones."""
+        lines: dict[str, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == _MERGE:
                 continue
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                continue  # named by the base class
             line = key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r:.80} in line {line} is no text: write it in quotes"
+                )
             if key in lines:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} stands twice: lines {lines[key]} and {line}", key_node.start_mark
@@ -57,10 +61,11 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 _PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float"))]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float", ":int"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_PlainLoader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
 _PlainLoader.yaml_constructors = {
     tag: constructor
     for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
@@ -112,19 +117,25 @@ def _check_size(text: str) -> None:
     """Count values over the parser's events; an alias counts as all that it stands for.
 
     Raises:
-        ValueError: too deep, too many values, an alias of nothing or of what it stands in.
+        ValueError: too deep, too many values, an alias of nothing or of what it stands in, a tag, half a surrogate
+            pair.
     """
     sizes: dict[str, int] = {}
     counts: list[int] = [0]
     anchors: list[str | None] = [None]
     for event in yaml.parse(text, Loader=_PlainLoader):
         line = event.start_mark.line + 1 if event.start_mark is not None else 0
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ValueError(f"line {line}: {tag} is a tag, and recipes have none: leave it out")
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 raise ValueError(f"line {line}: *{event.anchor} stands for nothing before it, or for itself")
             counts[-1] += sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
             counts[-1] += 1
+            if any("\ud800" <= letter <= "\udfff" for letter in event.value):
+                raise ValueError(f"line {line}: half of a surrogate pair is no text")
             if event.anchor is not None:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionStartEvent):

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from megadocs.recipe.base import MAX_SEED, Section
+from megadocs.recipe.base import MAX_DECIMALS, MAX_SEED, Section
 
 Form = Literal["real", "stitched", "rephrase", "latent_thoughts", "self_distilled"]
 
@@ -81,6 +81,7 @@ class PublishedConfig(Section):
         Decimal(1),
         gt=0,
         le=1,
+        decimal_places=MAX_DECIMALS,
         description="Share of the real documents that is 1x, the same ones in every dataset; the others serve "
         "`mixture.real_multiple`.",
     )

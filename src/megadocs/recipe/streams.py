@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from megadocs.errors import RecipeError
-from megadocs.recipe.base import MAX_SEED, Section
+from megadocs.recipe.base import MAX_DECIMALS, MAX_SEED, Section
 
 #: Name of the stream of real documents, in window ids, `max_windows` and seeds.
 REAL_STREAM = "real"
@@ -19,7 +19,10 @@ class ExtraStream(Section):
 
     ordering: str = Field(description="As `stream.ordering`.")
     weight: Decimal = Field(
-        gt=0, le=10**6, description="Weight relative to the other synthetic streams (the main one has 1)."
+        gt=0,
+        le=10**6,
+        decimal_places=MAX_DECIMALS,
+        description="Weight relative to the other synthetic streams (the main one has 1).",
     )
     num_generations: int | None = Field(None, ge=1, le=1024, description="As `stream.num_generations`.")
     num_thoughts: int | None = Field(None, ge=1, le=1024, description="As `stream.num_thoughts`.")
@@ -80,6 +83,7 @@ class MixtureConfig(Section):
         Decimal(0),
         ge=0,
         le=1,
+        decimal_places=MAX_DECIMALS,
         description="Share of windows from the synthetic stream, an exact decimal; 0 is real only.",
     )
     real_multiple: int = Field(1, ge=1, le=10**6, description="Real documents: this many times the 1x set.")
