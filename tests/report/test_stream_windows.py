@@ -7,7 +7,8 @@ import hashlib
 import re
 from dataclasses import replace
 
-from megadocs.report import PieceOfRow, StreamWindow, build_report
+from megadocs.report import StreamWindow, build_report
+from megadocs.streams import WindowPiece
 
 from .fixtures_report import make_inputs
 
@@ -18,8 +19,8 @@ def stream_windows_section(windows: list[StreamWindow]) -> str:
     return found[0] if found else ""
 
 
-def piece(document: str, kind: str, generation: int = 0, text: str = "text", **options: bool) -> PieceOfRow:
-    return PieceOfRow(document, kind, generation, 7, options.get("begins", True), options.get("ends", True), text)
+def piece(document: str, kind: str, generation: int = 0, text: str = "text", **options: bool) -> WindowPiece:
+    return WindowPiece(document, kind, generation, 7, options.get("begins", True), options.get("ends", True), text)
 
 
 def test_siblings_share_a_colour_and_a_letter() -> None:

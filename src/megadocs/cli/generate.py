@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megadocs.cli.arguments import (
-    AllowCode,
-    AsJson,
-    ExecutorOption,
-    Overrides,
-    RayAddress,
-    RecipePath,
-    RunOptions,
-    WorkspaceDir,
-    default_workspace,
-    open_recipe,
-    takes_run_options,
-)
+from megadocs.cli.arguments import RecipePath, RunOptions, default_workspace, open_recipe, takes_run_options
 from megadocs.cli.console import count, print_json, progress_text, say
 from megadocs.errors import IncompleteError, UsageError
 
@@ -56,21 +44,16 @@ def run(recipe: RecipePath, options: RunOptions) -> None:
     run_and_print(recipe, options, stage="generate")
 
 
-def status(
-    recipe: RecipePath,
-    overrides: Overrides = None,
-    workspace: WorkspaceDir = None,
-    allow_code: AllowCode = False,
-    as_json: AsJson = False,
-) -> None:
+@takes_run_options("jobs", "executor", "ray_address")
+def status(recipe: RecipePath, options: RunOptions) -> None:
     """Print the accounting of every task: requested = ok + rejected + failed + skipped + pending.
 
     megadocs generate status recipes/quickstart.yaml --workspace runs/quickstart
     """
     from megadocs.pipeline.generation import iter_status
 
-    states = list(iter_status(*_open(recipe, overrides, workspace, allow_code=allow_code)))
-    if as_json:
+    states = list(iter_status(*_open(recipe, options)))
+    if options.as_json:
         print_json([state.to_json() for state in states])
         return
     for state in states:
@@ -102,10 +85,10 @@ def _status_lines(state: TaskStatus) -> Iterator[str]:
         yield f"  {when}: {progress_text(progress_event(state.live.progress))}"
 
 
+@takes_run_options("jobs")
 def retry(
     recipe: RecipePath,
-    overrides: Overrides = None,
-    workspace: WorkspaceDir = None,
+    options: RunOptions,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -115,10 +98,6 @@ def retry(
             "Default: failed and rejected.",
         ),
     ] = None,
-    executor: ExecutorOption = "local",
-    ray_address: RayAddress = None,
-    allow_code: AllowCode = False,
-    as_json: AsJson = False,
 ) -> None:
     """Ask again for failed and rejected generations, with fresh seeds.
 
@@ -139,16 +118,16 @@ def retry(
         say(progress_text(progress_event(progress)))
 
     chosen = _checked_classes(only)
-    loaded, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
+    loaded, opened = _open(recipe, options)
     engine = loaded.generate.engine
     build = (
-        partial(build_cluster_engine, engine, ray_address)
-        if executor == "ray"
+        partial(build_cluster_engine, engine, options.ray_address)
+        if options.executor == "ray"
         else partial(build_engine, engine, opened.root / "logs")
     )
     with Interrupt() as interrupt:
         accounting = retry_generations(loaded, opened, chosen, show, lambda: interrupt.count > 0, build)
-    if as_json:
+    if options.as_json:
         print_json({task: entry.to_json() for task, entry in accounting.items()})
     if not accounting:
         say(f"no generation is {' or '.join(sorted(chosen))}")
@@ -189,15 +168,13 @@ def _explain(accounting: Accounting) -> bool:
     return True
 
 
+@takes_run_options("jobs", "executor", "ray_address")
 def export(
     recipe: RecipePath,
-    overrides: Overrides = None,
-    workspace: WorkspaceDir = None,
+    options: RunOptions,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Directory; default <workspace>/export.")
     ] = None,
-    allow_code: AllowCode = False,
-    as_json: AsJson = False,
 ) -> None:
     """Write every task's generations as Parquet, with their provenance; exit code 3 where some are missing.
 
@@ -206,10 +183,10 @@ def export(
     from megadocs.generate.accounting import OPENED_BY
     from megadocs.pipeline.generation import export_all
 
-    loaded, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
+    loaded, opened = _open(recipe, options)
     directory = output or opened.root / "export"
     counts = export_all(loaded, opened, directory)
-    if as_json:
+    if options.as_json:
         print_json(counts)
     missing = False
     for task, entry in counts.items():
@@ -222,22 +199,17 @@ def export(
         raise typer.Exit(IncompleteError.exit_code)
 
 
-def audit(
-    recipe: RecipePath,
-    overrides: Overrides = None,
-    workspace: WorkspaceDir = None,
-    allow_code: AllowCode = False,
-    as_json: AsJson = False,
-) -> None:
+@takes_run_options("jobs", "executor", "ray_address")
+def audit(recipe: RecipePath, options: RunOptions) -> None:
     """Look for held-out text in the synthetic text, copies of the source, loops, changes of language.
 
     megadocs generate audit recipes/quickstart.yaml --workspace runs/quickstart
     """
     from megadocs.pipeline.generation import audit_all
 
-    loaded, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
+    loaded, opened = _open(recipe, options)
     found = audit_all(loaded, opened)
-    if as_json:
+    if options.as_json:
         print_json(found)
         return
     for name, overlap in found["overlap"].items():
@@ -247,9 +219,8 @@ def audit(
     say(f"written to {opened.root / 'audit.json'}")
 
 
-def _open(
-    recipe: Path, overrides: list[str] | None, workspace: Path | None, *, allow_code: bool
-) -> tuple[Recipe, Workspace]:
+def _open(recipe: Path, options: RunOptions) -> tuple[Recipe, Workspace]:
     from megadocs.store.artifact import Workspace
 
-    return open_recipe(recipe, overrides, allow_code=allow_code), Workspace(workspace or default_workspace(recipe))
+    loaded = open_recipe(recipe, options.overrides, allow_code=options.allow_code)
+    return loaded, Workspace(options.workspace or default_workspace(recipe))

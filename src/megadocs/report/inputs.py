@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from megadocs.streams import WindowPiece
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +121,6 @@ class GenerationAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class PieceOfRow:
-    """The part of one row that lies in the window.
-
-    Attributes:
-        document_id: its source document.
-        kind: kind of row.
-        generation: of the row.
-        num_tokens: tokens of the piece.
-        begins: whether the row begins in this window.
-        ends: whether it ends in it.
-        text: decoded.
-    """
-
-    document_id: str
-    kind: str
-    generation: int
-    num_tokens: int
-    begins: bool
-    ends: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class StreamWindow:
     """A sample window of one stream.
 
@@ -157,7 +137,7 @@ class StreamWindow:
     stream: str
     window: int
     summary: Sequence[str] = ()
-    pieces: Sequence[PieceOfRow] = ()
+    pieces: Sequence[WindowPiece] = ()
     absent: str | None = None
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from megadocs.pipeline.stages import stream_windows
-from megadocs.report import PieceOfRow, StreamWindow
+from megadocs.report import StreamWindow
+from megadocs.streams import WindowPiece
 
-PIECE = PieceOfRow("d", "real", 0, 7, True, True, "text")
+PIECE = WindowPiece("d", "real", 0, 7, True, True, "text")
 TOKENS = {"real_only": 100, "simple": 100, "real_2x": 200}
 
 

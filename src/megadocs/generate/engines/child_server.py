@@ -23,7 +23,7 @@ from typing import IO, Any
 from megadocs.errors import EngineError
 from megadocs.generate.engines.failures import one_line
 from megadocs.generate.engines.openai import OpenAIEngine
-from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
+from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.recipe import EngineConfig
 from megadocs.store.files import store_error
 
@@ -231,3 +231,42 @@ class ChildServer(ChildProcess):
         if client is not None:
             await client.close()
         await self.end()
+
+
+class ServerEngine:
+    """An engine of servers side by side: a lane keeps to one of them, where its documents' prompts are cached.
+
+    Args:
+        config: the recipe's engine section.
+        servers: one for each of `num_servers`, not started.
+    """
+
+    def __init__(self, config: EngineConfig, servers: Sequence[ChildServer]) -> None:
+        self._config, self._servers = config, servers
+
+    async def start(self) -> None:
+        """Start all servers: seconds for a small model, minutes for a large one."""
+        await asyncio.gather(*(server.start() for server in self._servers))
+
+    async def complete(self, completion: Completion) -> Reply | EngineFailure:
+        """One request, to the server of its lane."""
+        return await self._servers[completion.lane % len(self._servers)].complete(completion)
+
+    async def is_healthy(self) -> bool:
+        """Restart the servers that died; True when all serve."""
+        return all(await asyncio.gather(*(server.revive() for server in self._servers)))
+
+    def info(self) -> EngineInfo:
+        """What is known without asking."""
+        from megadocs.generate.engines import engine_info
+
+        return engine_info(self._config)
+
+    async def close(self) -> None:
+        """End the servers and everything they started."""
+        await asyncio.gather(*(server.close() for server in self._servers))
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Of the servers that run, or of what holds them (for tests and `doctor`)."""
+        return [server.process.pid for server in self._servers if server.process is not None]

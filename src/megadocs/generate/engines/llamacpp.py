@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from megadocs.errors import EngineError, RecipeError
-from megadocs.generate.engines.child_server import ChildServer
-from megadocs.generate.engines.model_files import find_model, model_identity
-from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
+from megadocs.generate.engines.child_server import ChildServer, ServerEngine
+from megadocs.generate.engines.model_files import find_model
+from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
 from megadocs.recipe import EngineConfig
 
 #: Sampling options of `generate.engine.options`. llama.cpp's own defaults (top_k 40, min_p 0.05) are turned off, so
@@ -32,46 +32,25 @@ SAMPLING_DEFAULTS: Mapping[str, int | float] = {"top_k": 0, "min_p": 0.0, "repea
 _START_TIMEOUT_SECONDS = 120.0
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(ServerEngine):
     """One or more llama.cpp servers in child processes."""
 
     def __init__(self, config: EngineConfig, log_dir: Path | None = None) -> None:
-        self._config = config
         model = find_model(config.model, allow_folder=False)
-        self._servers = [_LlamaCppServer(config, number, log_dir, model) for number in range(config.num_servers)]
+        servers = [_LlamaCppServer(config, number, log_dir, model) for number in range(config.num_servers)]
+        super().__init__(config, servers)
 
     async def start(self) -> None:
         """Start all servers; a few seconds each for a small model."""
         if importlib.util.find_spec("xllamacpp") is None:
             raise EngineError("llama.cpp is not installed", remedy="pip install 'megadocs[demo]'")
-        await asyncio.gather(*(server.start() for server in self._servers))
+        await super().start()
 
     async def complete(self, completion: Completion) -> Reply | EngineFailure:
-        """One request, to the server of its lane."""
-        number, slot = completion.lane % len(self._servers), completion.lane // len(self._servers)
-        extra = {**SAMPLING_DEFAULTS, **completion.extra, "id_slot": slot % self._config.concurrency}
-        return await self._servers[number].complete(replace(completion, extra=extra))
-
-    async def is_healthy(self) -> bool:
-        """Restart the servers that died; True when all serve."""
-        return all(await asyncio.gather(*(server.revive() for server in self._servers)))
-
-    def info(self) -> EngineInfo:
-        """Name and hash of the model file."""
-        return EngineInfo(
-            identity=model_identity(self._config),
-            context_tokens=self._config.context_tokens,
-            concurrency=self._config.concurrency * self._config.num_servers,
-        )
-
-    async def close(self) -> None:
-        """Stop the child processes."""
-        await asyncio.gather(*(server.close() for server in self._servers))
-
-    @property
-    def process_ids(self) -> list[int]:
-        """Process ids of the servers that run (for tests and `doctor`)."""
-        return [server.process.pid for server in self._servers if server.process is not None]
+        """One request, to the server and the slot of its lane."""
+        slot = completion.lane // len(self._servers) % self._config.concurrency
+        extra = {**SAMPLING_DEFAULTS, **completion.extra, "id_slot": slot}
+        return await super().complete(replace(completion, extra=extra))
 
     @property
     def addresses(self) -> list[str]:

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from megadocs.errors import EngineError
 from megadocs.generate.engines import leash
-from megadocs.generate.engines.child_server import ChildServer
+from megadocs.generate.engines.child_server import ChildServer, ServerEngine
 from megadocs.generate.engines.http_client import HttpClient
-from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
+from megadocs.generate.engines.protocol import EngineFailure
 from megadocs.recipe import EngineConfig
 from megadocs.recipe.consent import check_options
 from megadocs.recipe.paths import user_path
@@ -40,41 +40,11 @@ _SCHEDULING = {"enable_chunked_prefill", "no_enable_chunked_prefill", "max_num_b
 _CPU_STEP_TOKENS = 4096
 
 
-class VllmEngine:
+class VllmEngine(ServerEngine):
     """`num_servers` vLLM servers; with more than one, server i sees GPU i only."""
 
     def __init__(self, config: EngineConfig, log_dir: Path | None = None) -> None:
-        self._config = config
-        self._servers = [_VllmServer(config, number, log_dir) for number in range(config.num_servers)]
-
-    async def start(self) -> None:
-        """Start all servers; loading a model takes minutes."""
-        await asyncio.gather(*(server.start() for server in self._servers))
-
-    async def complete(self, completion: Completion) -> Reply | EngineFailure:
-        """One request, to the server of its lane (a document's generations share a prefix cache)."""
-        return await self._servers[completion.lane % len(self._servers)].complete(completion)
-
-    async def is_healthy(self) -> bool:
-        """Restart the servers that died; True when all serve."""
-        return all(await asyncio.gather(*(server.revive() for server in self._servers)))
-
-    def info(self) -> EngineInfo:
-        """The configured model."""
-        return EngineInfo(
-            identity={"model": self._config.model, "revision": self._config.revision},
-            context_tokens=self._config.context_tokens,
-            concurrency=self._config.concurrency * self._config.num_servers,
-        )
-
-    async def close(self) -> None:
-        """End the servers and everything they started."""
-        await asyncio.gather(*(server.close() for server in self._servers))
-
-    @property
-    def process_ids(self) -> list[int]:
-        """Process ids of the leashes of the servers that run (for tests)."""
-        return [server.process.pid for server in self._servers if server.process is not None]
+        super().__init__(config, [_VllmServer(config, number, log_dir) for number in range(config.num_servers)])
 
 
 class _VllmServer(ChildServer):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from megadocs.corpus import SplitCorpus
 from megadocs.errors import MegadocsError
 from megadocs.pipeline.stages.arm_data import build_arm_mixture
-from megadocs.report import PieceOfRow, StreamWindow
+from megadocs.report import StreamWindow
 from megadocs.rows import RowsManifest, open_rows
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.streams import describe_stream, render_plain, sample_window
@@ -59,12 +59,7 @@ def _windows_of(
     mixture = build_arm_mixture(artifact.record["config"], rows, corpus)
     windows = []
     for stream in mixture.streams:
-        pieces = [
-            PieceOfRow(
-                piece.document_id, piece.kind, piece.generation, piece.num_tokens, piece.begins, piece.ends, piece.text
-            )
-            for piece in sample_window(stream, window=0, decode=tokenizer.decode)
-        ]
+        pieces = sample_window(stream, window=0, decode=tokenizer.decode)
         summary = [line.strip() for line in render_plain(describe_stream(stream)).splitlines()]
         windows.append(StreamWindow([arm], stream.name, 0, summary, pieces))
     return windows

@@ -7,11 +7,14 @@ that says the same without colour, so that siblings are seen side by side; a lab
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megadocs.kinds import REAL, row_kind
-from megadocs.report.inputs import PieceOfRow, ReportInputs, StreamWindow
+from megadocs.report.inputs import ReportInputs, StreamWindow
 from megadocs.report.section import Section, View, shown
+
+if TYPE_CHECKING:
+    from megadocs.streams import WindowPiece
 
 _NUM_COLOURS = 6
 _MAX_CHARACTERS = 6_000
@@ -34,7 +37,7 @@ def _window(window: StreamWindow) -> dict[str, Any]:
     }
 
 
-def _rows(pieces: Sequence[PieceOfRow]) -> list[dict[str, Any]]:
+def _rows(pieces: Sequence[WindowPiece]) -> list[dict[str, Any]]:
     """The first rows, up to `_MAX_CHARACTERS` of text."""
     numbers: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
@@ -56,7 +59,7 @@ def _rows(pieces: Sequence[PieceOfRow]) -> list[dict[str, Any]]:
     return rows
 
 
-def _label(piece: PieceOfRow) -> str:
+def _label(piece: WindowPiece) -> str:
     """`rephrase 1, 96 tokens`, with what lies outside the window."""
     kind = piece.kind.replace("_", " ")
     if piece.kind == REAL:
