@@ -1,11 +1,11 @@
-"""Public text for the warm start of `recipes/order.yaml`: prose of documentation, a tenth of it twice.
+"""Public text for the warm start of `recipes/order.yaml`: prose of documentation, half of its records twice.
 
     apt-get download linux-doc-6.12 && dpkg -x linux-doc-6.12_*.deb tree
     python lab/order_text.py tree runs/order_text.jsonl    # several trees: name them one after another
 
 Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps paragraphs of prose, and writes records of at
-most 6,000 characters. Every tenth record is a passage written twice, so that copying from the context pays from the
-start (arXiv:2505.17863). The text is read where it is and never stored in the project.
+most 6,000 characters. Every second record is a passage written twice, so that copying from the context pays from
+the start (arXiv:2505.17863). The text is read where it is and never stored in the project.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 
 _ENDINGS = (".rst", ".txt", ".md", ".html")
 _RECORD_CHARACTERS = 6000
-#: A repeated passage: two copies of some 300 tokens stand in one window of 1,024.
-_PASSAGE_CHARACTERS = 1000
+#: A repeated passage: two copies of some 200 tokens stand in one window of 768.
+_PASSAGE_CHARACTERS = 600
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]+>", re.DOTALL)
 
 
@@ -52,7 +52,7 @@ def prose(text: str) -> list[str]:
 
 
 def iter_records(roots: list[Path]) -> Iterator[str]:
-    """Records of prose; every tenth is one passage twice."""
+    """Records of prose; every second one is a passage twice."""
     seen: set[str] = set()
     number = 0
     for text in (text for root in roots for text in iter_texts(root)):
@@ -63,7 +63,7 @@ def iter_records(roots: list[Path]) -> Iterator[str]:
             if record and (paragraph is None or len(record) + len(paragraph) > _RECORD_CHARACTERS):
                 number += 1
                 passage = record[:_PASSAGE_CHARACTERS]
-                yield f"{passage}\n\n{passage}" if number % 10 == 0 else record
+                yield f"{passage}\n\n{passage}" if number % 2 == 0 else record
                 record = ""
             if paragraph is not None:
                 seen.add(paragraph)
