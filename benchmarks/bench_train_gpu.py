@@ -99,7 +99,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     config = TrainConfig(
         context_length=arguments.context, batch_size=arguments.batch, micro_batch_size=arguments.micro_batch,
-        compile=not arguments.no_compile, checkpoint_minutes=1e6, log_every_steps=1,
+        compile=not arguments.no_compile, checkpoint_minutes=1e5, log_every_steps=1,
     )  # fmt: skip
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -42,6 +42,7 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("Rows and streams", "docs/streams.md"),
             ("Training", "docs/training.md"),
             ("Evaluation", "docs/evaluation.md"),
+            ("Where the time goes", "docs/performance.md"),
             ("Search", "docs/search.md"),
             ("Export", "docs/export.md"),
             ("Several machines", "docs/cluster.md"),
