@@ -63,7 +63,10 @@ def note_flags(index: LedgerIndex, position: int, flags: Iterable[str], findings
 def _judged_otherwise(index: LedgerIndex, findings: int) -> npt.NDArray[np.bool_]:
     """Records of one reply whose flags were found under another digest."""
     head = index.head
-    return (head["basis"] != findings) & (head["replies"] == 1) & (head["status"] <= STATUS_CODES["rejected"])
+    mask: npt.NDArray[np.bool_] = head["basis"] != findings
+    mask &= head["replies"] == 1
+    mask &= head["status"] <= STATUS_CODES["rejected"]
+    return mask
 
 
 def _recall(index: LedgerIndex, findings: int, others: npt.NDArray[np.bool_]) -> None:

@@ -311,3 +311,17 @@ def test_an_address_where_nobody_listens_is_given_up_soon(monkeypatch: pytest.Mo
             return result
 
         assert asyncio.run(main()) == EngineFailure("connection", "no connection within 0.3 s")
+
+
+def test_an_error_in_words_within_a_200() -> None:
+    from megadocs.generate.engines.http_client import read_answer
+
+    failure = read_answer(200, {}, b'{"error": "model overloaded"}')
+    assert isinstance(failure, EngineFailure)
+    assert (failure.kind, failure.message) == ("server_error", "HTTP 500: model overloaded")
+
+
+@pytest.mark.parametrize("status", [501, 505])
+def test_what_is_not_implemented_never_will_be(status: int) -> None:
+    failure = failure_of_answer(status, {}, b"{}")
+    assert failure.kind == "bad_request"

@@ -170,3 +170,24 @@ def test_mutated_answers_never_raise() -> None:
         if isinstance(reply, Reply):
             json.dumps([reply.text, reply.reasoning, reply.finish_reason, reply.model])
             assert all(0 <= count < 2**32 for count in (reply.prompt_tokens, reply.new_tokens))
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "ERROR", "insufficient_system_resource"])
+def test_half_a_text_is_no_text(finish: str) -> None:
+    failure = read_reply(answer("half a sen", finish=finish))
+    assert isinstance(failure, EngineFailure)
+    assert (failure.kind, failure.code) == ("server_error", finish.lower())
+    assert "broke off" in failure.message
+
+
+def test_cached_tokens_are_a_part_of_the_prompt() -> None:
+    usage = {"prompt_tokens": 50, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 500}}
+    assert read(usage=usage).cached_tokens == 50
+    assert read(usage={**usage, "prompt_tokens": None}).cached_tokens == 0
+
+
+@pytest.mark.parametrize("key", ["message", "detail", "status"])
+def test_a_reply_that_is_none_says_why(key: str) -> None:
+    failure = read_reply({key: "model is being loaded\n"})
+    assert isinstance(failure, EngineFailure)
+    assert failure.message == "the reply has no choices: model is being loaded"

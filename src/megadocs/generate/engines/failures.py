@@ -18,6 +18,8 @@ from megadocs.generate.engines.protocol import EngineFailure, FailureKind
 
 _MAX_REASON_BYTES = 100_000
 _TRANSIENT_STATUSES = {408, 409, 423, 425}
+#: "Not implemented" and "HTTP version not supported": waiting does not help.
+_NEVER_THERE = {501, 505}
 
 #: Content filters, by code, type or inner code; they answer with any status and concern one document.
 _FILTER = re.compile(
@@ -78,6 +80,8 @@ def kind_of(status: int, code: str, message: str) -> FailureKind:
         return "rate_limited"
     if status in (401, 403):
         return "unauthorised"
+    if status in _NEVER_THERE:
+        return "bad_request"
     if status >= 500 or status in _TRANSIENT_STATUSES:
         return "server_error"
     if status == 413 or (status in (400, 422) and _CONTEXT.search(f"{code} {message}".replace("_", " "))):

@@ -156,8 +156,9 @@ def read_answer(status: int, headers: Mapping[str, str], data: bytes | None) -> 
         return EngineFailure("malformed", f"HTTP {status}: {len(data)} bytes of {kind}, not JSON", status=status)
     if not isinstance(value, dict):
         return EngineFailure("malformed", f"HTTP {status}: the reply is not a JSON object", status=status)
-    if isinstance(value.get("error"), dict) and not value.get("choices"):  # a gateway that reports within a 200
-        code = value["error"].get("code")
+    error = value.get("error")
+    if isinstance(error, dict | str) and error and not value.get("choices"):  # a gateway that reports within a 200
+        code = error.get("code") if isinstance(error, dict) else None
         is_status = isinstance(code, int) and 400 <= code < 600
         return failure_of_error(code if is_status else 500, value)
     return value

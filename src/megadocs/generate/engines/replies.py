@@ -8,6 +8,7 @@
 | `refusal` instead of content | the refusal's words with the finish reason `content_filter` |
 | `finish_reason` null, empty, absent | `length` where the reply used its limit, else `stop` |
 | other names of finish reasons | `stop`, `length`, `content_filter` |
+| `finish_reason` of a reply that broke off (`error`, `abort`) | a `server_error`: half a text is no text |
 | usage absent, null, text, not a number, 0 | `uncounted`: the sender counts |
 
 Reasoning that stands inside the text is the gates' work (`reasoning`). Anything else that is not as agreed is a
@@ -39,6 +40,12 @@ _FINISH_REASONS = {
     "recitation": "content_filter",
     "prohibited_content": "content_filter",
 }
+#: Of replies that ended because the server, or the one behind a gateway, failed in the middle.
+_BROKEN_OFF = frozenset(
+    {"error", "failed", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource"}
+)
+#: Where servers say in words what became of a reply that is not there.
+_EXCUSE_KEYS = ("message", "detail", "msg", "status")
 _MAX_DEPTH = 8
 
 
@@ -51,7 +58,9 @@ def read_reply(answer: Mapping[str, Any], max_new_tokens: int | None = None) -> 
     """
     choice = _first_choice(answer)
     if choice is None:
-        return EngineFailure("malformed", "the reply has no choices")
+        excuse = next((answer[key] for key in _EXCUSE_KEYS if isinstance(answer.get(key), str)), "")
+        what = "the reply has no choices" + (f": {one_line(excuse)}" if excuse else "")
+        return EngineFailure("malformed", what)
     message = choice.get("message")
     if isinstance(message, dict):
         parts = _content(message.get("content"))
@@ -67,6 +76,8 @@ def read_reply(answer: Mapping[str, Any], max_new_tokens: int | None = None) -> 
     usage = usage if isinstance(usage, dict) else {}
     new_tokens = _count(usage.get("completion_tokens", usage.get("output_tokens")))
     finish = _finish_reason(choice, new_tokens, max_new_tokens)
+    if finish in _BROKEN_OFF:
+        return EngineFailure("server_error", f"the reply broke off: finish_reason {finish}", code=finish)
     refusal = message.get("refusal")
     if not text and isinstance(refusal, str) and refusal:
         text, finish = refusal, "content_filter"
@@ -75,13 +86,14 @@ def read_reply(answer: Mapping[str, Any], max_new_tokens: int | None = None) -> 
     if new_tokens is None or (not new_tokens and (text or spoken or reasoning)):
         uncounted.append("new_tokens")
     details = usage.get("prompt_tokens_details")
+    cached_tokens = _count(details.get("cached_tokens")) or 0 if isinstance(details, dict) else 0
     model = answer.get("model")
     return Reply(
         text=text,
         finish_reason=finish,
         prompt_tokens=prompt_tokens or 0,
         new_tokens=new_tokens or 0,
-        cached_tokens=_count(details.get("cached_tokens")) or 0 if isinstance(details, dict) else 0,
+        cached_tokens=min(cached_tokens, prompt_tokens or 0),  # no share of a prompt is over 1
         reasoning="\n".join(filter(None, (spoken, reasoning))),
         model=model if isinstance(model, str) else "",
         uncounted=tuple(uncounted),

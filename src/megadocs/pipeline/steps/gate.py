@@ -79,7 +79,11 @@ def gate_step(label: str, recipe: Recipe, train: Step, corpus: Step, tokenizer: 
 
 
 def probe_step(recipe: Recipe, corpus: Step, kind: str) -> Step:
-    """Write rephrases of the probe documents, as many as the recipe writes of a training document (16 at most)."""
+    """Write rephrases of the probe documents, as many as the recipe writes of a training document (16 at most).
+
+    Raises:
+        RecipeError: the recipe asks for no such task.
+    """
     task = task_of(kind)
     return generate_step(recipe.generate, task, _num_siblings(recipe, task), corpus, of="probe")
 
