@@ -159,8 +159,7 @@ def read_answer(status: int, headers: Mapping[str, str], data: bytes | None) -> 
     error = value.get("error")
     if isinstance(error, dict | str) and error and not value.get("choices"):  # a gateway that reports within a 200
         code = error.get("code") if isinstance(error, dict) else None
-        is_status = isinstance(code, int) and 400 <= code < 600
-        return failure_of_error(code if is_status else 500, value)
+        return failure_of_error(code if isinstance(code, int) and 400 <= code < 600 else 500, value)
     return value
 
 
