@@ -174,7 +174,7 @@ def test_mutated_answers_never_raise() -> None:
 
 @pytest.mark.parametrize("finish", ["error", "abort", "ERROR", "insufficient_system_resource"])
 def test_half_a_text_is_no_text(finish: str) -> None:
-    failure = read_reply(answer("half a sen", finish=finish))
+    failure = read_reply(answer({"content": "half a sen"}, finish=finish))
     assert isinstance(failure, EngineFailure)
     assert (failure.kind, failure.code) == ("server_error", finish.lower())
     assert "broke off" in failure.message
