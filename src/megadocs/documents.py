@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-Split = Literal["train", "validation", "test"]
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,6 @@ SMALLEST_GAIN = 0.02
 
 _MEASURED = ("sibling_gain", "seen_sibling_gain", "copy_gain", "repeat_score", "late_minus_early")
 
-#: Rows of one document in a window of the paper's runs (docs/facts.md, section 4).
-PAPER_ROWS_PER_WINDOW = (6, 7)
-
 
 def formation_tokens(batch_size: int, context_length: int) -> float:
     """Training tokens after which in-context copying appears, at a rate of 2.5e-4: an order of magnitude.

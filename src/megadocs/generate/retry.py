@@ -53,7 +53,6 @@ class CircuitBreaker:
         stopping: whether the run wants to end; a waiting lane then gives up.
 
     Attributes:
-        num_openings: times that it opened.
         seconds_open: all the time that nothing was sent.
         seconds_down: that part of it in which the probe found nobody.
         error: why the engine cannot be brought back.
@@ -66,7 +65,6 @@ class CircuitBreaker:
         self._closed = asyncio.Event()
         self._closed.set()
         self._prober: asyncio.Task[None] | None = None
-        self.num_openings = 0
         self.seconds_open = 0.0
         self.seconds_down = 0.0
         self.error: MegadocsError | None = None
@@ -88,7 +86,6 @@ class CircuitBreaker:
         self._trouble += 1
         if self._trouble >= _TROUBLE_LIMIT and self._closed.is_set():
             self._closed.clear()
-            self.num_openings += 1
             self._prober = asyncio.create_task(self._wait_for_engine())
 
     async def wait(self) -> None:

@@ -161,13 +161,7 @@ def run_experiment(
             recipe, tuning = tuned.recipe, tuned.outcome
             if tuning is not None and tuning.interrupted_by is not None:
                 return ExperimentOutcome(None, tuple(outcomes), None, tuning=tuning)
-        built = _without_orderings(recipe, stage, allow_code=allow_code)
-        experiment = build_experiment(built, corpus, corpus_facts(artifact), allow_code=allow_code)
-        if not experiment.runs:
-            reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())
-            raise InputError(
-                f"no arm can be trained: {reasons}", where="arms", remedy="add documents or lower real_multiple"
-            )
+        experiment = _experiment(recipe, stage, corpus, artifact, allow_code=allow_code)
         _keep_recipe(recipe, root)
         steps = steps_of_stage(experiment, stage)
         if stage == "generate":  # every task in full, whether an arm uses it or not
@@ -180,8 +174,7 @@ def run_experiment(
         if stage == "report" and outcomes[-1].interrupted_by is None:
             step = report_step(recipe, experiment, workspace, outcomes[-1].reasons)
             outcomes.append(_run([step], workspace, executor, show))
-            report = find_artifact(step, workspace)
-            if report is not None:
+            if (report := find_artifact(step, workspace)) is not None:
                 copy_to_top(report, root)
         return ExperimentOutcome(experiment, tuple(outcomes), report, tuple(notes), tuning)
     finally:
@@ -196,6 +189,18 @@ def _allow(recipe: Recipe, stage: str, *, allow_code: bool) -> frozenset[Act]:
         require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
     load_code(own_code_names(_without_orderings(recipe, stage, allow_code=allow_code)), allow=allow_code)
     return acts
+
+
+def _experiment(recipe: Recipe, stage: str, corpus: Step, artifact: Artifact, *, allow_code: bool) -> Experiment:
+    """The steps of the recipe over its corpus; `InputError` where no arm can be trained."""
+    built = _without_orderings(recipe, stage, allow_code=allow_code)
+    experiment = build_experiment(built, corpus, corpus_facts(artifact), allow_code=allow_code)
+    if not experiment.runs:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())
+        raise InputError(
+            f"no arm can be trained: {reasons}", where="arms", remedy="add documents or lower real_multiple"
+        )
+    return experiment
 
 
 def _without_orderings(recipe: Recipe, stage: str, *, allow_code: bool) -> Recipe:

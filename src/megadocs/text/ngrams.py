@@ -4,7 +4,7 @@ Used by the audit that looks for held-out text in training data. An n-gram is n 
 as a 64-bit hash: with a billion n-grams on one side, one n-gram in 2 * 10**10 is counted by accident.
 
     index = build_ngram_index(validation_texts)          # 8 bytes per distinct 13-gram
-    overlap_fraction(index, text)                        # share of the text's 13-grams that the index holds
+    count_overlap(index, text)                           # how many of the text's 13-grams the index holds, of how many
 """
 
 from __future__ import annotations
@@ -80,9 +80,3 @@ def count_overlap(index: NgramIndex, text: str) -> tuple[int, int]:
     place = np.searchsorted(index.hashes, hashes)
     found = index.hashes[np.minimum(place, len(index.hashes) - 1)] == hashes
     return int(np.count_nonzero(found)), len(hashes)
-
-
-def overlap_fraction(index: NgramIndex, text: str) -> float | None:
-    """Share of the n-grams of `text` that the index holds; None for a text of fewer than n words."""
-    num_found, num_ngrams = count_overlap(index, text)
-    return num_found / num_ngrams if num_ngrams else None

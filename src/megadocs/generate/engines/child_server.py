@@ -49,7 +49,6 @@ class ChildProcess(ABC):
         self.number = number
         self.log_path = None if log_dir is None else log_dir / f"{config.kind}-{socket.gethostname()}-{number}.log"
         self.process: asyncio.subprocess.Process | None = None
-        self.num_restarts = 0
         self._num_failed_starts = 0
         self._lock = asyncio.Lock()
         self._errors: IO[bytes] | None = None
@@ -82,7 +81,6 @@ class ChildProcess(ABC):
             if self.is_running and await self.answers():
                 return True
             await self.close()
-            self.num_restarts += 1
             try:
                 await self.start()
             except EngineError:
