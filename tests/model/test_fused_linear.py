@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,3 +38,11 @@ def test_products_are_linear_ones(packed, dtype, num_rows, size, rows, monkeypat
 def test_this_torch_has_the_packed_operators():
     """What the speed rests on; where they are gone, fused_linear falls back and this says so."""
     assert torch.float32 in module.packed_operators()
+
+
+def test_private_packed_products_stand_in_one_file():
+    """oneDNN's and FBGEMM's packed weights; the rest of the package knows `fused_linear` only."""
+    source = Path(module.__file__).parents[1]
+    names = ("torch.ops.mkldnn", "torch.ops.quantized")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in source.rglob("*.py")}
+    assert [file for file, text in texts.items() if any(name in text for name in names)] == ["fused_linear.py"]

