@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import typer.main
 
 from megadocs.analysis.statement import multiple_interval_text, multiple_text
 from megadocs.cli import VERBS, build_app
+from megadocs.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -116,3 +118,16 @@ def test_the_sums_of_results_small_are_those_of_its_files():
     said = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
     assert said == {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_recipes_in_the_pages_load(tmp_path):
+    seen = 0
+    for page in sorted((ROOT / "docs" / "start").glob("*.md")):
+        for block in re.findall(r"(?:^(?: {4}.*)?\n)+", page.read_text(encoding="utf-8"), re.M):
+            text = textwrap.dedent(block).strip()
+            if text.startswith("name: "):
+                (tmp_path / "page.yaml").write_text(text, encoding="utf-8")
+                recipe = load_recipe(tmp_path / "page.yaml")
+                assert {"real_only", "simple"} <= set(recipe.arms)
+                seen += 1
+    assert seen == 1
