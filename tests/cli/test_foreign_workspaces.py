@@ -68,6 +68,24 @@ def test_status_needs_no_right_to_write(
     assert megadocs("verify", workspace).code == 0
 
 
+def test_an_export_from_a_workspace_that_may_only_be_read(
+    megadocs: Command, base: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.mkdir
+
+    def refuse(path: Path, *more: object, **named: object) -> None:
+        if str(path).startswith(str(workspace)):
+            raise OSError(30, "Read-only file system", str(path))
+        real(path, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    found = megadocs("generate", "export", base, "--workspace", workspace)
+    assert (found.code, "name another folder with --output" in found.text) == (1, True), found.text
+    found = megadocs("generate", "export", base, "--workspace", workspace, "--output", tmp_path / "out")
+    assert found.code in (0, 3), found.text
+    assert list((tmp_path / "out").glob("*.parquet"))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -9,7 +9,7 @@ import typer
 
 from megadocs.cli.arguments import RecipePath, RunOptions, default_workspace, open_recipe, takes_run_options
 from megadocs.cli.console import count, print_json, progress_text, say
-from megadocs.errors import IncompleteError, UsageError
+from megadocs.errors import IncompleteError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,7 +185,12 @@ def export(
 
     loaded, opened = _open(recipe, options)
     directory = output or opened.root / "export"
-    counts = export_all(loaded, opened, directory)
+    try:
+        counts = export_all(loaded, opened, directory)
+    except StoreError as error:
+        if output is None and str(error.where).startswith(str(directory)):  # somebody else's workspace, read-only media
+            raise StoreError(error.what, where=error.where, remedy="name another folder with --output") from error
+        raise
     if options.as_json:
         print_json(counts)
     missing = False

@@ -30,7 +30,7 @@ SECONDS = 300.0
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.slow,
-    pytest.mark.timeout(1500),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(not (VENV / ".installed").exists(), reason="no vLLM environment: make setup-vllm"),
 ]
 
