@@ -99,6 +99,17 @@ def test_token_accounting_adds_up(finished):
             assert stream["num_tokens"] == stream["num_windows"] * 64 + stream["num_dropped_tokens"]
 
 
+def test_the_plan_of_an_empty_workspace_has_the_steps_that_are_trained(finished, tmp_path):
+    """The corpus is small enough for the plan to make the tokenizer and to count: nothing is estimated but replies."""
+    recipe, workspace, _ = finished
+    lines = json.loads(megadocs("plan", recipe, "--workspace", tmp_path / "empty", "--json").stdout)["lines"]
+    planned = {line["fingerprint"]: line["num_steps"] for line in lines if line["kind"] == "train"}
+    records = {path.parent.name: json.loads(path.read_text()) for path in workspace.glob("train/*/record.json")}
+    assert planned == {name: record["summary"]["num_steps"] for name, record in records.items()}
+    assert len(planned) == 10
+    assert not (tmp_path / "empty").exists()
+
+
 def test_more_generations_leave_finished_runs_valid(finished):
     recipe, workspace, _ = finished
     grown = run(

@@ -81,11 +81,15 @@ FINE = {"log": "pass", "finish": "pass", "init": "return Run()"}
 
 
 @pytest.mark.parametrize("broken", ["init", "log", "finish", "import"])
-def test_nothing_that_a_tracker_does_ends_a_run(tmp_path, monkeypatch, caplog, broken):
-    text = RUN.format(**FINE | {broken: "raise RuntimeError('no API key configured')"})
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
+def test_nothing_that_a_tracker_does_ends_a_run(tmp_path, monkeypatch, caplog, broken, error):
+    text = RUN.format(**FINE | {broken: f"raise {error}('no API key configured')"})
     stub(tmp_path, monkeypatch, "raise RuntimeError('broken package')" if broken == "import" else text)
     plain = train(tmp_path / "plain")
-    tracked = train(tmp_path / "run", config=train_config(trackers=["wandb"]))
+    warnings = []
+    tracked = train(tmp_path / "run", config=train_config(trackers=["wandb"]), warn=warnings.append)
+    assert len(warnings) == 1
+    assert warnings[0].startswith("tracker wandb")
     assert tracked.final_loss == plain.final_loss
     assert (tmp_path / "run/model/config.json").is_file()
     assert "tracker wandb" in caplog.text

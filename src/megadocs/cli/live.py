@@ -44,7 +44,10 @@ class _LiveTable:
         name = state.step.name
         if state.status == "running":
             self._running[name] = state
-            return []
+            is_warning = bool(state.progress.get("is_warning"))
+            return (
+                [Text(f"  warning {name}: {printable(state.progress['note'])}", style="yellow")] if is_warning else []
+            )
         self._running.pop(name, None)
         if state.status in ("done", "reused", "failed", "blocked"):
             self._ended += 1

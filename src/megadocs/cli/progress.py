@@ -1,5 +1,5 @@
 """Progress of the steps of a run: a live table (rich) on a terminal; elsewhere plain lines, at most one in ten seconds
-for each step.
+for each step, warnings apart.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def show_progress(total: int) -> Iterator[Listener]:
 
 
 class _PlainProgress:
-    """One line when a step starts, ends or fails; a progress line every ten seconds."""
+    """One line when a step starts, ends or fails; a progress line every ten seconds, warnings at once."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -48,7 +48,8 @@ class _PlainProgress:
                 say(f"{place} {name}: started")
             case "running":
                 now = time.monotonic()
-                if now - self._last_line.get(name, 0.0) >= _LINE_SECONDS:
+                is_due = now - self._last_line.get(name, 0.0) >= _LINE_SECONDS
+                if is_due or state.progress.get("is_warning"):
                     self._last_line[name] = now
                     say(f"{place} {name}: {progress_text(state.progress)}")
             case "done":

@@ -118,6 +118,7 @@ class TrainingJob:
         data_identity: JSON values naming the data; a resumed run must have the same.
         announce: receives steps, tokens, FLOPs and rates before the first step.
         progress: called after each logged step, first rank only, as `announce` is.
+        warn: receives what the person should know and the run goes on without, first rank only.
         evaluate: called every `evaluate_every_steps` and at the end, on every rank; its numbers go to the metrics.
         strict_resume: refuse a damaged newest checkpoint instead of using the one before it.
     """
@@ -135,6 +136,7 @@ class TrainingJob:
     data_identity: dict[str, Any] | None = None
     announce: Callable[[RunPlan], None] | None = None
     progress: Callable[[TrainingProgress], None] | None = None
+    warn: Callable[[str], None] | None = None
     evaluate: Callable[[Llama], dict[str, float]] | None = None
     strict_resume: bool = False
 
@@ -176,7 +178,7 @@ def run_training(job: TrainingJob) -> TrainSummary:
         run.restore()
         run.begin(identity, is_resumed=is_resumed)
         with (
-            open_trackers(config.trackers if world.is_first else (), job.output_dir, identity) as track,
+            open_trackers(config.trackers if world.is_first else (), job.output_dir, identity, job.warn) as track,
             CheckpointWriter(run.checkpoints, run.state, world, timeout_seconds=config.rank_timeout_seconds) as writer,
         ):
             while run.step < num_steps:

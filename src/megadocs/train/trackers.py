@@ -32,24 +32,39 @@ _ID_FILE = "tracker_run.json"
 
 
 @contextmanager
-def open_trackers(names: Sequence[str], output_dir: Path, config: dict[str, Any]) -> Iterator[Sink]:
-    """A function that sends a record to every tracker named, as long as it works."""
+def open_trackers(
+    names: Sequence[str], output_dir: Path, config: dict[str, Any], warn: Callable[[str], None] | None = None
+) -> Iterator[Sink]:
+    """A function that sends a record to every tracker named, as long as it works; `warn` hears which does not."""
+
+    def leave_out(name: str, what: str, error: BaseException) -> None:
+        text = f"tracker {name} {what} and is left out from here on: {error}"
+        _log.warning(text)
+        if warn is not None:
+            warn(text)
+
+    def end(name: str, finish: Callable[[], object]) -> None:
+        try:
+            finish()
+        except (Exception, SystemExit) as error:
+            leave_out(name, "did not finish", error)
+
     openers = {"wandb": _open_wandb, "trackio": _open_trackio, "tensorboard": _open_tensorboard}
     stack, sinks = ExitStack(), {}
     for name in names:
         try:
             sinks[name], finish = openers[name](output_dir, config)
-        except Exception as error:
-            _leave_out(name, "cannot be started", error)
+        except (Exception, SystemExit) as error:  # some services' libraries end the process
+            leave_out(name, "cannot be started", error)
             continue
-        stack.callback(_finish, name, finish)
+        stack.callback(end, name, finish)
 
     def track(record: dict[str, Any]) -> None:
         for name, sink in list(sinks.items()):
             try:
                 sink(record)
-            except Exception as error:
-                _leave_out(name, "failed", error)
+            except (Exception, SystemExit) as error:
+                leave_out(name, "failed", error)
                 del sinks[name]
 
     with stack:
@@ -73,18 +88,6 @@ def run_id(output_dir: Path) -> str:
     if not path.is_file():
         write_json_atomic(path, {"id": secrets.token_hex(8)})
     return str(read_json(path)["id"])
-
-
-def _leave_out(name: str, what: str, error: Exception) -> None:
-    """Say that a tracker is left out: a third party's service, of whose failures the run is independent."""
-    _log.warning("tracker %s %s and is left out from here on: %s", name, what, error)
-
-
-def _finish(name: str, finish: Callable[[], object]) -> None:
-    try:
-        finish()
-    except Exception as error:
-        _leave_out(name, "did not finish", error)
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:

@@ -3,29 +3,36 @@
     sizes = measure_corpus(recipe, workspace)
     sizes.train_tokens(4), sizes.held_out_tokens
 
-A recipe made for another machine names `plan.mean_document_tokens` and a split by counts; then `plan` prices it within
-a second wherever it runs, and says that the sizes are assumed.
+The tokens of a corpus up to 2 million characters are those of the student's tokenizer, which is read, or trained as the
+run will train it: the plan's steps of real text are then the run's. A recipe made for another machine names
+`plan.mean_document_tokens` and a split by counts; then `plan` prices it within a second wherever it runs, and says that
+the sizes are assumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from megadocs.corpus import SplitCorpus, read_corpus
 from megadocs.documents import Document
-from megadocs.errors import InputError
+from megadocs.errors import InputError, MegadocsError
 from megadocs.pipeline.steps.experiment import CorpusFacts, corpus_step
 from megadocs.pipeline.steps.sources import read_documents, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe, SplitCounts
+from megadocs.recipe.data import LoadedTokenizer
+from megadocs.recipe.paths import user_path
 from megadocs.store.artifact import Workspace
 from megadocs.text.token_estimate import CHARACTERS_PER_TOKEN, estimate_tokens
+from megadocs.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 #: English characters per token of a 2,048-vocabulary BPE, on the documents that it was trained on and on others, and of
 #: a large vocabulary.
 _CHARACTERS_PER_TOKEN = {"train": (3.9, 3.4), "load": (4.5, 4.5)}
+#: Larger corpora are estimated: training a tokenizer on so much takes about a second, counting it another.
+_COUNTED_CHARACTERS = 2_000_000
 #: Stands for the digest of a source that is not here.
 _NO_DIGEST = "assumed"
 
@@ -42,6 +49,7 @@ class CorpusSizes:
         documents: the documents; None where the sizes are assumed.
         mean_document_tokens: used where there are no documents.
         characters_per_token: of the 1x training documents, and of all others, used where there are documents.
+        counted: training document -> its tokens, separators included; empty: estimated by `characters_per_token`.
     """
 
     step: Step
@@ -52,11 +60,14 @@ class CorpusSizes:
     documents: SplitCorpus | None
     mean_document_tokens: float = 0.0
     characters_per_token: tuple[float, float] = (1.0, 1.0)
+    counted: Mapping[str, int] = field(default_factory=dict)
 
     def train_tokens(self, multiple: int) -> float:
         """Student tokens of the kx training documents."""
         if self.documents is None:
             return multiple * self.facts.num_train_1x * self.mean_document_tokens
+        if self.counted:
+            return sum(self.counted[document.id] for document in self.documents.train_multiple(multiple))
         known, new = self.characters_per_token
         once = characters(self.documents.train_multiple(1))
         return once / known + (characters(self.documents.train_multiple(multiple)) - once) / new
@@ -95,9 +106,39 @@ def measure_corpus(recipe: Recipe, workspace: Workspace) -> CorpusSizes:
     per_token = (known * share, new * share)
     held_out = characters((*found.validation, *found.test)) / per_token[1]
     facts = CorpusFacts(found.num_train_1x, found.max_multiple)
+    tokenizer = _student_tokenizer(recipe, found)
+    counted = {}
+    if tokenizer is not None:
+        counted = _count_tokens(found.train, tokenizer)
+        held_out = float(sum(_count_tokens((*found.validation, *found.test), tokenizer).values()))
     return CorpusSizes(
-        corpus, facts, len(found.validation), len(found.test), held_out, found, characters_per_token=per_token
+        corpus,
+        facts,
+        len(found.validation),
+        len(found.test),
+        held_out,
+        found,
+        characters_per_token=per_token,
+        counted=counted,
     )
+
+
+def _student_tokenizer(recipe: Recipe, corpus: SplitCorpus) -> Tokenizer | None:
+    """The student's tokenizer, where it is here or is trained in a moment; None: sizes are estimated."""
+    if characters((*corpus.train, *corpus.validation, *corpus.test)) > _COUNTED_CHARACTERS:
+        return None
+    config = recipe.tokenizer
+    try:
+        if isinstance(config, LoadedTokenizer):  # a hub name is not downloaded for a plan
+            return load_tokenizer(config.source) if user_path(config.source).exists() else None
+        return train_tokenizer([document.text for document in corpus.train_multiple(1)], config.vocab_size)
+    except MegadocsError:  # the run says so, where it needs the tokenizer
+        return None
+
+
+def _count_tokens(documents: Sequence[Document], tokenizer: Tokenizer) -> dict[str, int]:
+    rows = tokenizer.encode_rows([document.text for document in documents])
+    return {document.id: len(row) for document, row in zip(documents, rows, strict=True)}
 
 
 def characters(documents: Iterable[Document]) -> int:

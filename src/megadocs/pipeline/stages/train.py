@@ -76,9 +76,12 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
             }
         )
 
+    def warn(text: str) -> None:
+        context.report({"note": text, "is_warning": True})
+
     def begin(plan: RunPlan) -> None:
         if plan.num_lost_steps:
-            context.report({"note": f"no checkpoint is left of {plan.num_lost_steps} steps: they are trained again"})
+            warn(f"no checkpoint is left of {plan.num_lost_steps} steps: they are trained again")
             context.build.summary["num_lost_steps"] = plan.num_lost_steps
         if announce is not None:
             announce()
@@ -99,6 +102,7 @@ def train(context: StageContext, data: TrainingData, *, announce: Callable[[], N
         data_identity={role: artifact.fingerprint for role, artifact in sorted(context.inputs.items())},
         announce=begin,
         progress=report,
+        warn=warn,
         evaluate=_validation(data, config, boundary) if config.evaluate_every_steps is not None else None,
     )
     try:
