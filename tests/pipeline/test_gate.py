@@ -11,7 +11,7 @@ from megadocs.errors import MegadocsError
 from megadocs.generate.engines import build_engine
 from megadocs.pipeline.generation import audit_all, export_all, iter_status, plan_tasks, retry_generations
 from megadocs.pipeline.price.plan import build_plan
-from megadocs.pipeline.run import run_experiment
+from megadocs.pipeline.run import STAGES, run_experiment, steps_of_stage
 from megadocs.pipeline.steps.experiment import build_experiment
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import find_artifact
@@ -134,6 +134,20 @@ def test_bad_input_is_one_message(finished, tmp_path, override, named) -> None:
     except MegadocsError as error:
         said = [str(error)]
     assert any(named in text for text in said), said
+
+
+def test_training_alone_does_not_write_the_probes_text(finished) -> None:
+    _, _, outcome = finished
+    kinds = {stage: {step.kind for step in steps_of_stage(outcome.experiment, stage)} for stage in STAGES}
+    assert kinds["train"] == {"corpus", "tokenizer", "generate", "rows", "train"}
+    assert kinds["rows"] == kinds["train"] - {"train"}
+    assert "gate" in kinds["evaluate"] and kinds["evaluate"] == kinds["report"]  # the report itself is made afterwards
+    of_probes = {
+        stage: [step for step in steps_of_stage(outcome.experiment, stage) if step.config.get("documents") == "probe"]
+        for stage in STAGES
+    }
+    assert not of_probes["train"] and not of_probes["rows"]
+    assert len(of_probes["generate"]) == len(of_probes["evaluate"]) == 1
 
 
 def test_no_gate_where_it_is_turned_off(finished, tmp_path) -> None:
