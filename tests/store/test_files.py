@@ -97,3 +97,18 @@ def test_numbers_that_are_not_json_are_refused(number: str, tmp_path: Path) -> N
         files.read_json(path)
     with pytest.raises(DamagedError, match="line 1"):
         list(files.iter_json_lines(path))
+
+
+@pytest.mark.parametrize(
+    "num_files, left, words", [(100, 0, "inodes are used up"), (0, 0, "MB are free"), (100, 7, "MB are free")]
+)
+def test_a_disk_without_room_for_files_is_not_told_to_free_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_files: int, left: int, words: str
+) -> None:
+    class State:
+        f_files, f_favail = num_files, left
+        f_frsize, f_bavail, f_blocks, f_bfree = 4096, 1000, 1000, 1000
+
+    monkeypatch.setattr(os, "statvfs", lambda _: State)
+    error = files.store_error("cannot write", tmp_path / "x", OSError(errno.ENOSPC, "No space left on device"))
+    assert words in str(error.remedy)

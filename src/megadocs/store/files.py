@@ -162,8 +162,10 @@ def store_error(what: str, path: Path, error: OSError) -> StoreError:
         remedy = "ask its owner for permission to read (and, for a run, to write) there, or name another place"
     elif error.errno == errno.EROFS:
         remedy = "the disk is mounted read-only: copy the workspace to one that can be written"
-    elif error.errno in (errno.EACCES, errno.EPERM):
-        remedy = "ask whoever owns it for permission (`ls -l` shows who that is), or choose another --workspace"
+    elif error.errno == errno.ENOSPC and _has_no_inodes(path):
+        remedy = (
+            "no more files fit on that disk, whatever their size (its inodes are used up): delete some, or move them"
+        )
     else:
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(_existing(path)).free
@@ -171,6 +173,14 @@ def store_error(what: str, path: Path, error: OSError) -> StoreError:
                 f"{free / 1e6:,.0f} MB are free there; free some space or choose another --workspace, then run again"
             )
     return StoreError(f"{what}: {error.strerror or error}", where=str(path), remedy=remedy)
+
+
+def _has_no_inodes(path: Path) -> bool:
+    """Whether a disk with room for bytes has none for files; file systems without a fixed number say 0 of 0."""
+    with contextlib.suppress(OSError):
+        state = os.statvfs(_existing(path))
+        return state.f_files > 0 and state.f_favail == 0
+    return False
 
 
 def _existing(path: Path) -> Path:
