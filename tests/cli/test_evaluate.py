@@ -13,6 +13,9 @@ from megadocs.cli.evaluate import print_result
 from megadocs.errors import InputError, UsageError
 
 
+MODEL = {"source": "m", "weights": "ab", "dtype": "float32", "begins_with_bos": True}
+
+
 def evaluate(*arguments):
     result = CliRunner().invoke(build_app(["evaluate"]), ["evaluate", *arguments])
     if result.exception is not None:
@@ -40,7 +43,7 @@ def test_what_is_missing_is_said(arguments, complaint):
 def test_cut_prompts_stand_beside_the_accuracy(capsys):
     row = {"task": "piqa", "split": "local", "num_items": 3, "num_truncated": 2, "metric": "acc", "acc": 1.0}
     row |= {"acc_stderr": 0.0, "acc_norm": None, "acc_norm_stderr": None, "average": {"kind": "logits", "members": [0]}}
-    print_result({"models": [{"source": "m", "weights": "ab"}], "losses": {}, "benchmarks": [row]})
+    print_result({"models": [MODEL], "losses": {}, "benchmarks": [row]})
     printed = capsys.readouterr().out
     assert "piqa (local, 3 items, 2 prompts cut to the context): acc 1.000 +- 0.000, acc_norm not a number" in printed
 
@@ -57,7 +60,7 @@ def test_a_model_whose_losses_are_not_numbers_is_printed_as_such(capsys):
     entry = {"num_documents": 1, "num_tokens": 3, "bits_per_byte": "NaN"}
     size = {"average": "logits", "num_members": 1, "nats_per_token": "NaN"}
     losses = {"x alone": entry | {"sizes": [size]}}
-    print_result({"models": [{"source": "m", "weights": "ab"}], "losses": losses, "benchmarks": []})
+    print_result({"models": [MODEL], "losses": losses, "benchmarks": []})
     assert "x alone: nan nats per token, nan bits per byte" in capsys.readouterr().out
 
 

@@ -15,7 +15,6 @@ import torch
 from megadocs.model import build_model
 from megadocs.model.batching import Batcher
 from megadocs.model.decoder import Decoder
-from megadocs.model.serve import fitting_precision
 from megadocs.model.worker import Worker
 from megadocs.recipe.training import ModelConfig
 from megadocs.text.chat import Chat, load_chat
@@ -112,7 +111,3 @@ def test_occupancy_is_a_share_of_the_places(client):
     alone = client.ask(max_new_tokens=30, seed=1)
     assert alone["occupancy"] == pytest.approx(1 / 4)
     assert client.ask(max_new_tokens=1, seed=1)["occupancy"] is None  # its only token came with the prompt
-
-
-def test_precision_fits_the_processor():
-    assert fitting_precision(on_gpu=False) in (torch.bfloat16, torch.float16, torch.float32)

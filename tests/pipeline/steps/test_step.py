@@ -34,13 +34,14 @@ RECIPE = {
     "evaluate": {"stride": 16},
     "seeds": [0],
 }
-#: As version 0.1 computed them, but for training (version 2: layers as one function) and what depends on it: whoever
-#: changes one makes every workspace train again, and raises STEP_VERSIONS.
+#: As version 0.1 computed them, but for training (version 2: layers as one function), tasks that cut documents (between
+#: characters as a reader sees them) and what depends on either: whoever changes one makes every workspace do that work
+#: again, and raises STEP_VERSIONS.
 OF_0_1 = {
     "corpus": "e5ed076dc721ca59bf84",
     "tokenizer": "df5f2c6e7d04ab709601",
     "generate rephrase G=2": "012d23429f13fe3dfd05",
-    "generate thought G=2": "da3b06658bd9535ba32b",
+    "generate thought G=2": "2db18ef3cf212c5ffa0a",
     "rows real": "a58adeb73c26cedcbd3c",
     "train real_only seed 0": "a82689ef796ff738e35f",
     "train real_only seed 1": "9452f4abf9cc4e6c569e",
@@ -51,9 +52,9 @@ OF_0_1 = {
     "evaluate simple seed 0": "d162d0776a8127ee98f5",
     "train stitched seed 0": "44a278405c2751482b5d",
     "evaluate stitched seed 0": "7c4e238201772e3f14b4",
-    "rows latent_thoughts G=2": "54af1c5f053a35f85eae",
-    "train latent_thoughts seed 0": "ae28c288211f71a8c72e",
-    "evaluate latent_thoughts seed 0": "965a3c21115c0cc57fb8",
+    "rows latent_thoughts G=2": "ff52169a9ce89c637660",
+    "train latent_thoughts seed 0": "5838f79818dbe80d665d",
+    "evaluate latent_thoughts seed 0": "c87fbe48ee304a1cf640",
     "rows self_distilled N=12": "22141e303eb05a05f23c",
     "train student seed 0": "75f12a3c2e7164167800",
     "evaluate student seed 0": "666a6a47141e94625004",
