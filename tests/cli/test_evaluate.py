@@ -12,7 +12,6 @@ from megadocs.cli.console import print_json
 from megadocs.cli.evaluate import print_result
 from megadocs.errors import InputError, UsageError
 
-
 MODEL = {"source": "m", "weights": "ab", "dtype": "float32", "begins_with_bos": True}
 
 
