@@ -223,6 +223,18 @@ def test_text_that_is_not_utf8_says_how_to_convert(tmp_path: Path) -> None:
     assert "iconv" in str(caught.value.remedy)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_utf16_is_not_taken_for_latin1(tmp_path: Path, encoding: str, name: str) -> None:
+    """Converted from latin1 it would become two characters for each, and nobody would notice."""
+    text = "The harbour froze early." if name == "a.txt" else '{"text": "The harbour froze early."}\n'
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    config = CorpusConfig(source=str(tmp_path))
+    with pytest.raises(InputError, match="looks_like_utf16") as caught:
+        split_documents(iter_documents(config), config)
+    assert "iconv -f utf-16 " in str(caught.value.remedy)
+
+
 @pytest.mark.parametrize("source", ["none.txt", "*.jsonl", "empty", "notes.md", "hf://no/such/name:x:y", "sotu://x"])
 def test_a_source_that_is_not_there(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -16,11 +16,11 @@ from megadocs.errors import InputError
 from megadocs.recipe.data import CorpusConfig
 
 #: Reason of a rejection -> what to do about it.
-_REMEDIES = {
+REMEDIES = {
     "missing_text": "is corpus.text_field the right field?",
     "missing_id": "is corpus.id_field the right field? without one, ids are hashes of the texts",
-    "invalid_utf8": "convert the files to UTF-8 (iconv -f latin1 -t utf-8)",
-    "looks_like_utf16": "convert the files to UTF-8 (iconv -f utf-16le -t utf-8)",
+    "invalid_utf8": "convert the files to UTF-8 (iconv -f ENCODING -t utf-8; latin1, gb18030 and shift_jis are common)",
+    "looks_like_utf16": "convert the files to UTF-8 (iconv -f utf-16 -t utf-8; without a mark utf-16le or utf-16be)",
     "pointer_file": "fetch the content (git lfs pull, git annex get, dvc pull)",
     "dangling_link": "the link leads nowhere: mount or fetch what it names",
     "invalid_json": "one JSON object on each line",
@@ -72,7 +72,7 @@ def refuse_losses(report: Mapping[str, Any], config: CorpusConfig) -> None:
     worst = max((part / whole for part, whole in shares if whole), default=0.0)
     if worst <= config.max_rejected_fraction:
         return
-    remedies = [_REMEDIES[name] for name in rejected if name in _REMEDIES]
+    remedies = [REMEDIES[name] for name in rejected if name in REMEDIES]
     if _num_same_ids(report):
         remedies.append("do the files count their ids from 0 each? leave corpus.id_field out")
     if bytes_skipped:

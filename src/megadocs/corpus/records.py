@@ -99,7 +99,8 @@ def clean_text(value: object) -> str:
         try:
             value = value.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise RejectedRecordError("invalid_utf8") from error
+            reason = "looks_like_utf16" if looks_like_utf16(value) else "invalid_utf8"
+            raise RejectedRecordError(reason) from error
     if not isinstance(value, str):
         raise RejectedRecordError("text_not_a_string")
     try:
@@ -117,7 +118,9 @@ def clean_text(value: object) -> str:
 
 
 def looks_like_utf16(text: str | bytes) -> bool:
-    """Whether about every second character is NUL: UTF-16 that was read as if it were UTF-8."""
+    """Whether about every second character is NUL, or the first two bytes are its mark: UTF-16 read as UTF-8."""
+    if isinstance(text, bytes) and text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
     num_nul = text.count("\0") if isinstance(text, str) else text.count(b"\0")
     return len(text) >= 8 and num_nul >= _MIN_NUL_SHARE * len(text)
 

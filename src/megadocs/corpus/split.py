@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from megadocs.corpus.losses import refuse_losses
+from megadocs.corpus.losses import REMEDIES, refuse_losses
 from megadocs.corpus.reading import DocumentStream
 from megadocs.corpus.selection import Entry, drop_duplicates, read_entries
 from megadocs.documents import Document
@@ -168,15 +168,13 @@ def _refuse_empty(entries: Sequence[Entry], intake: dict[str, Any], config: Corp
     if not rejected:
         raise InputError("the source holds no documents", where=f"{config.source} (corpus.source)")
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
-    reason, places = next(iter(intake["rejected_examples"].items()))
-    remedies = {
-        "invalid_utf8": f"convert {places[0]} to UTF-8 (for example: iconv -f latin1 -t utf-8)",
-        "empty": "name files that hold text",
-    }
+    places = next(iter(intake["rejected_examples"].values()))
+    known = {**REMEDIES, "empty": "name files that hold text"}
+    remedies = dict.fromkeys(known[reason] for reason in rejected if reason in known)
     raise InputError(
         f"no usable document: every record was rejected ({reasons})",
         where=f"{config.source} (corpus.source): {places[0]}",
-        remedy=remedies.get(reason, "see the reasons; correct the records or the field names"),
+        remedy="; ".join(remedies) or "see the reasons; correct the records or the field names",
     )
 
 
