@@ -1,4 +1,4 @@
-# make demo   the whole method on 55 documents, about six minutes on two cores
+# make demo   the whole method on 80 documents, on two cores without a GPU
 # make test   the quick suite, end to end     make check   format, lint, types, layers, tests
 PYTHON ?= python3
 VENV ?= .venv

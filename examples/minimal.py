@@ -1,7 +1,7 @@
 """The whole method on one page, like an algorithm box: documents in, "worth k times the real data" out.
 
     python examples/minimal.py my_texts/ runs/minimal      # a folder of .txt files, at least 30
-    python examples/minimal.py                             # the demo's 55 documents (extra `demo`)
+    python examples/minimal.py                             # the demo's 80 documents (extra `demo`)
 
     Input: a few real documents D, an instruct model, a number of generations G
     1. split D by document into train, validation, test; only train documents reach the generator

