@@ -1,38 +1,56 @@
 """The system's positive control: in a world where stitching must help, it does.
 
-`recipes/world_order.yaml` on the world it was piloted on. Stitched was below simple in each of the six worlds tried at
-these settings, by .11 to .56 nats per token, .54 in this one (docs/order.md); if it is not here, nothing that reports
-say about order can be believed. Slow: two runs of 647 steps, some two minutes. Smaller worlds (one fact, 25,000
-parameters, 100 to 370 steps) were tried and left: whether copying forms in so few steps is a matter of the seed.
+`recipes/world_order.yaml` at the length of `recipes/world_order_long.yaml`, of whose five worlds this is one: stitched
+was below simple in each of them, by .35 to 1.01 nats per token, 1.01 in this one, and .70 on another processor
+(docs/order.md). If it is not below here, nothing that reports say about order can be believed. Two runs of 1,036 steps:
+65 processor seconds. Smaller toys were tried and left (lab/LOG.md): until copying forms, there is nothing to see.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from megadocs.pipeline.run import run_experiment
 from megadocs.recipe import load_recipe
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "world_order.yaml"
-WORLD = "world://seed=1000,documents=2400,facts=2,mentions=4,name_length=6"
-#: A quarter of what this world showed: other processors round otherwise.
-SMALLEST_GAP = 0.13
+ROOT = Path(__file__).parents[2]
+RECORDED = ROOT / "results" / "world" / "order_long"
+TOY = [
+    "corpus.source=world://seed=12,documents=2400,facts=2,mentions=4,name_length=6",
+    "corpus.split.test=100",
+    "train.real_epochs=4",
+    "train.device=cpu",
+    "evaluate.gate=false",
+]
+#: Nats per token. The smallest of six runs was .35; unrelated rows in the same bundles came to -.49 to .04.
+SMALLEST_GAP = 0.2
 
 
-@pytest.mark.slow
-def test_stitching_helps_where_it_must_and_on_later_mentions(tmp_path: Path) -> None:
-    recipe = load_recipe(RECIPE, [f"corpus.source={WORLD}", "train.device=cpu"])
-    arms = {name: recipe.arms[name] for name in ("simple", "stitched")}
-    outcome = run_experiment(recipe.model_copy(update={"arms": arms}), tmp_path, num_slots=2)
-    assert outcome.errors == []
-    results = json.loads((tmp_path / "results.json").read_text())
-    tables = {table["class"]: table for table in results["world"]}
-    gaps = {}
-    for name, table in tables.items():
+def helps(results: dict[str, Any], arm: str) -> bool:
+    """Whether the arm is below simple by the gap, at least four fifths of it on later mentions."""
+    gaps, sizes = {}, {}
+    for table in results["world"]:
         excess = {row["arm"]: row["excess"] for row in table["arms"]}
-        gaps[name] = (excess["simple"] - excess["stitched"]) * table["num_tokens"]
-    assert gaps["all"] / tables["all"]["num_tokens"] > SMALLEST_GAP
-    assert gaps["later_mention"] > 0.8 * gaps["all"]
+        sizes[table["class"]] = table["num_tokens"]
+        gaps[table["class"]] = (excess["simple"] - excess[arm]) * table["num_tokens"]
+    return gaps["all"] / sizes["all"] > SMALLEST_GAP and gaps["later_mention"] > 0.8 * gaps["all"]
+
+
+@pytest.mark.timeout(1800)
+def test_stitching_helps_where_it_must_and_on_later_mentions(tmp_path: Path) -> None:
+    recipe = load_recipe(ROOT / "recipes" / "world_order.yaml", TOY)
+    arms = {name: recipe.arms[name] for name in ("simple", "stitched")}
+    outcome = run_experiment(recipe.model_copy(update={"arms": arms}), tmp_path, num_slots=1)
+    assert outcome.errors == []
+    assert helps(json.loads((tmp_path / "results.json").read_text()), "stitched")
+
+
+@pytest.mark.parametrize("world", [10, 11, 12, 13, 14])
+def test_bundles_of_unrelated_rows_would_fail_it(world: int) -> None:
+    results = json.loads((RECORDED / str(world) / "results.json").read_text())
+    assert helps(results, "stitched")
+    assert not helps(results, "mis_stitched")
