@@ -10,8 +10,11 @@ from megadocs.model import loss as loss_module
 from megadocs.model.loss import linear_cross_entropy, token_losses
 
 
+@pytest.mark.parametrize("small_head", [0, 13 * 6])
 @pytest.mark.parametrize("num_positions", [1, 4, 5, 11])
-def test_value_and_gradients_equal_cross_entropy(num_positions, monkeypatch):
+def test_value_and_gradients_equal_cross_entropy(num_positions, small_head, monkeypatch):
+    monkeypatch.setattr(loss_module, "SMALL_HEAD", small_head)
+    monkeypatch.setattr(loss_module, "MIN_BLOCK_OF_SMALL_HEAD", 4)
     monkeypatch.setattr(loss_module, "MIN_CHUNK", 3)
     monkeypatch.setattr(loss_module, "CHUNK_BYTES", 1)
     monkeypatch.setattr(loss_module, "MIN_BLOCK", 8)
