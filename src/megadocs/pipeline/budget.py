@@ -88,6 +88,7 @@ class _Priced:
     most: float
     rows_per_window: float
     num_updates: int
+    num_walked: int
 
 
 def choose_within(source: str, root: Path, budget_seconds: float, num_slots: int | None = None) -> Choice:
@@ -178,7 +179,9 @@ def _price(source: str, root: Path, size: _Size, num_slots: int | None) -> _Pric
     most_passes = max(settled.search.axes[_EPOCHS].values)
     untuned = _load(overrides | {_EPOCHS: most_passes, "tune": "off"}, size.has_thoughts)
     plan = build_plan(untuned, root, num_slots)
-    price = price_search(planned_search(settled, sizes.facts.max_multiple), root, num_slots=num_slots)
+    search = planned_search(settled, sizes.facts.max_multiple)
+    assert search.search is not None
+    price = price_search(search, root, num_slots=num_slots)
     beside = plan.seconds - price.shared_seconds  # corpus, generation and rows are in both
     return _Priced(
         size=size,
@@ -189,6 +192,7 @@ def _price(source: str, root: Path, size: _Size, num_slots: int | None) -> _Pric
         most=beside + price.most.seconds,
         rows_per_window=rows,
         num_updates=updates,
+        num_walked=len(search.search.arms),
     )
 
 
@@ -220,9 +224,8 @@ def _describe(chosen: _Priced, num_documents: int, budget_seconds: float) -> Cho
     runs = chosen.least - _tuning_seconds(chosen)
     hours = max((budget_seconds / _MARGIN - runs) / _SECONDS_PER_HOUR, 0.01)
     trials = _MOST_TRIALS if chosen.most * _MARGIN <= budget_seconds else _FEWEST_TRIALS
-    walked = 3  # the baseline, real_2x, the first synthetic arm
     overrides = chosen.overrides | {
-        "tune": {"max_runs": trials * walked, "max_hours": float(f"{hours:.2g}")},
+        "tune": {"max_runs": trials * chosen.num_walked, "max_hours": float(f"{hours:.2g}")},
     }
     size = chosen.size
     beyond = "" if size.documents == num_documents else f" of {num_documents}; more do not fit into the budget"

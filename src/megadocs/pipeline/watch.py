@@ -62,7 +62,7 @@ class Watcher:
         recipe = last_recipe(self._root)
         experiment = self._experiment(recipe) if recipe is not None else None
         runs, curves = self._runs(experiment)
-        trials, trial_curves = self._trials({run.train.fingerprint for run in _all_runs(experiment)})
+        trials, trial_curves = self._trials({name for run in _all_runs(experiment) for name in run.train.fingerprints})
         generations = list(self._generations())
         shown = [*trials, *runs]
         is_busy = any(run.state == "running" for run in shown) or any(task.is_running for task in generations)
@@ -114,7 +114,7 @@ class Watcher:
 
     def _trials(self, known: set[str]) -> tuple[list[LiveRun], list[Curve]]:
         """Trainings in progress that belong to no run of the recipe: trials of a search, newest first."""
-        partial = sorted((self._root / "train").glob("*.partial"), key=lambda path: -path.stat().st_mtime)
+        partial = sorted((self._root / "train").glob("*.partial"), key=_last_change, reverse=True)
         names = [path.name.removesuffix(".partial") for path in partial]
         described = [
             _describe(f"{_TRIAL} {name[:6]}", 0, self._training(name))
@@ -153,6 +153,14 @@ class Watcher:
             loss = arm["certificate"].get("loss")
             best = f", best validation loss {loss:.4f}" if loss else ""
             yield f"{arm['arm']}: {arm['cost']['num_trials']} trials{best}"
+
+
+def _last_change(path: Path) -> float:
+    """When a folder was last written to; 0 for one that was published between two looks."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _all_runs(experiment: Experiment | None) -> tuple[Any, ...]:
