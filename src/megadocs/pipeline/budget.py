@@ -192,7 +192,7 @@ def _price(source: str, root: Path, size: _Size, num_slots: int | None) -> _Pric
         most=beside + price.most.seconds,
         rows_per_window=rows,
         num_updates=updates,
-        num_walked=len(search.search.arms),
+        num_walked=len(search.search.arms or ()),
     )
 
 
