@@ -1,7 +1,7 @@
 """Causal self-attention: kernels to choose from, and boundaries that keep rows or documents apart.
 
     groups = segment_groups(segments_BT)                            # None: the paper's cross-document attention
-    out_BTHW, saved = attention_forward(q_BTHW, k_BTGW, v_BTGW, kernel="fused", groups=groups)
+    out_BTHW, saved = attention_forward(q_BTHW, k_BTGW, v_BTGW, kernel="fused", groups=groups, save=True)
     grad_q, grad_k, grad_v = attention_backward(grad_BTHW, saved)
 
 On a CPU which kernel is fastest depends on the processor, the length and the compute type, by up to a factor of four,

@@ -1,10 +1,10 @@
 """One layer of the student as a single function with its own backward pass, for CPUs.
 
-    out_BTD = fused_layer(x_BTD, weights, tables, eps=1e-5, kernel="fused", groups=None)
+    out_BTD = fused_layer(x_BTD, LayerWeights(...), LayerSettings(...))
 
-What autograd makes of the layer's operations one by one costs as much as the products at small widths: a quarter of the
-time is views, strided copies, zero-filled slices and Python (64 wide, 4 x 256 tokens, float32, one AVX-512 core: 9.1 ms
-forward and backward for products of 2.4 and attention of 2.6). Here queries, keys and values are one product, gate and
+Taken apart, a narrow layer spends time on views, strided copies, zero-filled slices and Python beside its products: a
+step of the 0.4M student (2 layers of 64, 4 x 256 tokens, float32, one AVX-512 core) takes 34.4 ms so, 31.9 with this
+function and the loss in cached blocks; 11 are products. Here queries, keys and values are one product, gate and
 up another; the norms' weights are multiplied into them (a row of the weight, not of every token); the rotation and its
 reverse are three passes each; the gradient is written where it is needed. Same mathematics as `llama.Layer` taken apart
 (tests/model/test_fused_layer.py), other rounding.
