@@ -30,12 +30,21 @@ def test_a_better_baseline_says_by_how_much():
     assert floor_sentences(results(4.5, [REAL]))[0].startswith("real_only (4.500 nats) is 0.500 nats better than the")
 
 
+def test_each_kind_of_rows_has_its_number():
+    thoughts = {**REPHRASED, "text": "latent_thoughts", "loss": 4.8}
+    assert floor_sentences(results(5.72, [REAL, REPHRASED, thoughts])) == [
+        "The trigram model with synthetic text added comes to 4.600 with rephrase rows, 4.800 with latent "
+        "thoughts rows."
+    ]
+
+
 def test_a_better_baseline_leaves_the_headline():
     assert headline_floor(results(4.5, [REAL])) == []
 
 
 def test_a_baseline_as_good_as_the_floor_is_no_better():
     assert "no better than a trigram" in headline_floor(results(5.0, [REAL]))[0]
+    assert floor_sentences(results(5.0, [REAL])) == []
 
 
 @pytest.mark.parametrize("loss", ["NaN", "Infinity"])

@@ -37,7 +37,13 @@ def test_the_test_is_scipy_s_on_the_pairs() -> None:
 
 def test_one_replication_has_no_test() -> None:
     (row, _) = replicated_differences([make(2.0, 3.0)], "stitched", "simple")
-    assert (row.mean, row.interval, row.p_value) == (-1.0, None, None)
+    assert (row.differences, row.mean, row.interval, row.p_value) == ((-1.0,), -1.0, None, None)
+
+
+def test_two_replications_have_one() -> None:
+    (row, _) = replicated_differences([make(2.0, 3.0), make(2.0, 3.5, "b")], "stitched", "simple")
+    assert row.mean == pytest.approx(-1.25)
+    assert row.interval == pytest.approx((-1.25 - 12.7062 * 0.25, -1.25 + 12.7062 * 0.25), rel=1e-4)
 
 
 def test_an_arm_that_is_not_there_and_a_workspace_named_twice() -> None:

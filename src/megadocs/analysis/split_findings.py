@@ -17,8 +17,8 @@ def near_duplicate_sentences(results: Mapping[str, Any]) -> list[str]:
         results: of the analysis, with `near_duplicates` {`across`: pairs on two sides of the split, `together`: pairs
             that count as one source}; a pair is {`documents`: two names, `share`: of the shorter one's 13-grams}.
     """
-    found = results.get("near_duplicates") or {}
-    across, together = found.get("across", ()), found.get("together", ())
+    found = results.get("near_duplicates") or {"across": [], "together": []}
+    across, together = found["across"], found["together"]
     sentences = []
     if across:
         sentences.append(
