@@ -35,6 +35,15 @@ def workers():
     return pids_of("ray::EngineWorker", under=os.getpid())
 
 
+def found_workers():
+    """The same, once there is one: Ray renames its processes between calls, and a look in between finds none."""
+    deadline = time.monotonic() + 10
+    while not (found := workers()):
+        assert time.monotonic() < deadline, "no engine worker runs"
+        time.sleep(0.02)
+    return found
+
+
 class Run:
     """One generation run: its books, its frames in the ledger, its export."""
 
@@ -84,7 +93,7 @@ def test_a_worker_is_killed(address, tmp_path):
     config, documents = make_config(options={"latency_seconds": 0.1}), make_documents(60)
     local = Run(config, documents, tmp_path / "local")
     notes = []
-    killer = KillOnce(20, lambda: kill(workers()[0]))
+    killer = KillOnce(20, lambda: kill(found_workers()[0]))
     engine = AllWorkers(config.engine, address, notes.append)
     killed = Run(config, documents, tmp_path / "killed", engine=engine, on_progress=killer)
     assert killer.in_flight is not None
@@ -97,7 +106,7 @@ def test_a_worker_is_killed(address, tmp_path):
 def test_all_workers_are_killed(address, tmp_path):
     config, documents = make_config(options={"latency_seconds": 0.1}), make_documents(40)
     local = Run(config, documents, tmp_path / "local")
-    killer = KillOnce(20, lambda: [kill(pid) for pid in workers()])
+    killer = KillOnce(20, lambda: [kill(pid) for pid in found_workers()])
     killed = Run(config, documents, tmp_path / "killed", engine=AllWorkers(config.engine, address), on_progress=killer)
     assert killer.in_flight is not None
     same_records(killed, local)
