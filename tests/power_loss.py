@@ -144,6 +144,8 @@ class Disk:
             folder.entries.pop(name, None)
         elif call.startswith("rename"):
             target, new_name = self._place(paths[1])
+            if folder is None and target is None:
+                return  # elsewhere: a cache in the home folder
             assert folder is not None and target is not None
             target.entries[new_name] = folder.entries.pop(name)
             for (number, path), position in list(self._positions.items()):

@@ -81,6 +81,29 @@ def test_bad_folders(tmp_path, folder, monkeypatch):
         load_model(str(folder))
 
 
+@pytest.mark.parametrize("changes", [{"num_hidden_layers": 10**9}, {"model_type": "gpt2", "n_layer": 10**9}])
+def test_layers_without_an_end_are_refused_at_once(folder, changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(DamagedError, match="is 1,000,000,000") as error:
+        load_model(str(folder))
+    assert error.value.where == str(path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "null", "{"])
+def test_what_is_no_configuration_is_named(folder, content):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(DamagedError, match=r"not JSON|not a model's configuration"):
+        load_model(str(folder))
+
+
+def test_more_layers_than_weights_are_refused_before_they_are_built(folder):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 5000}))
+    with pytest.raises(DamagedError, match="5,000 layers, the weights are"):
+        load_model(str(folder))
+
+
 def test_cut_weights_are_named_with_a_remedy(folder):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])

@@ -27,6 +27,9 @@ from megadocs.store.files import read_json
 from megadocs.text.tokenizer import BOS_TOKEN, Tokenizer, load_tokenizer
 
 _FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"]
+#: How families call their number of layers; the deepest models have a few hundred.
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "decoder_layers")
+_MOST_LAYERS = 10_000
 _FETCH_AGAIN = "copy or download the model again"
 
 
@@ -144,10 +147,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise InputError("no model is here", where=str(folder), remedy="give a Hugging Face folder with config.json")
     try:
         config = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"not JSON: {error}", where=str(path), remedy=_FETCH_AGAIN) from error
     if not isinstance(config, dict):
         raise DamagedError("not a model's configuration", where=str(path), remedy=_FETCH_AGAIN)
+    for name in _LAYERS:
+        if isinstance(config.get(name), int | float) and config[name] > _MOST_LAYERS:  # libraries would build them all
+            raise DamagedError(f"{name} is {config[name]:,}", where=str(path), remedy=_FETCH_AGAIN)
     return config
 
 

@@ -52,6 +52,12 @@ def fill_model(config: LlamaConfig, tensors: dict[str, Tensor], source: Path) ->
     Raises:
         DamagedError: a weight is missing, extra, of the wrong shape or no floating-point tensor.
     """
+    if config.num_hidden_layers > len(tensors):  # building so many, even without memory, may not end
+        raise DamagedError(
+            f"the configuration has {config.num_hidden_layers:,} layers, the weights are {len(tensors):,} tensors",
+            where=str(source),
+            remedy="check that the model's configuration and its weights belong together",
+        )
     with torch.device("meta"):
         model = Llama(config)
     if config.tie_word_embeddings:
