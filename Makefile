@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .PHONY: setup setup-peers setup-vllm demo test test-quick coverage dist test-slow test-faults test-vllm lint check fmt docs docs-site clean loss-identity bench-rows \
-	bench-train bench-eval bench-generate bench-generate-full bench-search bench-report bench-coverage
+	bench-train bench-eval bench-generate bench-writers bench-generate-full bench-search bench-report bench-coverage
 
 setup: $(STAMP)
 
@@ -101,7 +101,7 @@ docs-site: setup
 	$(PIP) install -q -c constraints.txt -e '.[docs]'
 	$(BIN)/python docs/build_site.py --site build/site
 
-bench-rows bench-train bench-eval bench-generate bench-search bench-report bench-coverage: bench-%: setup
+bench-rows bench-train bench-eval bench-generate bench-writers bench-search bench-report bench-coverage: bench-%: setup
 	$(BIN)/python benchmarks/bench_$*.py
 
 # 5.2 million records: about an hour and 16 GB in BENCH_DIR (free space is checked first)
