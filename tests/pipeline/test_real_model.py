@@ -48,4 +48,5 @@ def test_three_documents_by_the_real_model(tmp_path):
     assert all(len(text) > 40 for text in texts if text)
     assert all(row["new_tokens"] <= 96 for row in rows)
     results = json.loads((tmp_path / "results.json").read_text())
-    assert {run["arm"] for run in results["arms"]} == {"real_only", "real_2x", "simple", "stitched", "latent_thoughts"}
+    synthetic = {"simple", "stitched", "latent_thoughts", "shuffled_words"}
+    assert {run["arm"] for run in results["arms"]} == {"real_only", "real_2x", *synthetic}

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def demo(workspace: WorkspaceDir = None, jobs: Jobs = None, as_json: AsJson = False) -> None:
-        """Run the demo: 80 documents, a real instruct model, 18 small training runs, a report. No clone is needed.
+        """Run the demo: 80 documents, a real instruct model, 21 small training runs, a report. No clone is needed.
 
         megadocs demo --workspace runs/quickstart
         """
