@@ -156,6 +156,8 @@ def test_a_worker_that_hangs_is_found_by_the_watchdog(
 ) -> None:
     """Stopped, not dead: no socket closes; after the silence it is pinged, and started again."""
     monkeypatch.setattr("megadocs.generate.runner.WATCHDOG_SECONDS", 2.0)
+    # on a free processor all replies are there within the second between two reports of progress
+    monkeypatch.setattr("megadocs.generate.runner._PROGRESS_SECONDS", 0.0)
     monkeypatch.setattr("megadocs.generate.engines.embedded._PING_SECONDS", 2.0)
     config = config_for(folder)
     engine = build_engine(config.engine)
