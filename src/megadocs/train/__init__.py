@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from megadocs.train.loop import Mixture, TrainingJob, TrainingProgress, TrainSummary, run_training
+    from megadocs.train.job import Mixture, TrainingJob, TrainingProgress, TrainSummary
+    from megadocs.train.loop import run_training
 
 __all__ = ["Mixture", "TrainSummary", "TrainingJob", "TrainingProgress", "run_training"]
 
@@ -17,4 +18,5 @@ __all__ = ["Mixture", "TrainSummary", "TrainingJob", "TrainingProgress", "run_tr
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.loop"), name)
+    module = "loop" if name == "run_training" else "job"
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

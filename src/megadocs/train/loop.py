@@ -23,11 +23,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from megadocs.errors import DivergedError, TrainingError
 from megadocs.machine import resolve_dtype
@@ -36,109 +35,26 @@ from megadocs.model.attention_choice import choose_kernel
 from megadocs.model.hf_export import export_hf
 from megadocs.model.llama import Llama
 from megadocs.model.memory import freed_memory_kept
-from megadocs.recipe.training import ModelConfig, TrainConfig
 from megadocs.store.files import make_directory, read_json, write_json_atomic
 from megadocs.train.checkpoint import CheckpointStore
 from megadocs.train.checkpoint_writer import CheckpointWriter
 from megadocs.train.determinism import deterministic_kernels
-from megadocs.train.distributed import World, full_tensor, join_world, parallelise, without_sync
+from megadocs.train.distributed import World, full_tensor, join_world, parallelise
 from megadocs.train.ema import AveragedWeights
 from megadocs.train.identity import check_identity, run_identity
-from megadocs.train.masking import kept_inputs
+from megadocs.train.job import TrainingJob, TrainingProgress, TrainSummary
 from megadocs.train.metrics_log import MetricsLog
 from megadocs.train.micro_batch import choose_micro_batch
 from megadocs.train.optimiser import build_optimiser, set_rates
-from megadocs.train.run_plan import RunPlan, plan_run
+from megadocs.train.run_plan import plan_run
 from megadocs.train.run_state import RunState
 from megadocs.train.schedule import learning_rate_factor, weight_decay_factor
 from megadocs.train.signals import StopSignals, TrainingInterrupted
+from megadocs.train.step_batch import accumulate_gradients, to_tensors
 from megadocs.train.student import build_student
 from megadocs.train.trackers import open_trackers
 
 _log = logging.getLogger(__name__)
-
-#: Tokens (B, T) of a step, integers; and segment ids (B, T) where attention stops at row or document ends.
-Batch = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]
-
-
-class Mixture(Protocol):
-    """What the loop asks of the data plan."""
-
-    @property
-    def num_steps(self) -> int:
-        """Optimiser steps of the run."""
-
-    def window_ids(self, step: int) -> Sequence[Hashable]:
-        """Identities of the windows of a step, for the log."""
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """What `progress` receives after each logged step. `mfu` is against the measured matmul rate (`throughput.py`)."""
-
-    step: int
-    num_steps: int
-    loss: float
-    learning_rate: float
-    tokens_per_second: float
-    mfu: float
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class TrainSummary:
-    """What a finished run amounts to. `attention_kernel`: see `model/attention.py`; None on a GPU."""
-
-    final_loss: float
-    num_steps: int
-    num_tokens: int
-    seconds: float
-    tokens_per_second: float
-    flops: float
-    num_parameters: int
-    model_dir: str
-    attention_kernel: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingJob:
-    """One student to be trained from one seed, and who is told how it goes.
-
-    Attributes:
-        recipe_model: shape of the student, or the pretrained model to continue from.
-        config: optimiser, context, checkpoints.
-        mixture: number of steps and the window ids of each.
-        read_batch: step -> (tokens (batch_size, context_length), segment ids or None), the whole batch on every rank.
-        vocab_size: of the tokenizer.
-        seed: decides the initial weights (with the shape, nothing else) and masked inputs.
-        output_dir: the run's folder; the model goes to `model/` in it.
-        bos_id: for the exported configuration.
-        eos_id: likewise.
-        tokenizer_files: copied into the exported folder; with `init_from` and its tokenizer, all of that model's own.
-        data_identity: JSON values naming the data; a resumed run must have the same.
-        announce: receives steps, tokens, FLOPs and rates before the first step.
-        progress: called after each logged step, first rank only, as `announce` is.
-        warn: receives what the person should know and the run goes on without, first rank only.
-        evaluate: called every `evaluate_every_steps` and at the end, on every rank; its numbers go to the metrics.
-        strict_resume: refuse a damaged newest checkpoint instead of using the one before it.
-    """
-
-    recipe_model: ModelConfig
-    config: TrainConfig
-    mixture: Mixture
-    read_batch: Callable[[int], Batch]
-    vocab_size: int
-    seed: int
-    output_dir: Path
-    bos_id: int | None = None
-    eos_id: int | None = None
-    tokenizer_files: Sequence[Path] = ()
-    data_identity: dict[str, Any] | None = None
-    announce: Callable[[RunPlan], None] | None = None
-    progress: Callable[[TrainingProgress], None] | None = None
-    warn: Callable[[str], None] | None = None
-    evaluate: Callable[[Llama], dict[str, float]] | None = None
-    strict_resume: bool = False
 
 
 def run_training(job: TrainingJob) -> TrainSummary:
@@ -238,8 +154,9 @@ class _Run:
             self.seconds_before, self.loss = newest.state["seconds"], newest.state["loss"]
             if self.config.micro_batch_size is None and newest.state["num_ranks"] == self.world.size:
                 self.micro_batch = newest.state["micro_batch"]  # sums of parts depend on the parts: keep them
-            # Kernels round differently: the run keeps the one it began with, whatever this machine measures.
-            self.model.attention_kernel = newest.state["attention_kernel"]
+            if self.model.attention_kernel is not None and newest.state["attention_kernel"] is not None:
+                # Kernels round differently: on a CPU a run keeps the one it began with there, whatever is measured now.
+                self.model.attention_kernel = newest.state["attention_kernel"]
         self.world.barrier()  # nobody writes before all have read
 
     def begin(self, identity: dict[str, Any], *, is_resumed: bool) -> None:
@@ -387,52 +304,6 @@ class _Run:
             write_json_atomic(self.job.output_dir / "summary.json", asdict(summary))
         self.world.barrier()
         return summary
-
-
-@dataclass(frozen=True)
-class StepBatch:
-    """One rank's part of a step on its device: tokens (B, T); segments and kept inputs likewise, where used."""
-
-    tokens: Tensor
-    segments: Tensor | None
-    kept: Tensor | None
-
-
-def to_tensors(
-    batch: Batch, config: TrainConfig, *, seed: int, step: int, part: slice, device: torch.device
-) -> StepBatch:
-    """This rank's part of a step's batch; refuses another shape than the recipe's."""
-    tokens, segments = batch
-    expected = (config.batch_size, config.context_length)
-    if tokens.shape != expected:
-        raise TrainingError(f"the batch has shape {tokens.shape}, the recipe says {expected}", where="train.batch_size")
-    kept = None
-    if config.masked_input_fraction is not None:
-        kept = kept_inputs(seed, step, expected, config.masked_input_fraction)[part].to(device)
-    return StepBatch(
-        torch.from_numpy(tokens[part].astype(np.int64)).to(device),
-        None if segments is None else torch.from_numpy(segments[part].astype(np.int64)).to(device),
-        kept,
-    )
-
-
-def accumulate_gradients(wrapped: nn.Module, batch: StepBatch, micro_batch: int, *, num_ranks: int) -> Tensor:
-    """This rank's share of the step's mean loss; its gradient, averaged over ranks, is that of the whole mean.
-
-    Every micro-batch is scaled by the targets of the whole step, so that a last, smaller one weighs what it should.
-    """
-    rows, length = batch.tokens.shape
-    scale = 1.0 / (rows * (length - 1))  # of this rank; the average over ranks divides by their number
-    total = torch.zeros((), device=batch.tokens.device)
-    for start in range(0, rows, micro_batch):
-        part = slice(start, start + micro_batch)
-        segments = None if batch.segments is None else batch.segments[part]
-        kept = None if batch.kept is None else batch.kept[part]
-        with without_sync(wrapped, is_last=start + micro_batch >= rows):
-            loss = wrapped(batch.tokens[part], segments, kept, loss_scale=scale)
-            loss.backward()
-        total += loss.detach()
-    return total / num_ranks
 
 
 def steps_without_checkpoint(log: MetricsLog) -> int:

@@ -5,7 +5,7 @@
 The recipe's `micro_batch_size` is taken as it is, unless it cannot fit: then the error names what does. Without one,
 as many windows are taken as fit by estimate in 80 % of the memory that gradients, moments and the loss will leave,
 evenly over the passes of a step (one shape to compile), and on a CPU at most `CPU_TOKENS` tokens: more only push
-activations out of the cache. A smaller last part weighs what it should (`loop.accumulate_gradients`).
+activations out of the cache. A smaller last part weighs what it should (`step_batch.accumulate_gradients`).
 """
 
 from __future__ import annotations
