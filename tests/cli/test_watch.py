@@ -6,8 +6,10 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -65,9 +67,34 @@ def test_it_ends_when_nobody_looks():
         server.serve()
 
 
-def test_an_error_of_the_page_is_shown_and_the_server_goes_on():
-    import threading
+@pytest.mark.parametrize("error", [None, OSError("the disk is gone")])
+def test_neither_a_browser_that_leaves_nor_a_failing_look_prints_a_traceback(error, capsys):
+    asked, left, over = threading.Event(), threading.Event(), threading.Event()
 
+    def page():
+        asked.set()
+        left.wait(10)
+        if error is not None:
+            raise error
+        return "x" * 10_000_000
+
+    with LiveServer(page, 0) as server:
+        close = server._server.shutdown_request
+        server._server.shutdown_request = lambda request: (close(request), over.set())
+        browser = socket.create_connection(("127.0.0.1", server.port))
+        browser.sendall(f"GET / HTTP/1.0\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
+        server._server.handle_request()
+        assert asked.wait(10)
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leaves with a reset
+        browser.close()
+        left.set()
+        assert over.wait(10)
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert ("the disk is gone" in said) == (error is not None)
+
+
+def test_an_error_of_the_page_is_shown_and_the_server_goes_on():
     def page():
         raise InputError("gone & away", where="here", remedy="none")
 

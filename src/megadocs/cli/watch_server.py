@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType, TracebackType
 from typing import Any
 
+from megadocs.cli.console import say
 from megadocs.errors import MegadocsError, UsageError
 
 _ADDRESS = "127.0.0.1"
@@ -26,6 +28,14 @@ _POLL_SECONDS = 0.5
 
 class _Ended(Exception):
     """A signal asked for the end."""
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that has left is no error; any other is one line, and the next look may go well."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            say(f"the page could not be made: {type(error).__name__}: {error}")
 
 
 class LiveServer:
@@ -43,7 +53,7 @@ class LiveServer:
     def __init__(self, page: Callable[[], str], port: int, *, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._last = time.monotonic()
         try:
-            self._server = ThreadingHTTPServer((_ADDRESS, port), _handler(page, self._note_request))
+            self._server = _Server((_ADDRESS, port), _handler(page, self._note_request))
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
