@@ -5,7 +5,6 @@ import pytest
 from megadocs.errors import ConsentError, RecipeError
 from megadocs.recipe import Recipe, load_recipe
 from megadocs.recipe.consent import (
-    FIELDS,
     REFUSED_OPTIONS,
     SERVER_OPTIONS,
     check_consent,
@@ -13,6 +12,7 @@ from megadocs.recipe.consent import (
     personal_file,
     why_no_key,
 )
+from megadocs.recipe.field_classes import FIELDS
 from megadocs.recipe.generation import TaskConfig
 from megadocs.recipe.validation import models_in
 

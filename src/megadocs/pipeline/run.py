@@ -105,7 +105,7 @@ class ExperimentOutcome:
 
 
 def no_progress(total: int) -> AbstractContextManager[Listener]:
-    """A listener that hears nothing."""
+    """A listener that does nothing."""
     return nullcontext(lambda state: None)
 
 
