@@ -131,3 +131,17 @@ def test_recipes_in_the_pages_load(tmp_path):
                 assert {"real_only", "simple"} <= set(recipe.arms)
                 seen += 1
     assert seen == 1
+
+
+def test_the_tests_that_promises_name_exist():
+    promises = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    files = list((ROOT / "tests").rglob("*.py"))
+    known = {file.stem for file in files}
+    for file in files:
+        known |= set(re.findall(r"def (test_\w+)", file.read_text("utf-8")))
+    named = re.findall(r"\b(test_\w+)(\*?)", promises)
+    assert len(named) > 50
+    missing = {
+        name for name, star in named if name not in known and not (star and any(k.startswith(name) for k in known))
+    }
+    assert not missing
