@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -60,6 +61,23 @@ def test_it_serves_the_page_until_a_signal_and_leaves_nothing(workspace, number)
         assert process.wait(timeout=20) == 0
         with pytest.raises(OSError):
             get(address)
+
+
+def test_a_signal_in_the_midst_of_a_request_ends_it_too():
+    with LiveServer(lambda: "", 0, idle_seconds=60) as server:
+        hand_over = server._server.process_request
+
+        def interrupted(*request):
+            signal.raise_signal(signal.SIGHUP)
+            hand_over(*request)
+
+        server._server.process_request = interrupted
+        asker = threading.Thread(target=get, args=(f"http://127.0.0.1:{server.port}/",))
+        asker.start()
+        begun = time.monotonic()
+        server.serve()
+        assert time.monotonic() - begun < 30
+        asker.join()
 
 
 def test_it_ends_when_nobody_looks():

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from megadocs.cli.console import say
@@ -24,10 +24,6 @@ _ADDRESS = "127.0.0.1"
 _IDLE_SECONDS = 1800.0
 #: How long one look may wait for the next request before it sees that nobody came.
 _POLL_SECONDS = 0.5
-
-
-class _Ended(Exception):
-    """A signal asked for the end."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -75,23 +71,20 @@ class LiveServer:
     def serve(self) -> None:
         """Answer until a signal asks for the end or nobody has asked for a long time; then return."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        former = {number: signal.signal(number, _end) for number in numbers}
+        # a note, not an exception: raised while a request is handed to its thread, the server would take it for an
+        # error of the request and go on
+        ended = threading.Event()
+        former = {number: signal.signal(number, lambda *_: ended.set()) for number in numbers}
         self._note_request()
         try:
-            while time.monotonic() - self._last < self._idle_seconds:
+            while not ended.is_set() and time.monotonic() - self._last < self._idle_seconds:
                 self._server.handle_request()
-        except _Ended:
-            pass
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
 
     def _note_request(self) -> None:
         self._last = time.monotonic()
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise _Ended
 
 
 def _handler(page: Callable[[], str], note_request: Callable[[], None]) -> type[BaseHTTPRequestHandler]:
