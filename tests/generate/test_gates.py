@@ -8,7 +8,7 @@ import pytest
 
 from megadocs.generate.engines.protocol import Reply
 from megadocs.generate.gates import copies_and_repeats, ends_in_loop, judge_reply
-from megadocs.generate.similarity import Comparable
+from megadocs.generate.near_copies import Comparable
 from megadocs.recipe import GatesConfig
 
 SOURCE = " ".join(f"word{number}" for number in range(100))

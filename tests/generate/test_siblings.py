@@ -14,7 +14,7 @@ from megadocs.documents import Document
 from megadocs.generate import Accounting, export_generations, plan_requests, run_generation
 from megadocs.generate.engines.fake import InProcessFakeEngine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, Reply
-from megadocs.generate.similarity import Comparable
+from megadocs.generate.near_copies import Comparable
 from megadocs.recipe import GenerateConfig
 
 Documents = Callable[..., list[Document]]

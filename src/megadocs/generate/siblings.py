@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from megadocs.generate.similarity import Comparable
+from megadocs.generate.near_copies import Comparable
 
 if TYPE_CHECKING:
     from megadocs.generate.requests import GenerationRequest

@@ -159,7 +159,7 @@ class Layer(nn.Module):
         return fused_layer(x_BTD, weights, settings)
 
 
-class Decoder(nn.Module):
+class Backbone(nn.Module):
     """Embedding, layers and final norm; holds the parameters that Hugging Face calls `model.*`."""
 
     def __init__(self, config: LlamaConfig) -> None:
@@ -183,7 +183,7 @@ class Llama(nn.Module):
         self.attention_kernel: Kernel | None = None
         self._loss_kernel: LossKernel | None = None
         self._is_compiled = False
-        self.model = Decoder(config)
+        self.model = Backbone(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
