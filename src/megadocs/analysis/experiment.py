@@ -82,14 +82,7 @@ def analyze_experiment(
     """
     tables = list(scores)
     facts = {(run.arm, run.seed): run for run in runs}
-    keys = sorted({(table.set_name, table.mode) for table in tables}, key=lambda key: (key != headline, key))
-    if not keys:
-        raise AnalysisError("there are no scores to analyse", remedy="finish at least one run and evaluate it")
-    unknown = sorted({(table.arm, table.seed) for table in tables} - set(facts))
-    if unknown:
-        raise AnalysisError(
-            f"no run facts for {unknown[0][0]}, seed {unknown[0][1]}", remedy="pass one RunFacts per run"
-        )
+    keys = _scored_keys(tables, facts, headline)
     arms = list(dict.fromkeys([arm for arm, _ in expected] + [run.arm for run in runs]))
     facts_of_arms = [arm_facts(arm, runs) for arm in arms]
     others = other_students(facts_of_arms, config.baseline)
@@ -103,11 +96,7 @@ def analyze_experiment(
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "confidence": config.confidence,
-        "num_bootstrap": draws_taken(config),
-        "bootstrap_seed": config.seed,
-        "equivalence_margin": config.equivalence_margin,
-        "baseline": config.baseline,
+        **_method_facts(config),
         "headline": {"set": keys[0][0], "mode": keys[0][1]},
         "covers": _covers(sets[0]),
         "arms": facts_of_arms,
@@ -121,6 +110,32 @@ def analyze_experiment(
     plain: dict[str, Any] = json_form(results)
     plain["answer"] = answer_sentences(plain)
     return plain
+
+
+def _scored_keys(
+    tables: Sequence[RunScores], facts: Collection[tuple[str, int]], headline: tuple[str, str]
+) -> list[tuple[str, str]]:
+    """Set and mode of everything that was scored, the headline first."""
+    keys = sorted({(table.set_name, table.mode) for table in tables}, key=lambda key: (key != headline, key))
+    if not keys:
+        raise AnalysisError("there are no scores to analyse", remedy="finish at least one run and evaluate it")
+    unknown = sorted({(table.arm, table.seed) for table in tables}.difference(facts))
+    if unknown:
+        raise AnalysisError(
+            f"no run facts for {unknown[0][0]}, seed {unknown[0][1]}", remedy="pass one RunFacts per run"
+        )
+    return keys
+
+
+def _method_facts(config: AnalysisConfig) -> dict[str, Any]:
+    """What the intervals and verdicts of the results were computed with."""
+    return {
+        "confidence": config.confidence,
+        "num_bootstrap": draws_taken(config),
+        "bootstrap_seed": config.seed,
+        "equivalence_margin": config.equivalence_margin,
+        "baseline": config.baseline,
+    }
 
 
 def _covers(block: Mapping[str, Any]) -> dict[str, str]:

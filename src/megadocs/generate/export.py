@@ -15,9 +15,9 @@ from typing import Any
 from megadocs.errors import EngineError, InputError
 from megadocs.generate.judgement import iter_judged
 from megadocs.generate.ledger import LedgerIndex, load_index
+from megadocs.generate.near_copies import Comparable
 from megadocs.generate.records import GenerationRecord, with_flags
 from megadocs.generate.requests import GenerationRequest
-from megadocs.generate.near_copies import Comparable
 from megadocs.store.files import fsync_directory, fsync_file
 
 _ROWS_PER_GROUP = 4096

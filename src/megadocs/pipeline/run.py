@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -139,46 +139,69 @@ def run_experiment(
         MissingGenerationsError: a published dataset lacks more than an arm allows; nothing was trained.
         StoreError: the workspace cannot be written, or holds damaged bytes.
     """
-    workspace = Workspace(root)
-    executor = executor or LocalExecutor(root, num_slots)
+    run = _Run(Workspace(root), executor or LocalExecutor(root, num_slots), show)
     try:
         acts = _allow(recipe, stage, allow_code=allow_code)
-        corpus = sources_step(recipe, workspace)
-        outcomes = [_run([corpus], workspace, executor, show)]
-        artifact = find_artifact(corpus, workspace)
+        corpus = sources_step(recipe, run.workspace)
+        run(corpus)
+        artifact = find_artifact(corpus, run.workspace)
         if artifact is None:
-            return ExperimentOutcome(None, tuple(outcomes), None)
+            return run.ended(None)
         recipe = with_student_of(recipe, artifact)
         if recipe.published is not None and "train" in acts:
             untuned = build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code)
-            outcomes.append(_run(steps_before_gaps(untuned), workspace, executor, show))
-            if outcomes[-1].interrupted_by is not None:
-                return ExperimentOutcome(untuned, tuple(outcomes), None)
-            refuse_gaps(untuned, workspace)
-        tuning = None
+            if run(*steps_before_gaps(untuned)).interrupted_by is not None:
+                return run.ended(untuned)
+            refuse_gaps(untuned, run.workspace)
         if recipe.tune != "off" and "train" in acts:
-            tuned = tune_recipe(recipe, root, artifact, executor, watcher=watcher, allow_code=allow_code)
-            recipe, tuning = tuned.recipe, tuned.outcome
-            if tuning is not None and tuning.interrupted_by is not None:
-                return ExperimentOutcome(None, tuple(outcomes), None, tuning=tuning)
+            tuned = tune_recipe(recipe, root, artifact, run.executor, watcher=watcher, allow_code=allow_code)
+            recipe, run.tuning = tuned.recipe, tuned.outcome
+            if run.tuning is not None and run.tuning.interrupted_by is not None:
+                return run.ended(None)
         experiment = _experiment(recipe, stage, corpus, artifact, allow_code=allow_code)
         _keep_recipe(recipe, root)
-        steps = steps_of_stage(experiment, stage)
-        if stage == "generate":  # every task in full, whether an arm uses it or not
-            steps += _tasks_without_arm(recipe, corpus, steps)
-        notes = reopen_generations(steps, workspace, check_ledger=stage == "generate")
-        outcomes.append(_run(steps, workspace, executor, show))
-        if isinstance(executor, LocalExecutor):  # a cluster's nodes say nothing of this machine
-            _keep_rates(outcomes[-1], workspace)
-        report = None
-        if stage == "report" and outcomes[-1].interrupted_by is None:
-            step = report_step(recipe, experiment, workspace, outcomes[-1].reasons)
-            outcomes.append(_run([step], workspace, executor, show))
-            if (report := find_artifact(step, workspace)) is not None:
-                copy_to_top(report, root)
-        return ExperimentOutcome(experiment, tuple(outcomes), report, tuple(notes), tuning)
+        return _run_stage(run, recipe, experiment, stage, corpus)
     finally:
-        executor.close()
+        run.executor.close()
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of `run_experiment`: where its steps run, and what came of those that did."""
+
+    workspace: Workspace
+    executor: Executor
+    show: Show
+    outcomes: list[Outcome] = field(default_factory=list)
+    tuning: SearchOutcome | None = None
+
+    def __call__(self, *steps: Step) -> Outcome:
+        with self.show(len(steps)) as listener:
+            self.outcomes.append(run_steps(steps, self.workspace, self.executor, listener))
+        return self.outcomes[-1]
+
+    def ended(
+        self, experiment: Experiment | None, report: Artifact | None = None, notes: Sequence[str] = ()
+    ) -> ExperimentOutcome:
+        return ExperimentOutcome(experiment, tuple(self.outcomes), report, tuple(notes), self.tuning)
+
+
+def _run_stage(run: _Run, recipe: Recipe, experiment: Experiment, stage: str, corpus: Step) -> ExperimentOutcome:
+    """Run the experiment's steps up to a stage, and build the report where it is the last one."""
+    steps = steps_of_stage(experiment, stage)
+    if stage == "generate":  # every task in full, whether an arm uses it or not
+        steps += _tasks_without_arm(recipe, corpus, steps)
+    notes = reopen_generations(steps, run.workspace, check_ledger=stage == "generate")
+    outcome = run(*steps)
+    if isinstance(run.executor, LocalExecutor):  # a cluster's nodes say nothing of this machine
+        _keep_rates(outcome, run.workspace)
+    report = None
+    if stage == "report" and outcome.interrupted_by is None:
+        step = report_step(recipe, experiment, run.workspace, outcome.reasons)
+        run(step)
+        if (report := find_artifact(step, run.workspace)) is not None:
+            copy_to_top(report, run.workspace.root)
+    return run.ended(experiment, report, notes)
 
 
 def _allow(recipe: Recipe, stage: str, *, allow_code: bool) -> frozenset[Act]:
@@ -312,11 +335,6 @@ def raise_failure(outcome: ExperimentOutcome) -> None:
     )
     error.exit_code = first.get("exit_code") or 1
     raise error
-
-
-def _run(steps: list[Step], workspace: Workspace, executor: Executor, show: Show) -> Outcome:
-    with show(len(steps)) as listener:
-        return run_steps(steps, workspace, executor, listener)
 
 
 def copy_to_top(report: Artifact, root: Path) -> None:
