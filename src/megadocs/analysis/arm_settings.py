@@ -46,7 +46,6 @@ class Column:
 
     Attributes:
         key: its name in the recipe or in the arm's facts.
-        title: in words.
         values: arm -> its value; arms that do not have it, or whose records do not hold it, are left out.
         of_student: whether it is part of the student's shape.
     """

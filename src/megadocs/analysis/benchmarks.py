@@ -23,8 +23,6 @@ class BenchmarkScore:
         seed: None for an ensemble.
         task: "piqa", "sciq", "arc_easy" ...
         accuracy: share of items answered right, in [0, 1] (by summed log-likelihood, as the paper scores).
-        num_items: items scored.
-        chance: accuracy of guessing.
         accuracy_normalised: by log-likelihood per byte of the answer; None where it was not scored.
         record: path of the score's record, relative to the workspace.
         num_truncated: prompts that were cut to the model's context.

@@ -36,15 +36,10 @@ class SetComparison:
     """Two runs on one set in one mode.
 
     Attributes:
-        set_name: the set.
-        mode: the mode.
         unit: "nats per token", or "bits per byte" where the tokenizers differ.
-        first: the first run's loss.
-        second: the second run's loss.
         difference: second minus first; below 0 the second is better.
         interval: over documents, the same sources left out of both runs; NaN where there is one source in one piece.
         share_better: share of documents on which the second run has the lower loss.
-        num_documents: documents compared.
     """
 
     set_name: str
@@ -86,10 +81,7 @@ def compare_runs(
     """Compare two runs on every set and mode that both have.
 
     Args:
-        first: scores of the first run.
-        second: scores of the second run.
         facts: facts of both, for what differs between them.
-        confidence: level of the intervals.
         groups: document id -> source, to leave out whole sources.
 
     Raises:

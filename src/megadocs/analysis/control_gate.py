@@ -29,10 +29,7 @@ def control_rows(
     """For each arm of a method, whether it beats every null control.
 
     Args:
-        table: losses and their noise.
         methods: synthetic arms that are no controls.
-        controls: arms that are null controls.
-        config: confidence.
 
     Returns:
         One row an arm: `arm`, `beats`, `p_holm` (None where an arm or its seeds could not be compared), and

@@ -86,7 +86,6 @@ def document_noise(block: ScoreBlock, groups: Mapping[str, str] | None) -> Docum
     """The noise of every run's loss over documents.
 
     Args:
-        block: the runs' scores.
         groups: document id -> source, in the corpus' order; a document that is not in it, or None: its own source.
     """
     units, num_units, kind, num_sources = unit_index(block.document_ids, groups)

@@ -36,7 +36,6 @@ class RealCurve:
     """The measured real-only curve: K arms, ascending in tokens.
 
     Attributes:
-        arms: K names.
         tokens: float64 (K,), real tokens, strictly ascending.
         losses: float64 (K,).
         baseline: index of the baseline among them.
@@ -102,8 +101,6 @@ def multiple_interval(
     Args:
         loss_draws: (B,) the arm.
         curve_draws: (B, K) the curve in the same draws.
-        curve: the measured curve.
-        confidence: level of the interval.
     """
     logs = log_multiples(loss_draws, curve_draws, np.log(curve.tokens), curve.baseline)
     silent = np.isnan(logs)
@@ -119,10 +116,8 @@ def seed_noise_draws(noise: Sequence[SeedNoise], seeds_per_arm: Sequence[int], n
     interval as Student's t would. Zero where seed noise is not measured.
 
     Args:
-        noise: of each arm.
         seeds_per_arm: how many seeds its mean is over.
         num_draws: B.
-        seed: of the draws.
     """
     num_arms = len(seeds_per_arm)
     normal = special.ndtri(uniforms(seed, num_draws * num_arms, num_draws)).reshape(num_draws, num_arms)

@@ -22,10 +22,8 @@ class EnsembleLoss:
     """One size of one ensemble on one set in one mode.
 
     Attributes:
-        ensemble: its name.
         arm: whose runs its members are.
         average: "logits" or "probabilities"; a single member is the same under both.
-        num_members: size.
         num_subsets: subsets of that size that the loss is the mean of.
         loss: nats per token.
         standard_deviation: over the subsets; None for one.
@@ -50,9 +48,7 @@ def ensemble_results(
     """The keys `ensembles` and `ensemble_laws` of the results.
 
     Args:
-        losses: every ensemble, size, set and mode.
         headline: set and mode that the laws are fitted to.
-        confidence: level of the laws' intervals.
     """
     series: dict[tuple[str, str], dict[int, float]] = {}
     for row in losses:

@@ -65,10 +65,7 @@ def analyze_experiment(
     """Analyse one experiment.
 
     Args:
-        scores: every run's scores (`scores_of_run`).
-        runs: one `RunFacts` per finished run.
         config: confidence, draws, margin, seed, baseline.
-        name: the experiment's name.
         expected: every (arm, seed) the recipe asks for, in its order; gives the arms' order and names what is missing.
         curve_arms: arms of the real-only curve; by default all without synthetic tokens, one per number of real tokens.
         groups: document id -> source, in the corpus' order; whole sources are left out. None: documents are.

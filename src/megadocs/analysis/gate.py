@@ -46,7 +46,6 @@ def room_for_order(context_length: int, row_tokens: float, megadoc_tokens: float
     """How much of a document's rows one window can hold: `rows_per_window`, and `windows_per_megadoc`.
 
     Args:
-        context_length: tokens of a window.
         row_tokens: mean tokens of a row.
         megadoc_tokens: tokens of a document with its siblings.
     """
@@ -90,16 +89,11 @@ class GateFacts:
     """What the gate knows of one run.
 
     Attributes:
-        arm, seed: whose.
-        ordering: of its stream.
         measured: summary of the gate step: copy_gain, repeat_score, late_minus_early, and sibling_gain over probe
             documents, or seen_sibling_gain over training documents, or why there is none (no_sibling_gain).
-        context_length, batch_size: of training.
-        num_steps, train_tokens: of training.
         row_tokens: mean tokens of a row of the synthetic stream.
         megadoc_tokens: tokens of that stream per document.
         truncated_share: share of the rephrases that the length limit cut; None where it is not known.
-        record: of the gate step.
     """
 
     arm: str

@@ -105,10 +105,8 @@ def fit_multiple(
     """The multiplier of an arm on a real-only law, with its interval.
 
     Args:
-        fit: the real-only law over real tokens.
         base_size: real tokens of the baseline; one of the fitted sizes.
         arm_losses: the arm's losses, one per seed.
-        confidence: level of the interval.
 
     Returns:
         `None` where the law has no slope or no observation is left over to measure the noise.

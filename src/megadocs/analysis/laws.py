@@ -110,10 +110,8 @@ def law_efficiency(
     """Data efficiency by the inverse of the real-only law, per synthetic arm; empty where there is no such law.
 
     Args:
-        series: of this experiment.
         base_tokens: real tokens of the baseline.
         arms: arm -> losses, one per seed.
-        confidence: level of the intervals.
     """
     real = next((item for item in series if item.x_name == "real_tokens"), None)
     if real is None or base_tokens not in real.x:

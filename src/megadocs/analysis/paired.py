@@ -40,8 +40,6 @@ class Difference:
     """Loss of `arm` minus loss of `reference`; below 0 is better.
 
     Attributes:
-        arm: the arm.
-        reference: what it is compared with.
         seeds: the common seeds.
         seed_differences: one difference in nats per common seed.
         difference: their mean, NaN where a run's loss is NaN.
@@ -83,8 +81,6 @@ class PairedLosses:
     Attributes:
         runs: R pairs (arm, seed).
         losses: float64 (R,).
-        documents: noise over documents.
-        seeds: noise over seeds.
     """
 
     runs: tuple[tuple[str, int], ...]
@@ -167,10 +163,6 @@ def paired_difference(
     """The difference of two arms over their common seeds; `None` where they have none. Holm comes later.
 
     Args:
-        table: losses and their noise.
-        arm: the arm.
-        reference: what it is compared with.
-        confidence: of the interval.
         margin: nats within which two arms count as equal.
     """
     first, second = table.arm_runs(arm), table.arm_runs(reference)

@@ -48,9 +48,7 @@ class Series:
     """Points of one method, with the law fitted to them where the figure shows one.
 
     Attributes:
-        name: of the method or ensemble.
         points: in the order of x.
-        law: fitted to them.
         is_asymptote_shown: whether the law's asymptote is drawn: not where these points do not identify it.
     """
 

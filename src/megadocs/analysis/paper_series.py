@@ -36,14 +36,10 @@ class PaperFigure:
     """One figure: own series, published series, what the axes are.
 
     Attributes:
-        name: short, unique.
-        title: what it shows.
         x_label: what x counts; categories where `is_category`.
         is_category: x is a condition, not a number.
         own: from the user's runs; empty where there are none of this kind.
         published: empty where no values were published.
-        source: where the published values come from.
-        y_label: what y is.
         note: what was published in words.
     """
 

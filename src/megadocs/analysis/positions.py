@@ -27,7 +27,6 @@ class RunPositions:
     Attributes:
         arm: the arm, or an ensemble's name.
         seed: the run's seed; None for a whole ensemble.
-        set_name: the set.
         ranges: [{from, to, num_tokens, nats_per_token}] as `positions.json` holds them; P of them.
         context_length: tokens that the model sees at once.
         past: position -> the name of the set of the targets from there on, where they were scored per document.

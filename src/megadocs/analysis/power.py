@@ -26,7 +26,6 @@ class SameArmCheck:
     """Differences between halves of one arm's runs.
 
     Attributes:
-        num_runs: runs of the arm.
         seed_sd: standard deviation between runs in nats.
         seed_sd_interval: its chi-squared interval.
         num_splits: ways to halve the runs that were tried.
@@ -86,7 +85,6 @@ def same_arm_check(losses: FloatArray, confidence: float) -> SameArmCheck:
 
     Args:
         losses: one loss per run, at least two.
-        confidence: of the interval and of the tests.
 
     Raises:
         AnalysisError: fewer than two finite runs.

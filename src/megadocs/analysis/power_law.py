@@ -56,7 +56,6 @@ class LawFit:
     """A fit with what is needed to judge it.
 
     Attributes:
-        law: the least-squares law.
         x: float64 (N,).
         losses: float64 (N,).
         residuals: float64 (N,), loss minus law.

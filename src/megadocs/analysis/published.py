@@ -28,11 +28,8 @@ class PublishedCheck:
     """One published number beside ours.
 
     Attributes:
-        name: what it is.
         published: the published value, as text.
         computed: what our code gives from the published inputs; `None` where there are none.
-        status: the verdict.
-        source: where it was published.
         note: what one has to know to read the row.
     """
 

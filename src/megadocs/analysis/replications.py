@@ -25,7 +25,6 @@ class ReplicatedDifference:
     """Arm minus reference on one set, over n replications.
 
     Attributes:
-        set_name, mode: which scores.
         differences: nats per token, one per replication, in their order.
         mean: of these.
         interval: of the mean, Student's t; None for a single one.
@@ -47,8 +46,6 @@ def replicated_differences(
 
     Args:
         replications: results of the same recipe on corpora of their own.
-        arm, reference: names of arms.
-        confidence: level of the intervals.
 
     Raises:
         AnalysisError: there is no replication, one lacks an arm or has a loss that is not a number, an arm is compared

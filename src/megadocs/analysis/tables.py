@@ -33,7 +33,6 @@ class RunScores:
     """Scores of one run on one set in one mode.
 
     Attributes:
-        arm: name of the arm.
         seed: the run's seed; equal seeds pair across arms.
         set_name: "validation", "test", or the name of an extra set.
         mode: "windowed" (packed as in training, the headline) or "alone" (each document by itself).
@@ -58,22 +57,17 @@ class RunFacts:
     """What is known about one run besides its scores. Everything optional is `None` where it was not recorded.
 
     Attributes:
-        arm: name of the arm.
-        seed: the run's seed.
         real_documents: distinct real documents the run may see.
         real_tokens: tokens of those documents: the x-axis of the real-only curve.
         synthetic_tokens: tokens of the synthetic stream, 0 for a real-only arm.
         train_tokens: tokens trained on, repeats included.
-        num_steps: optimiser steps.
         real_epochs: actual passes over the real stream.
         synthetic_epochs: actual passes over the synthetic stream.
         planned_real_epochs: passes over the real stream that the recipe asked for.
         planned_synthetic_epochs: passes over the synthetic stream that the recipe implies.
         seconds: wall-clock training time.
-        num_parameters: parameters of the model.
         final_training_loss: nats per token at the last logged step.
         record: path of the run's record, relative to the workspace.
-        fingerprint: the training artifact's fingerprint.
         settings: what decides the run: of its training (learning_rate, batch_size ...), its stream and its mixture.
         student: shape of the model (hidden_size ...), or what it continues from.
         flops: training compute, forward and backward.
@@ -105,8 +99,6 @@ class ScoreBlock:
     """Runs of one (set, mode) over the same documents.
 
     Attributes:
-        set_name: the set.
-        mode: the mode.
         document_ids: D ids, sorted.
         num_tokens: int64 (D,), the same for every run.
         num_bytes: int64 (D,).
@@ -137,8 +129,6 @@ def scores_of_run(arm: str, seed: int, columns: Mapping[str, Sequence[Any]]) -> 
     """Split one run's score table (columns as the evaluation wrote them) into its sets and modes.
 
     Args:
-        arm: name of the arm.
-        seed: the run's seed.
         columns: `set`, `document_id`, `mode`, `num_tokens`, `num_bytes`, `sum_nll`, of equal length
             (`pyarrow.Table.to_pydict()` gives this).
 

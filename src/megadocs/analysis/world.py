@@ -22,7 +22,6 @@ def world_tables(results: Mapping[str, Any], floors: Floors, set_name: str = "te
     Args:
         results: of `analyze_experiment`.
         floors: from the record of any run's evaluation; empty where the documents are of no world.
-        set_name: which set.
 
     Returns:
         Entries {class, num_tokens, floor, arms: [{arm, excess, seeds, difference}]}; `difference` is the paired one to

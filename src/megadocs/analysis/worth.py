@@ -44,10 +44,8 @@ def worth_rows(
     """The curve and the multiplier of every other arm.
 
     Args:
-        table: losses of all runs and their noise.
         curve_tokens: arm of the real-only curve -> its real tokens, ascending; arms without runs are left out.
         set_name: enters the seed of the draws.
-        config: confidence, draws, seed, baseline.
         other_students: arms that have no multiplier: another model at the same loss is worth no real data.
     """
     arms = list(dict.fromkeys(arm for arm, _ in table.runs))

@@ -32,7 +32,6 @@ class Record:
     """One record.
 
     Attributes:
-        text: cleaned text.
         id: the source's own id as a string, None where it has none.
         source: name of the file relative to the source's root.
         meta: what else the source knows.

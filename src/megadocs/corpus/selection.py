@@ -14,7 +14,6 @@ class Entry:
     """A document seen in the first pass.
 
     Attributes:
-        id: the document's id.
         group: id of the source record (or contiguous block) it belongs to.
         piece: position within the record.
         text_hash: 128 bits of the SHA-256 of the text.

@@ -35,7 +35,6 @@ class ContextCase:
     """One document and the two contexts it is scored behind.
 
     Attributes:
-        document_id: the document's.
         row: its row, separators included.
         own: rows that belong to it, in order.
         other: rows that do not; as many tokens of them as of its own stand before the document.
@@ -103,7 +102,6 @@ def repeat_score(model: ScoringModel, unigrams: npt.NDArray[np.integer], context
     """Mean loss on the second copy of a random sequence minus that on the first, nats per token: below 0 is copying.
 
     Args:
-        model: what to score.
         unigrams: tokens of held-out text, from which the sequences are drawn independently.
         context_length: the sequence fills half of it.
     """

@@ -63,9 +63,6 @@ def score_windows(
     """Losses per document, windowed as in training.
 
     Args:
-        model: what to score.
-        data: the documents.
-        context_length: tokens of a window, as in training.
         batch_size: windows per forward pass.
         order: `hash` (the same windows however the set is listed) or `given`.
 
@@ -89,8 +86,6 @@ def score_documents(
     """Losses per document, each from its own start.
 
     Args:
-        model: what to score.
-        data: the documents.
         context_length: most tokens of a window.
         stride: new tokens per slide past the context length; None: half of it.
         batch_size: a forward pass holds at most this many full windows' worth of tokens.

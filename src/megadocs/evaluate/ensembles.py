@@ -52,7 +52,6 @@ class SizeLoss:
     """The loss at one size, over the subsets of that size that were scored.
 
     Attributes:
-        kind: `logits` or `probabilities`.
         num_members: k.
         num_subsets: how many subsets the mean is over.
         nats_per_token: mean over the subsets.

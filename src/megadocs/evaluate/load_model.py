@@ -39,7 +39,6 @@ class LoadedModel:
 
     Attributes:
         model: ready to be scored.
-        tokenizer: from the model's folder.
         source: what was asked for (a path or hub name).
         weights_sha256: over the configuration and every weight file: two models share it only if they are the same.
         begins_with_bos: a BOS stands before a prompt: for models trained here, which saw one before every document

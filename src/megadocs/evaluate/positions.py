@@ -58,7 +58,6 @@ class PositionTotals:
     """Adds target losses up by ranges of positions, batch by batch, for each of A averages.
 
     Args:
-        num_averages: A.
         edges: first positions of the ranges, ascending from 0; None: 0, 1, 2, 4, 8, ... 2^30.
     """
 

@@ -79,7 +79,6 @@ def target_losses(
 
     Args:
         models: K members, all of one vocabulary.
-        averages: A averages over them.
         tokens_BT: the windows, right-padded with any valid id.
         wanted_BT: True where the token is to be predicted from those before it; the first column is False.
         segments_BT: attention stays inside each segment; None: it goes across.

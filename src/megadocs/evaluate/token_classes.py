@@ -39,8 +39,6 @@ class ClassCollectors:
 
     Args:
         data: the documents, in the order that the batches count them in.
-        classes: of their tokens.
-        num_averages: A.
         has_start: a start token stood before the rows.
     """
 

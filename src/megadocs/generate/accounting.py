@@ -104,11 +104,9 @@ class GenerationProgress:
     """A moment of a run, for a progress display.
 
     Attributes:
-        task: its name.
         requested, done: generations asked for, and with a final record.
         ok, rejected, failed, skipped: the records by status.
         errors: failed and skipped generations by class.
-        num_documents: documents of the task.
         in_flight: requests being served.
         tokens_per_second: new tokens over the last half minute or so.
         seconds_left: estimate from that speed; None until something is known.

@@ -101,7 +101,6 @@ def sort_requests(
 
     Args:
         requests: all generations of a document together.
-        index: of the ledger.
         reopened: statuses, classes of errors and flags whose rejected or failed generations are asked for again.
 
     Where the recipe watches siblings, a document of which anything is to be done comes as a whole: its texts are
@@ -188,7 +187,6 @@ class Dispatcher:
 
     Args:
         requests: in the order of sending, generations of a document together.
-        index: what the ledger held at the start.
         reopened: see `sort_requests`.
         steal: whether idle lanes take work from busy ones at the end.
         num_batches: of an engine whose lanes share prompts: lanes of one batch take turns at its document's

@@ -34,8 +34,6 @@ def export_generations(
     Args:
         requests: what is wanted; those without a record are counted as pending and left out. A list is sorted here; an
             iterator (for millions) must come in order of document id, generation and part.
-        ledger_dir: the task's ledger (not locked).
-        path: the file.
         with_reasons: add the column `reason`: what the server said of those that failed.
 
     Returns:

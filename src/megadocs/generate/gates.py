@@ -76,9 +76,7 @@ def judge_reply(
     """Pass one reply through all gates.
 
     Args:
-        reply: as it came from the engine.
         source: the text its prompt showed, for the echo gate.
-        gates: the policies.
         is_like_sibling: tells whether a text is nearly the same as an earlier generation's; None asks nobody.
     """
     text, had_surrogates = clean_unicode(reply.text)

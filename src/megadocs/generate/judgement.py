@@ -101,7 +101,6 @@ class Judge:
         """The record as it counts under this recipe, or None when the generation is still to be made.
 
         Args:
-            request: what the recipe asks for.
             record: what the ledger holds of it.
             is_like_sibling: tells whether a text is nearly the same as an accepted one of a lower generation.
         """

@@ -37,9 +37,7 @@ def fitting_spans(
     """The spans of a document that fit a prompt.
 
     Args:
-        text: the document.
         budget_tokens: tokens left for document text.
-        policy: what to do with a longer one.
         tokenizer: the generator's; None estimates from bytes.
     """
     num_bytes = len(text.encode("utf-8", "surrogatepass"))

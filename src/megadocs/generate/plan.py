@@ -54,7 +54,6 @@ def iter_requests(
     """The requests of a task, document by document, made one at a time.
 
     Args:
-        config: the recipe's generate section.
         task: name of a task kind, or `sample`; the recipe must configure it.
         documents: the training documents; ids must differ.
         info: what is known of the engine; found out when None (at most the hash of the model file).

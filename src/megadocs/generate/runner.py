@@ -57,7 +57,6 @@ def run_generation(
     """Make every generation of a task that has no final record yet.
 
     Args:
-        config: the recipe's generate section.
         task: name of a task kind, or `sample`.
         documents: the training documents, in any order.
         ledger_dir: the task's ledger; one writer at a time.

@@ -28,8 +28,6 @@ class Sender:
 
     Args:
         engine: started by the caller.
-        config: the recipe's generate section.
-        info: of the engine.
         has_served: whether the ledger holds good replies to this recipe.
 
     Attributes:

@@ -32,10 +32,6 @@ def read_accounting(
     """The accounting of a task as it stands on disk; nothing of an invocation is in it.
 
     Args:
-        config: the recipe's generate section.
-        task: whose accounting.
-        documents: the training documents.
-        index: of the task's ledger.
         info: what is known of the engine; found out when None.
 
     Raises:
@@ -64,7 +60,6 @@ def count_reasons(index: LedgerIndex, limit: int = 5) -> dict[str, int]:
     """What the servers said of the failed generations: `class: status, code, parameter, words` -> how many, most first.
 
     Args:
-        index: of the task's ledger.
         limit: of different reasons.
     """
     failed = np.flatnonzero(index.head["status"] == STATUS_CODES["failed"])

@@ -51,8 +51,6 @@ class Style:
         task: name of the task kind that it is for.
         version: raised by hand when the wording changes.
         language: `same`, or the language the wording itself asks for.
-        system: system message, or None.
-        user: user message with placeholders.
         digest: hex SHA-256 over task, version and wording.
     """
 

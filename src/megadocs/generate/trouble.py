@@ -82,7 +82,6 @@ class Trouble:
     """What has gone wrong since the last good reply, and whether it is time to stop.
 
     Args:
-        info: of the engine.
         has_served: whether the ledger holds good replies to this recipe: the address and the model were right once.
 
     Attributes:
@@ -113,7 +112,6 @@ class Trouble:
         """Note a failure; the error that ends the run when it is not weather any more.
 
         Args:
-            failure: what came instead of a reply.
             seconds_down: time so far in which the probe found nobody at all.
         """
         self.last = failure

@@ -45,7 +45,6 @@ class EngineSpec:
         works_by: what somebody consents to. `model_file`: reads a model on this machine; `program`: starts a program
             that the recipe names; `address`: sends documents to a server; `rule`: answers by rule, with no model;
             `code`: a user's own.
-        description: for the reference of the recipe.
         options_help: names of its options, for the same place.
         options: engine section -> those of `engine.options` that decide what is sampled, all of them checked; they
             enter the identity of every generation.

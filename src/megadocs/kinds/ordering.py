@@ -71,7 +71,6 @@ class OrderingSpec:
 
     Attributes:
         name: in `stream.ordering`; also the stream's name.
-        order: the function.
         kinds: kinds of row that it takes, the main one first.
         adds_real: it takes the real documents, too, unless `stream.real_document` is none.
         role: a control shows what a method's parts do by themselves; it is never the answer.

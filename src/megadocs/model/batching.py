@@ -47,9 +47,6 @@ class Request:
     Attributes:
         key: names it in `Finished`.
         prompt: token ids, at least one.
-        max_new_tokens: cut there.
-        seed: of its draws.
-        sampling: how it draws.
         stop_ids: tokens that end it and are not part of it.
         stops: told the tokens so far after each, says whether to end (for stop strings).
         wants_log_probabilities: keep those of the new tokens.
@@ -72,7 +69,6 @@ class Finished:
     """What became of a request.
 
     Attributes:
-        key: the request's.
         tokens: new ones, without the token that ended it.
         reason: `stop` (a stop token or string), `length`, or `scored`.
         cached_tokens: of the prompt, that were not read for this request.

@@ -44,8 +44,6 @@ class LayerSettings(NamedTuple):
         head_dim: W.
         eps: of the norms.
         cos_TW: of the positions, compute dtype.
-        sin_TW: likewise.
-        kernel: of the attention.
         groups: positions by segment, or None.
     """
 

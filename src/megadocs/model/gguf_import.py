@@ -48,9 +48,6 @@ _MAX_COUNT = 1 << 24
 def import_gguf(path: Path) -> Llama:
     """The model in a file, float32, on the CPU.
 
-    Args:
-        path: the GGUF file.
-
     Raises:
         InputError: not a GGUF file, another family, a quantisation that cannot be read.
         DamagedError: a weight is missing, extra, of the wrong shape, or beyond the file's end.

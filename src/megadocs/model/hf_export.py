@@ -38,10 +38,8 @@ def export_hf(
 
     Args:
         model: gives the shape and, unless `weights` is given (averaged or gathered ones), the weights.
-        directory: the folder to make.
         tokenizer_files: files copied into it under their own names (`tokenizer.json`, `tokenizer_config.json`).
         bos_id: written to both configurations where the tokenizer has one.
-        eos_id: likewise.
         weights: full tensors by parameter name.
         origin: folder of the pretrained model with this tokenizer: its ids of control tokens (several EOS, padding) and
             its `generation_config.json` are kept.

@@ -66,7 +66,6 @@ class PagedCache:
     """Memory for a fixed number of pages.
 
     Args:
-        config: of the model.
         num_pages: page 0 included, which no sequence owns.
         dtype: of what is stored; products over it are summed in float32.
         device: CPU: pages are streamed; others gather them.
@@ -141,7 +140,6 @@ class PagedCache:
         """What each sequence's query takes from its pages, (B, E), in the cache's dtype.
 
         Args:
-            layer: of the model.
             q_BHW: rotated, the scores' scale in it.
             index: of the sequences' pages.
             bias_BS: 0 at positions that exist, -inf elsewhere; S = `index.num_pages` * 64.
@@ -161,7 +159,6 @@ class PagedCache:
         """What a chunk's queries take from their prompt so far and from themselves, (T, E), in the queries' dtype.
 
         Args:
-            layer: of the model.
             q_THW: rotated and scaled, for positions `start` and on; their keys and values are written already.
             pages: of the prompt, int64, up to the chunk's last position.
             start: position of the first query.

@@ -67,9 +67,7 @@ def fastest_precision(config: LlamaConfig, *, num_rows: int, on_gpu: bool = Fals
     """The fastest one for steps of so many sequences; bfloat16 on a GPU, unmeasured.
 
     Args:
-        config: of the model.
         num_rows: sequences that take steps together.
-        on_gpu: whether it will run there.
     """
     if on_gpu:
         return Choice(torch.bfloat16, {}, num_rows)

@@ -68,7 +68,6 @@ class PromptCache:
         """A prompt with all its pages, the beginning filled from others; None when there are not enough pages.
 
         Args:
-            tokens: of the prompt.
             num_unscored: scores are wanted behind so many tokens; their logits have to be computed here.
         """
         best, common = self._longest_beginning(tokens)

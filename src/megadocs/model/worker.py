@@ -41,7 +41,6 @@ class Worker:
     Args:
         connection: to the engine.
         chat: the model's template and tokenizer.
-        batcher: with the model.
         api: `chat`: messages go through the template; `completions`: their contents are one text to be continued.
     """
 

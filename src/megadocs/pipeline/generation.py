@@ -49,7 +49,6 @@ class TaskPlan:
     """What makes the requests of one task.
 
     Attributes:
-        task: its name.
         config: the section `generate` that they follow.
         documents: the training documents, or the probe documents; none for samples.
         info: of the teacher; None: the engine's, found out when it is needed.
@@ -192,8 +191,6 @@ def retry_generations(
     """Ask again, with fresh seeds, for generations that failed or were rejected; set aside what was built without them.
 
     Args:
-        recipe: whose generations are missing.
-        workspace: that holds the ledger.
         only: statuses, classes of errors and flags of those that are asked for.
         report: called about once a second.
         should_stop: polled; True stops it gracefully.

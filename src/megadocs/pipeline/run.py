@@ -78,7 +78,6 @@ class ExperimentOutcome:
     Attributes:
         experiment: all its steps; None when the corpus could not be made.
         outcomes: of the corpus, of the experiment's steps, of the report, as far as it came.
-        report: the report's artifact, when it was built.
         notes: what was looked at again before the steps, one sentence each.
         tuning: the search before them, for a recipe with `tune`; None: there was none.
     """
@@ -123,8 +122,6 @@ def run_experiment(
     """Run a recipe.
 
     Args:
-        recipe: what to do.
-        root: the workspace.
         stage: key of `STAGES` at which to stop.
         num_slots: steps side by side; None is one per core.
         show: makes a listener for a number of steps (see `cli.console.show_progress`).

@@ -40,7 +40,6 @@ class Watcher:
     """Looks at one workspace again and again.
 
     Args:
-        root: the workspace.
         allow_code: load orderings of the form module:attribute that its recipe names.
 
     Raises:

@@ -43,8 +43,6 @@ def report_workspace(
     """Build the report over all recipes of a workspace.
 
     Args:
-        root: the workspace.
-        show: makes a listener for a number of steps.
         allow_code: load orderings of the form module:attribute.
         executor: where the report's step runs, closed at the end; None: a process of this machine.
 

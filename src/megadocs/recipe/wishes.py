@@ -14,7 +14,6 @@ class Wish:
     """A power that the recipe file asks for.
 
     Attributes:
-        key: dotted.
         act: what would use it.
         what: what it would do.
         remedy: how the person allows it.

@@ -18,8 +18,6 @@ class Curve:
     """Training curve of one run.
 
     Attributes:
-        arm: the arm.
-        seed: the seed.
         steps: optimiser steps of the logged points, ascending.
         losses: training loss in nats per token at each of them.
         tokens_per_step: tokens of one step; with it the x-axis shows tokens.
@@ -42,8 +40,6 @@ class Generated:
 
     Attributes:
         kind: name of its task.
-        generation: its index.
-        text: the text, as stored.
         split_character: thoughts: where in the document it stands.
         flags: flags of the record ("truncated" ...).
         num_tokens: new tokens in the generator's tokens.
@@ -71,7 +67,6 @@ class StreamAccount:
     """Token accounting of one stream of one arm (one seed stands for all; counts do not depend on it).
 
     Attributes:
-        arm: the arm.
         stream: "real", or the synthetic stream's ordering.
         num_rows: rows in the stream.
         num_tokens: their tokens, separators included.
@@ -126,10 +121,8 @@ class StreamWindow:
 
     Attributes:
         arms: the arms whose streams begin so.
-        stream: its name.
         window: number of the window, in stream order.
         summary: counts of the stream and of who shares windows, a line each.
-        pieces: the rows of the window, in order.
         absent: why there is no window to show; else None.
     """
 
@@ -146,11 +139,9 @@ class StepRecord:
     """One published artifact behind the report.
 
     Attributes:
-        step: the step's name.
         label: what it is about (an arm and seed, a task); may be empty.
         fingerprint: its fingerprint.
         record: path of its record, relative to the report.
-        seconds: time it took.
     """
 
     step: str
@@ -168,13 +159,8 @@ class ReportInputs:
         results: the dictionary of `analysis.analyze_experiment`, and what the pipeline added to it: `ensembles`,
             `benchmarks`, `searches`, `audit` (docs/report.md).
         description: the recipe's paragraph about the experiment.
-        curves: training curves.
-        samples: documents beside their generations.
         corpus: counts of the corpus step, name -> number or text, printed in this order.
-        streams: token accounting per arm and stream.
-        generations: accounting per generation task.
         steps: artifacts behind the numbers.
-        windows: sample windows of the streams.
         recipe_yaml: the resolved recipe.
         environment: versions and machine, name -> text.
     """

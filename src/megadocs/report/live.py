@@ -22,7 +22,6 @@ class LiveGeneration:
     """A task of the generator.
 
     Attributes:
-        task: its name.
         done: generations with a final record.
         requested: generations asked for.
         is_running: somebody writes to its ledger now.

@@ -29,7 +29,6 @@ def standalone_svg(figure: str, theme: Theme = "auto") -> str:
 
     Args:
         figure: as the functions of `figures.py` give it.
-        theme: light, dark, or auto.
     """
     ElementTree.register_namespace("", _SVG)
     drawing = ElementTree.fromstring(f"<div>{figure}</div>").find(f"{{{_SVG}}}svg")

@@ -35,8 +35,6 @@ class Drawing:
     """An SVG under construction.
 
     Args:
-        width: width of the view box in pixels.
-        height: height of the view box.
         title: short name of the figure.
         description: what it shows, in a sentence or two, for readers who do not see it.
         name: unique on the page; ids derive from it.

@@ -51,7 +51,6 @@ def export_stream(
     """Write a stream's rows in order.
 
     Args:
-        store: the open rows.
         order: row indices in stream order, int64 (R,).
         directory: new or empty.
         name: the stream's name, for files and the card.

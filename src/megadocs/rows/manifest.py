@@ -28,10 +28,8 @@ class MissingCount:
     """Generations of one kind that were asked for and did not become text.
 
     Attributes:
-        kind: kind of row.
         wanted: generations asked for.
         missing: of these, how many are not ok or empty.
-        num_documents: documents concerned.
         documents: their ids, sorted, at most `LISTED_DOCUMENTS`.
     """
 
@@ -49,7 +47,6 @@ class RowsManifest:
     Attributes:
         segments: in a fixed order (kind, then generation).
         tokenizer_fingerprint: of the tokenizer all rows went through.
-        vocab_size: its vocabulary.
         separators_per_row: 2 (BOS and EOS) or 1.
         missing: accounts of what was asked for and is not there, one per kind.
     """

@@ -49,7 +49,6 @@ class SegmentIndex:
 
     Args:
         segments_dir: where segments live.
-        tokenizer_fingerprint: identity of the tokenizer.
     """
 
     def __init__(self, segments_dir: str | Path, tokenizer_fingerprint: str) -> None:

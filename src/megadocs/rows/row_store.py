@@ -34,7 +34,6 @@ class RowStore:
     Attributes:
         table: all rows, segment after segment.
         tokens: one plain array per segment, uint16 or uint32.
-        vocab_size: of the tokenizer.
         separators_per_row: 2 or 1.
         tokenizer_fingerprint: enters stream fingerprints.
         segments: the segments' directories, in the table's numbering.

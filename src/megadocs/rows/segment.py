@@ -51,7 +51,6 @@ class SegmentEntry:
 
     Attributes:
         name: its directory; a hash of everything below.
-        num_rows: rows.
         num_tokens: tokens, separators included.
         dtype: "uint16" or "uint32", stored little-endian.
         files: file name -> {"bytes": size, "sha256": hex}.

@@ -21,7 +21,6 @@ class SourceRow:
 
     Attributes:
         document_id: the source document; unconditional samples use their own identity.
-        kind: name of a row kind.
         generation: index of the sample; stretched rows: their G; real: 0.
         text: without separators.
         num_missing_thoughts: thoughts that a stretched row should hold and does not.

@@ -97,7 +97,6 @@ def certify(grid: Grid, seeds: Sequence[int], losses: Losses, *, confidence: flo
     """The certificate of the best setting among the trials that there are.
 
     Args:
-        grid: the settings.
         seeds: the first one is the walk's.
         losses: every trial that has ended; failed ones hold None.
         confidence: level of "worse".

@@ -70,7 +70,6 @@ class Walks:
     """Several walks under one budget.
 
     Args:
-        choosers: of each walk.
         max_runs: trials over all walks; None: as many as they ask for.
     """
 

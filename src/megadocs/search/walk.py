@@ -44,8 +44,6 @@ def next_trials(
     """What to run next, all at once; empty when nothing more is to be learnt.
 
     Args:
-        grid: the settings.
-        start: where the walk begins.
         seeds: the first one walks, the others repeat the certificate's settings.
         losses: every trial that has ended; failed ones hold None.
         confidence: level of "worse".

@@ -52,7 +52,6 @@ class Artifact:
     """A published artifact.
 
     Attributes:
-        path: its directory.
         step: name of the step that made it.
         fingerprint: hash of configuration, inputs and step version.
         record: the parsed record.json (config, inputs, versions, argv, seconds, files, summary).

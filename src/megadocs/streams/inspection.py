@@ -33,7 +33,6 @@ class StreamFacts:
     """One stream in numbers (epoch 0; windows before any cap).
 
     Attributes:
-        name: the stream.
         num_rows: rows of an epoch.
         num_documents: distinct source documents.
         num_tokens: tokens of an epoch.
@@ -76,8 +75,6 @@ class WindowPiece:
     """The part of one row that lies in a window.
 
     Attributes:
-        document_id: source document.
-        kind: kind of row.
         generation: of the row.
         num_tokens: tokens of the piece.
         begins: whether the row begins in this window.

@@ -32,7 +32,6 @@ class StreamExposure:
     """What a run takes from one stream.
 
     Attributes:
-        name: the stream.
         num_windows: windows of one epoch.
         num_tokens: tokens of one epoch, the dropped tail included.
         num_dropped_tokens: tokens of each epoch in no window.

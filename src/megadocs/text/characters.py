@@ -17,7 +17,6 @@ def cut_position(text: str, position: int, *, after: int = 0) -> int:
     """The last place at or before `position` that stands between two characters and behind `after`, else the next one.
 
     Args:
-        text: the text.
         position: where a cut is wanted, 0..len(text).
         after: the piece that the cut closes begins here, and is not to be empty.
     """

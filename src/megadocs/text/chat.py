@@ -43,7 +43,6 @@ class Chat:
     """Prompts and replies of one model.
 
     Args:
-        tokenizer: the model's.
         source: its template and its end tokens.
         where: what to name in errors.
     """

@@ -65,11 +65,9 @@ class TrainingJob:
         config: optimiser, context, checkpoints.
         mixture: number of steps and the window ids of each.
         read_batch: step -> (tokens (batch_size, context_length), segment ids or None), the whole batch on every rank.
-        vocab_size: of the tokenizer.
         seed: decides the initial weights (with the shape, nothing else) and masked inputs.
         output_dir: the run's folder; the model goes to `model/` in it.
         bos_id: for the exported configuration.
-        eos_id: likewise.
         tokenizer_files: copied into the exported folder; with `init_from` and its tokenizer, all of that model's own.
         data_identity: JSON values naming the data; a resumed run must have the same.
         announce: receives steps, tokens, FLOPs and rates before the first step.

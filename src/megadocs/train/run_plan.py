@@ -26,7 +26,6 @@ class RunPlan:
         tokens_per_step: over all ranks.
         num_tokens: of the whole run.
         flops_per_token: forward and backward.
-        num_parameters: of the student.
         num_ranks: processes.
         micro_batch: windows per pass and rank.
         matmul_flops_per_second: measured for the model's own shapes, one rank.

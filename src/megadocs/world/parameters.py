@@ -32,7 +32,6 @@ class WorldParameters:
 
     Attributes:
         seed: which documents; another seed is another world of the same language.
-        documents: how many.
         facts: attributes that a document tells of.
         mentions: how often each is told.
         name_length: syllables of a name or value.

@@ -32,8 +32,6 @@ class AveragedLM(LM):  # type: ignore[misc]
 
     Args:
         members: K models of one tokenizer.
-        tokenizer: theirs.
-        averages: A averages over them.
         add_bos: whether prompts start with BOS.
         batch_tokens: tokens of one forward pass.
         watch: called after every batch with the requests answered and all of them; may raise to stop.

@@ -52,14 +52,12 @@ class BenchmarkScores:
     """What a model, or an average of models, got.
 
     Attributes:
-        task: the benchmark's name.
         split: `test`, `validation`, `local`, ...; None for a group.
         average: which members, and how they were averaged.
         num_truncated: requests longer than the models' context: they lost the beginning of their prompts.
         chance: accuracy of guessing; None where that is not defined.
         metrics: name -> value; None: not a number.
         standard_errors: name -> standard error over the items; None: not defined.
-        items: what every item got.
     """
 
     task: str
@@ -115,8 +113,6 @@ def score_benchmark(
     Args:
         members: K models of one vocabulary.
         averages: A averages over them (see `ensembles.build_averages`).
-        tokenizer: theirs.
-        benchmark: what is scored.
         add_bos: whether prompts start with BOS.
         batch_tokens: tokens of one forward pass, padding included.
         watch: called after every batch with the requests answered and all of them; may raise to stop.

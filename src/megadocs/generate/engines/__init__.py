@@ -20,7 +20,6 @@ def build_engine(config: EngineConfig, log_dir: Path | None = None) -> Engine:
     """The engine a recipe names, not yet started.
 
     Args:
-        config: the recipe's engine section.
         log_dir: where servers of its own write what they print; None: nothing of it is kept.
 
     Raises:

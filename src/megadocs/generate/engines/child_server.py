@@ -39,7 +39,6 @@ class ChildProcess(ABC):
     """One process of ours.
 
     Args:
-        config: the recipe's engine section.
         number: of this process among the engine's.
         log_dir: where its output is kept; None: only as long as it runs.
     """
@@ -235,7 +234,6 @@ class ServerEngine:
     """An engine of servers side by side: a lane keeps to one of them, where its documents' prompts are cached.
 
     Args:
-        config: the recipe's engine section.
         servers: one for each of `num_servers`, not started.
     """
 

@@ -46,7 +46,6 @@ def failure_of_answer(status: int, headers: Mapping[str, str], data: bytes) -> E
     Args:
         status: of the HTTP answer.
         headers: of the HTTP answer, by any case.
-        data: its body.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     if 300 <= status < 400:

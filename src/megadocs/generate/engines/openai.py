@@ -29,7 +29,6 @@ class OpenAIEngine:
     """One OpenAI-compatible server.
 
     Args:
-        config: the recipe's engine section.
         log_dir: not used: the server is not ours.
         base_url: overrides the configured address (engines that start their own server use this).
         identity: overrides the model's identity.

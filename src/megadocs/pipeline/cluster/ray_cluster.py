@@ -251,7 +251,6 @@ def build_cluster_engine(
     """The recipe's engine, `num_servers` of it on the workers of a Ray cluster.
 
     Args:
-        config: the recipe's engine section.
         ray_address: as for `connect`.
         note: called with a line when workers come and go.
     """

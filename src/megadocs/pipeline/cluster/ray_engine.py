@@ -35,7 +35,6 @@ class RayEngine:
     """`num_servers` engines on the workers of a cluster, behind the protocol of one engine.
 
     Args:
-        config: the recipe's engine section.
         address: of the cluster, as for `connect`.
         note: called with a line when the number of serving workers changes.
     """

@@ -120,7 +120,6 @@ class WorkerPool:
     """`num_servers` places for engine workers.
 
     Args:
-        config: the recipe's engine section.
         info: what every worker's engine has to be.
         note: called with a line when the number of serving workers changes.
 

@@ -46,7 +46,6 @@ def build_executor(
     """The executor of this name.
 
     Args:
-        name: `local` or `ray`.
         workspace: directory of the workspace; for a cluster on a filesystem that its nodes share.
         num_slots: steps side by side; None: all cores of the machine or the cluster.
         ray_address: `local` (a Ray of its own), `auto` (the one that runs here) or host:port; None: RAY_ADDRESS, else

@@ -31,7 +31,6 @@ class LocalExecutor:
     """A pool of worker processes.
 
     Args:
-        workspace: directory of the workspace.
         num_slots: how many single-slot steps run at once; None is the number of usable cores.
     """
 

@@ -53,7 +53,6 @@ class Outcome:
     """How a run of steps ended.
 
     Attributes:
-        states: of every step.
         interrupted_by: the signal that ended it early, or None.
     """
 
@@ -81,8 +80,6 @@ def run_steps(
 
     Args:
         steps: every step once, each after its inputs.
-        workspace: where artifacts are found.
-        executor: where steps run.
         listener: called whenever a step's state or progress changes.
     """
     with Interrupt() as interrupt:
@@ -97,8 +94,6 @@ class Scheduler:
     """Steps in the order in which they came; more may come while some run.
 
     Args:
-        workspace: where artifacts are found.
-        executor: where steps run.
         interrupt: once it has counted a signal, nothing more is started.
 
     Attributes:

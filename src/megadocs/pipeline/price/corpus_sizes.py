@@ -42,7 +42,6 @@ class CorpusSizes:
     """Sizes of a split corpus.
 
     Attributes:
-        step: the corpus step.
         facts: counts that decide which arms there can be.
         num_validation, num_test: held-out documents.
         held_out_tokens: student tokens of both held-out sets.

@@ -57,7 +57,6 @@ def count_prompts(
 
     Args:
         config: with the number of generations of the task.
-        task: name of the task.
         documents: the training documents; None: they are not here.
         document_tokens: of one, for that case.
     """
@@ -102,7 +101,6 @@ def generation_seconds(
 
     Args:
         recipe: for the rates that it names.
-        config: the generate section of the step.
         num_read: prompt tokens that are not in the cache.
         num_new: tokens that are written.
         measured: new tokens per second of this task, by finished steps.

@@ -63,8 +63,6 @@ def build_plan(
     """Price a recipe in a workspace; `MegadocsError` for what would fail at the start anyway.
 
     Args:
-        recipe: what to price.
-        root: the workspace.
         num_slots: steps side by side; None: one per core of this machine.
         sizes: by `plan_sizes`, where the corpus has been measured already.
         only: price steps of these kinds, as if the others were there; None: all.

@@ -25,7 +25,6 @@ class OrderRoom:
     """One arm's room for order, all counts estimates.
 
     Attributes:
-        arm: its name.
         rows_per_window: of the synthetic stream's rows.
         windows_per_megadoc: tokens of a document with its siblings over those of a window.
         num_steps, train_tokens: of one run; None where it is done.
@@ -47,7 +46,6 @@ def order_room(experiment: Experiment, lines: Iterable[PlanLine], sizes: CorpusS
     Args:
         experiment: its runs; an arm's first one stands for it.
         lines: of the plan: the steps and tokens of runs to do.
-        sizes: of the corpus.
     """
     priced = {line.fingerprint: line for line in lines}
     rooms: dict[str, OrderRoom] = {}

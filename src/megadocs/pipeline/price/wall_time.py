@@ -40,7 +40,6 @@ def wall_seconds(
     Args:
         steps: each after its inputs.
         seconds: fingerprint -> expected seconds of a step that is to do; the others are there.
-        num_slots: slots of the executor.
         workers: what its processes cost; None: nothing.
     """
     pool = _Pool(workers or WorkerTimes())

@@ -55,7 +55,6 @@ def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCo
 
     Args:
         config: a train step's configuration.
-        rows: every kind of row that the arm reads.
         corpus: for the ids of the real documents, 1x and the arm's multiple.
     """
     train = TrainConfig.model_validate(config["train"])

@@ -43,12 +43,7 @@ def run(context: StageContext) -> None:
 
 
 def asked_of(config: Mapping[str, Any], corpus: SplitCorpus) -> tuple[GenerateConfig, Sequence[Document]]:
-    """What a step of this kind asks for: the section `generate` with its number of generations, and the documents.
-
-    Args:
-        config: the step's.
-        corpus: that it reads.
-    """
+    """What a step of this kind asks for: the section `generate` with its number of generations, and the documents."""
     generate = GenerateConfig.model_validate(config["generate"])
     documents = corpus.probe if config.get("documents") == "probe" else corpus.train_multiple(1)
     return generate.with_num_generations(config["task"], config["num_generations"]), documents

@@ -38,7 +38,6 @@ def ngram_floor(
         runs: finished runs; the baseline's decide the windows.
         inputs: of the report; the roles `rows <run> <role>` are read.
         corpus: for the 1x documents and those of the headline's set.
-        tokenizer: the student's.
         workspace: where the segments of the rows lie.
 
     Returns:

@@ -72,7 +72,6 @@ def ensemble_losses(ensembles: Sequence[Mapping[str, Any]], inputs: Mapping[str,
 
     Args:
         ensembles: name and arm of each, as the report step's configuration lists them.
-        inputs: of the report step.
     """
     losses = []
     for entry in ensembles:

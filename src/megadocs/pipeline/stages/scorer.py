@@ -57,7 +57,6 @@ class Scorer:
     Attributes:
         members: K models of one tokenizer.
         averages: what is reported of them.
-        tokenizer: theirs.
         context_length: tokens of a window.
         stride: new tokens per slide of a document past the context; None: half of it.
         batch_size: windows per forward pass.

@@ -25,8 +25,6 @@ def read_stream_windows(
 
     Args:
         trained: arm -> a train artifact of it.
-        corpus: the split documents.
-        tokenizer: the student's.
     """
     shown: dict[tuple[object, ...], StreamWindow] = {}
     for arm, artifact in list(trained.items())[:_MAX_ARMS]:

@@ -38,7 +38,6 @@ def sample_step(recipe: Recipe, num_samples: int, teachers: tuple[Step, ...], to
 
     Args:
         recipe: with `generate.sample`; the teacher's context is its `train.context_length`.
-        num_samples: how many.
         teachers: train steps of the teacher's members.
         tokenizer: the student's and the teachers'.
 
@@ -112,10 +111,7 @@ def sample_engine(
     """What identifies the teachers: the hash of their and the tokenizer's fingerprints, and how they are mixed.
 
     Args:
-        config: of the sample step.
-        settings: of the sample step.
         fingerprints: role -> fingerprint of the step's inputs.
-        context_tokens: the teachers' context.
     """
     identity = {"model": "own", "revision": teacher_revision(fingerprints), "mix": config["mix"]}
     return EngineInfo(identity=identity, context_tokens=context_tokens, concurrency=settings["batch_size"])

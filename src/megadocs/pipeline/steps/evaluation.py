@@ -99,7 +99,6 @@ class Scoring:
         Args:
             label: `real_only seed 0`, or the ensemble's name.
             members: train steps.
-            context_length: tokens of a window.
             subsets: which subsets of the members, at each size.
         """
         inputs = {**member_roles(members), "tokenizer": self.tokenizer}

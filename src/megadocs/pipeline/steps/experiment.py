@@ -80,8 +80,6 @@ class Experiment:
         runs: arm by arm, seed by seed.
         left_out: arm name -> why this corpus cannot serve it.
         steps: every step in the order of priority, each once, inputs before users; the report is not among them.
-        corpus: the corpus step.
-        tokenizer: the student's tokenizer.
         ensembles: in the recipe's order.
         members: runs that are trained only as members of an ensemble or as a teacher, and not evaluated on their own.
     """
@@ -118,9 +116,6 @@ def build_experiment(
     """All steps of the recipe over a corpus, arms that it cannot serve left out.
 
     Args:
-        recipe: with arms and seeds.
-        corpus: the corpus step.
-        facts: counts of that corpus.
         allow_code: load what the recipe names as module:attribute (kinds, orderings, engines), and task folders.
         whole: where a search tries one arm on its own, the recipe with all arms and seeds: teachers are named in it.
 

@@ -63,8 +63,6 @@ def gate_step(label: str, recipe: Recipe, train: Step, corpus: Step, tokenizer: 
 
     Args:
         label: `stitched seed 0`.
-        recipe: of the arm.
-        train: its train step.
         kind: of its siblings.
     """
     inputs = {"train": train, "corpus": corpus, "tokenizer": tokenizer}

@@ -17,9 +17,6 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, fa
     """Analyse and report the runs that there are.
 
     Args:
-        recipe: whose report it is.
-        experiment: all its steps.
-        workspace: where their artifacts are found.
         failures: fingerprint -> why a step failed, for runs that are missing.
     """
     inputs: dict[str, Step] = {"corpus": experiment.corpus, "tokenizer": experiment.tokenizer}

@@ -54,10 +54,8 @@ def tune_recipe(
 
     Args:
         recipe: with `tune` and the student that it trains (`with_student`).
-        root: the workspace.
         corpus: published; arms that need more real documents than it has are not walked.
         executor: stays open.
-        watcher: receives progress.
         allow_code: load orderings of the form module:attribute.
 
     Raises:

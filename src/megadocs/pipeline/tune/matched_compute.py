@@ -47,7 +47,6 @@ class MatchedCompute:
         """`train.real_epochs` of an arm.
 
         Args:
-            multiple: its real multiple.
             fraction: its synthetic fraction, below 1.
             batch_size, context_length: its own.
             max_windows: the mixture's limit on real windows; None: no limit.

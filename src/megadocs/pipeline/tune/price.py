@@ -151,7 +151,6 @@ class _PricedArm:
     """An arm with the cost of its runs.
 
     Attributes:
-        space: what is searched.
         fewest: runs of its shortest walk.
         near: of the start and its neighbours with the first seed; finished ones are free.
         highest: of a new run at the most expensive setting; None: no setting can be run.

@@ -167,10 +167,8 @@ class SearchOutcome:
 
     Attributes:
         arms: in the recipe's order.
-        ending: why it ended.
         interrupted_by: the signal, when it was one.
         left_out: arm -> why the corpus cannot serve it.
-        utilisation: how busy the slots were.
         budget: max_runs, max_hours, compute_matched_epochs.
         running: trials under way.
     """

@@ -33,8 +33,6 @@ class ArmSpace:
 
     Attributes:
         arm: with its recipe as it stands.
-        grid: its axes.
-        start: where its walk begins.
         overrides: the arm's own, dotted key -> value.
         matched: what all runs have in common when compute is matched (`SearchConfig.compute_matched_epochs`), or None.
     """
@@ -131,10 +129,7 @@ def trial_steps(
     """The steps of some trials. A setting that no run can have (3 heads in a width of 16) is its trial's failure.
 
     Args:
-        recipe: the search's recipe.
         trials: with the space of their arm.
-        corpus: the corpus step.
-        facts: counts of that corpus.
         allow_code: load orderings of the form module:attribute.
     """
     runs: dict[tuple[str, Trial], Run] = {}

@@ -44,11 +44,9 @@ class Standing:
     """Shows and records one call of `run_search`.
 
     Args:
-        name: of the recipe.
         workspace: where `search.json` goes.
         executor, scheduler: whose use of slots is measured.
         interrupt: whose signal is told.
-        watcher: receives progress.
         budget: max_runs, max_hours, compute_matched_epochs.
 
     Attributes:

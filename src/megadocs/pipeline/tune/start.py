@@ -30,7 +30,6 @@ def paper_start(recipe: Recipe, arm: str) -> dict[str, float]:
     Orderings that it did not tune begin where `simple` does; a G between two of the table's where the nearer one does.
 
     Args:
-        recipe: the arm's.
         arm: its name, for messages.
 
     Raises:

@@ -41,11 +41,7 @@ class TrialRunner:
     """Begins trials and collects their results.
 
     Args:
-        recipe: the search's.
-        workspace: where artifacts are found.
-        scheduler: runs steps.
         corpus: the corpus step, published.
-        facts: its counts.
         slots_of: how many of the executor's slots a step takes.
         listener: receives the progress of steps that trials share (generation, rows).
         allow_code: load orderings of the form module:attribute.
