@@ -28,7 +28,7 @@ from typing import Any
 
 from megadocs.documents import Document
 from megadocs.generate import plan_requests, run_generation
-from megadocs.generate.engines import engine_identity, leash
+from megadocs.generate.engines import engine_identity, supervise
 from megadocs.generate.engines.http_client import HttpClient
 from megadocs.generate.engines.llamacpp import SAMPLING_DEFAULTS
 from megadocs.generate.engines.model_files import find_model
@@ -121,7 +121,7 @@ class LlamaCppServer(Server):
 
 
 class VllmServer(Server):
-    """`vllm serve` on a leash, from the environment of `make setup-vllm`."""
+    """`vllm serve` under the supervisor, from the environment of `make setup-vllm`."""
 
     def __init__(self, environment: Path, concurrency: int) -> None:
         model = str(environment.absolute() / "smollm2-135m-instruct")
@@ -130,7 +130,7 @@ class VllmServer(Server):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, leash.__file__, str(environment.absolute() / "bin" / "vllm")]
+        command = [sys.executable, supervise.__file__, str(environment.absolute() / "bin" / "vllm")]
         command += serve_arguments(build_config(self.engine, 1, 0).engine, port)
         variables = {"VLLM_CPU_KVCACHE_SPACE": "1"} | os.environ
         began = time.monotonic()
@@ -151,7 +151,7 @@ class VllmServer(Server):
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()  # the leash ends what it holds
+        self._process.stdin.close()  # the supervisor ends what it started
         self._process.wait()
 
 

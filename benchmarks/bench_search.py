@@ -78,7 +78,7 @@ def smallest_gap(losses: np.ndarray, scope: str) -> float:
 
 
 def search(losses, noise_sd, draw, *, seeds, round_size, max_runs, start, num_slots=1):
-    """One search on so many slots, by a clock that is played: as the driver does, without steps and files.
+    """One search on so many slots, by a simulated clock: as the driver does, without steps and files.
 
     Returns the certificate, the trials that count, how many were wasted, and the share of the slots' time used.
     A run takes a base time, and twice as long for each step up the first axis (as epochs do), give or take a tenth.

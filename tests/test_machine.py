@@ -27,7 +27,7 @@ LINUX_ONLY = re.compile(
     r"|splice|setns|unshare|SO_PEERCRED|SOCK_CLOEXEC|accept4|\bpipe2|sys\.platform|F_OFD_|F_SETPIPE_SZ|inotify"
 )
 #: May: the module itself, what runs by its path, and what asks glibc's allocator by way of `machine.glibc`.
-ALLOWED = {"machine.py", "generate/engines/leash.py", "model/memory.py"}
+ALLOWED = {"machine.py", "generate/engines/supervise.py", "model/memory.py"}
 #: Runs before everything else in each process of the experiment: what Linux has is gone.
 ELSEWHERE = """
 import os, types

@@ -4,7 +4,7 @@
     usable_cores()               # of this process, not of the machine
 
 This is the one place that asks for what only Linux has (`prctl`, `sched_getaffinity`, `/proc`, `fdatasync`, glibc's
-`mallopt`), and each has a fallback here for macOS. `generate/engines/leash.py`, which runs by its path and imports
+`mallopt`), and each has a fallback here for macOS. `generate/engines/supervise.py`, which runs by its path and imports
 nothing of ours, is the one exception; `tests/test_machine.py` searches the package for others and runs an experiment
 without any of them.
 

@@ -27,7 +27,7 @@ class RowTable:
         num_tokens: int32 (N,), separators included.
         segment: int32 (N,), index into the store's token arrays.
         start: int64 (N,), first token within its segment.
-        extra: further named columns that a step made for an ordering (similarity ranks, say), each of length N.
+        extra: more named columns that a step made for an ordering (similarity ranks, say), each of length N.
     """
 
     document_ids: Sequence[str]
@@ -50,7 +50,7 @@ class RowTable:
         return int(self.num_tokens.sum(dtype=np.int64))
 
     def with_document_column(self, name: str, document_ids: Sequence[str], values: npt.NDArray[np.int64]) -> RowTable:
-        """The same table with a further column that is a property of documents (a similarity rank, say).
+        """The same table with one more column that is a property of documents (a similarity rank, say).
 
         Args:
             name: of the column in `extra`.

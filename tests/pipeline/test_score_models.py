@@ -152,7 +152,7 @@ def test_kept_results_are_served_to_the_same_model_only(folders, texts, tmp_path
 
     first, other = losses(folders[0]), losses(folders[1])
     assert first != other
-    monkeypatch.setattr("megadocs.pipeline.stages.scorer.Scorer.further_set", None)  # computing again would fail
+    monkeypatch.setattr("megadocs.pipeline.stages.scorer.Scorer.additional_set", None)  # computing again would fail
     assert losses(folders[0]) == first
     with pytest.raises(TypeError):
         losses(folders[0], context_length=32)

@@ -113,9 +113,9 @@ def unit_index(document_ids: Sequence[str], groups: Mapping[str, str] | None) ->
     num_sources = len(set(names))
     kind: UnitKind = "sources" if num_sources < len(names) else "documents"
     if num_sources < MIN_SOURCES and len(names) > num_sources:
-        order = {document_id: place for place, document_id in enumerate(groups)}
+        order = {document_id: index for index, document_id in enumerate(groups)}
         names, kind = _blocks(document_ids, names, order), "blocks"
-    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    numbers = {name: index for index, name in enumerate(sorted(set(names)))}
     return np.asarray([numbers[name] for name in names], dtype=np.int64), len(numbers), kind, num_sources
 
 

@@ -125,8 +125,8 @@ def seed_noise_draws(noise: Sequence[SeedNoise], seeds_per_arm: Sequence[int], n
     degrees = {own.degrees for own in noise if own.variance is not None}
     chi_squared = {number: special.chdtri(number, shared) for number in degrees}  # most of the time: once for all arms
     draws = np.zeros((num_draws, num_arms))
-    for place, (own, num_seeds) in enumerate(zip(noise, seeds_per_arm, strict=True)):
+    for index, (own, num_seeds) in enumerate(zip(noise, seeds_per_arm, strict=True)):
         if own.variance is not None:
             variance = own.variance * own.degrees / chi_squared[own.degrees]
-            draws[:, place] = normal[:, place] * np.sqrt(variance / num_seeds)
+            draws[:, index] = normal[:, index] * np.sqrt(variance / num_seeds)
     return draws

@@ -24,8 +24,8 @@ def method_sentences(results: Mapping[str, Any], block: Mapping[str, Any]) -> li
     arms = _arms_by_key(results, block)
     methods = [spec.name for spec in orderings_of_role("method")]  # from the plainest: later ones against earlier ones
     parts = []
-    for place, method in enumerate(methods):
-        for other in methods[:place]:
+    for index, method in enumerate(methods):
+        for other in methods[:index]:
             verdicts: dict[str, list[int]] = {}
             for name, generations in sorted(arms, key=lambda key: (key[0], key[1])):
                 if name == method and (other, generations) in arms:

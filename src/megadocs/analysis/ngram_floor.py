@@ -31,7 +31,7 @@ def headline_floor(results: Mapping[str, Any]) -> list[str]:
 
 
 def floor_sentences(results: Mapping[str, Any]) -> list[str]:
-    """Further sentences of the answer about the floor; empty where there is none or the baseline has no loss.
+    """More sentences of the answer about the floor; empty where there is none or the baseline has no loss.
 
     Args:
         results: of the analysis, with `floor` (docs/report.md).

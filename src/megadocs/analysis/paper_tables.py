@@ -123,7 +123,7 @@ def compute_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         else:
             groups.append([arm])
     rows = []
-    for number, members in enumerate(groups):
+    for index, members in enumerate(groups):
         same = [arm for arm in members if arm.facts["real_tokens"] == base]
         reference = next(iter([arm for arm in same if arm.method == "real_only"] or same), None)
         for arm in members:
@@ -131,7 +131,7 @@ def compute_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             seeds = _seed_differences(results, arm, other) if other else []
             rows.append(
                 {
-                    "group": number,
+                    "group": index,
                     "num_in_group": len(members),
                     "arm": arm.arm,
                     "flops": arm.compute,

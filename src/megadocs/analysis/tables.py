@@ -34,7 +34,7 @@ class RunScores:
 
     Attributes:
         seed: the run's seed; equal seeds pair across arms.
-        set_name: "validation", "test", or the name of an extra set.
+        set_name: "validation", "test", or the name of an additional set.
         mode: "windowed" (packed as in training, the headline) or "alone" (each document by itself).
         document_ids: D distinct ids.
         num_tokens: int64 (D,), predicted tokens of each document.

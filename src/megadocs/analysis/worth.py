@@ -96,16 +96,16 @@ def _multiples(
     rows: list[dict[str, Any]] = []
     best: dict[str, Any] | None = None
     lowest = np.inf
-    for place, arm in enumerate(others, start=len(curve.arms)):
+    for index, arm in enumerate(others, start=len(curve.arms)):
         estimate = measured_multiple(means[arm], curve)
         low, high = None, None
         if estimate is not None and arm in has_interval:
-            low, high = multiple_interval(draws[:, place], curve_draws, curve, config.confidence)
+            low, high = multiple_interval(draws[:, index], curve_draws, curve, config.confidence)
         slack = measured_multiple(means[arm], lower_curve)
         rows.append({"arm": arm, "estimate": estimate, "lower": low, "upper": high, "if_curve_lower": slack})
         if estimate is not None and means[arm] < lowest:
             lowest = means[arm]
-            low, high = multiple_interval(draws[:, place], curve_draws, curve, choice)
+            low, high = multiple_interval(draws[:, index], curve_draws, curve, choice)
             best = {"arm": arm, "lower": low, "upper": high, "num_arms": len(others)}
     return {"data_efficiency": rows, "best": best if best and best["arm"] in has_interval else None}
 

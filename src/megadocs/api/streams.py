@@ -181,10 +181,10 @@ class Streams:
         self._check_boundary(with_segments=with_segments)
         for step in range(self.num_steps):
             tokens, segments = self.batch(step)
-            for place, window in enumerate(tokens):
+            for index, window in enumerate(tokens):
                 example = {"input_ids": window, "labels": window}
                 if with_segments:
-                    example["segment_ids"] = np.zeros_like(window) if segments is None else segments[place]
+                    example["segment_ids"] = np.zeros_like(window) if segments is None else segments[index]
                 yield example
 
     def segments(self, index: int) -> npt.NDArray[np.int32]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from megadocs.cli.arguments import AsJson
-from megadocs.cli.console import print_json, say
+from megadocs.cli.console import mode_text, print_json, say
 from megadocs.errors import InputError
 
 _Workspace = Annotated[Path | None, typer.Argument(help="A workspace with results.", metavar="DIR", show_default=False)]
@@ -85,7 +85,7 @@ def _print_replications(workspaces: list[Path], arm: str | None, against: str | 
         tested = ""
         if row.interval is not None:
             tested = f" [{row.interval[0]:+.4f}, {row.interval[1]:+.4f}], p = {row.p_value:.2g}"
-        typer.echo(f"{row.set_name} ({row.mode}): {row.mean:+.4f}{tested}; each: {each}")
+        typer.echo(f"{row.set_name} ({mode_text(row.mode)}): {row.mean:+.4f}{tested}; each: {each}")
 
 
 def _print_results(workspace: Path, tables: Path | None, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from megadocs.cli.arguments import AsJson
-from megadocs.cli.console import print_json
+from megadocs.cli.console import mode_text, print_json
 
 _Run = Annotated[Path, typer.Argument(help="<workspace>/train/<fingerprint>.", metavar="RUN", show_default=False)]
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         for row in result.sets:
             low, high = row.interval
             typer.echo(
-                f"{row.set_name} ({row.mode}): {row.first:.4f} against {row.second:.4f} {row.unit}, "
+                f"{row.set_name} ({mode_text(row.mode)}): {row.first:.4f} against {row.second:.4f} {row.unit}, "
                 f"difference {row.difference:+.4f} [{low:+.4f}, {high:+.4f}], {row.num_documents} documents"
             )
         for name, (before, after) in {**result.settings, **result.facts}.items():

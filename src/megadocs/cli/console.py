@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from typing import Any
 
@@ -62,6 +63,11 @@ def count(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
+
+
+def mode_text(name: str) -> str:
+    """`test alone` as people call it, `test per document`: the mode, at the end of a name, in words."""
+    return re.sub(r"\balone$", "per document", name)
 
 
 def progress_text(progress: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from megadocs.cli.arguments import RunOptions, default_workspace, takes_run_options
-from megadocs.cli.console import print_json, say
+from megadocs.cli.console import mode_text, print_json, say
 from megadocs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def print_result(result: dict[str, Any]) -> None:
             of = "" if len(result["models"]) == 1 else f", {size['average']} of {size['num_members']}"
             bits = f", {float(entry['bits_per_byte']):.4f} bits per byte" if size is entry["sizes"][-1] else ""
             typer.echo(
-                f"{name}{of}: {float(size['nats_per_token']):.4f} nats per token{bits} "
+                f"{mode_text(name)}{of}: {float(size['nats_per_token']):.4f} nats per token{bits} "
                 f"({entry['num_documents']} documents, {entry['num_tokens']} targets)"
             )
     for row in result["benchmarks"]:

@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the price and stop.")] = False,
     ) -> None:
-        """Tune the arms of RECIPE on the grid of its section `search`; finished runs are reused, whoever made them.
+        """Tune the arms of RECIPE on the grid of its section `search`; finished runs are reused, from any recipe.
 
         megadocs search recipes/quickstart_search.yaml --max-runs 80
         """

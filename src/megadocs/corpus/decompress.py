@@ -60,7 +60,7 @@ def _gzip_chunks(path: Path) -> Iterator[bytes]:
     for chunk in _raw_chunks(path, 1 << 16):
         data = chunk
         while data:
-            if decompressor.eof:  # a further member
+            if decompressor.eof:  # another member
                 if not data.strip(b"\0"):
                     break  # zero padding after the last member is allowed by the format
                 decompressor = zlib.decompressobj(wbits=31)
@@ -77,7 +77,7 @@ def _zstd_chunks(path: Path) -> Iterator[bytes]:
     for chunk in _raw_chunks(path, _ZSTD_STEP_BYTES):
         data = chunk
         while data:
-            if decompressor.eof:  # a further frame
+            if decompressor.eof:  # another frame
                 decompressor = context.decompressobj()
             yield decompressor.decompress(data)
             data = decompressor.unused_data

@@ -125,9 +125,9 @@ def late_minus_early(model: ScoringModel, data: EvaluationSet, context_length: i
         return None
     sums, counts = np.zeros(2), np.zeros(2)
     for batch in iter_window_losses([model], [SINGLE], data.ordered(), context_length=context_length):
-        for place, chosen in enumerate((batch.context < context_length // 8, batch.context >= context_length // 2)):
-            sums[place] += float(batch.nll[0, chosen].sum())
-            counts[place] += int(chosen.sum())
+        for index, chosen in enumerate((batch.context < context_length // 8, batch.context >= context_length // 2)):
+            sums[index] += float(batch.nll[0, chosen].sum())
+            counts[index] += int(chosen.sum())
     return float(sums[1] / counts[1] - sums[0] / counts[0]) if counts.all() else None
 
 

@@ -1,16 +1,17 @@
-"""Losses per document: windowed exactly as in training, and each document alone.
+"""Losses per document: windowed exactly as in training, and per document.
 
     scores = score_windows(model, validation, context_length=256)          # the headline
-    alone = score_documents(model, validation, context_length=256)         # every document from its own BOS
-    scores.nats_per_token, alone.bits_per_byte
+    single = score_documents(model, validation, context_length=256)        # every document from its own BOS
+    scores.nats_per_token, single.bits_per_byte
 
 **Windowed.** Rows are concatenated, cut into windows of `context_length` tokens, the tail is dropped and counted.
 T tokens give T-1 targets, separators included; a target belongs to the document that holds it (docs/ordering.md). A set
 shorter than one window cannot be scored this way. A model that was trained with an attention boundary is scored with it
 (`windowed`), and across it for comparison (`windowed_across`).
 
-**Alone.** A document starts at its BOS and every token after the first is predicted exactly once. Past the context
-length the window slides by `stride` tokens: each predicted token then sees `context_length - stride` or more before it.
+**Per document** (`alone`). A document starts at its BOS and every token after the first is predicted exactly once. Past
+the context length the window slides by `stride` tokens: each predicted token then sees `context_length - stride` or
+more before it.
 
 Results are float32 losses added up in float64. They do not depend on the batch size beyond rounding: a document's mean
 moves by less than 1e-5 nats in float32 and 0.02 in bfloat16 (tests/evaluate/test_document_losses.py holds both).

@@ -82,10 +82,10 @@ class _Leak:
         self._in_synthetic = self._in_real.copy()
         self._owner = np.zeros(len(self._index.hashes), dtype=np.int64)
         self._num_ngrams = np.zeros(len(documents), dtype=np.int64)
-        for number, document in enumerate(documents):
+        for index, document in enumerate(documents):
             own = np.unique(ngram_hashes(document.text, DEFAULT_N))
-            self._owner[np.searchsorted(self._index.hashes, own)] = number
-            self._num_ngrams[number] = len(own)
+            self._owner[np.searchsorted(self._index.hashes, own)] = index
+            self._num_ngrams[index] = len(own)
         self.near_duplicates: list[dict[str, Any]] = []
 
     def mark_real(self, document: Document) -> None:

@@ -225,7 +225,7 @@ def _of_cut_document(
 ) -> Iterator[GenerationRequest]:
     """One request a cut, showing the part of the document that the cut lies in.
 
-    A cut inside a character as a reader sees it moves before it, whoever made it; one that leaves nothing but white
+    A cut inside a character as a reader sees it moves before it, whatever made it; one that leaves nothing but white
     space before or behind it asks for nothing.
     """
     text = document.text

@@ -1,6 +1,6 @@
 """When a run stops instead of going on: a server that refuses everything, one that is sick, one that keeps dying.
 
-Most failures are weather: a server that is down comes back, and no generation fails for it (`retry`). These are not:
+Most failures are transient: a server that is down comes back, and no generation fails for it (`retry`). These are not:
 
 - **Uniform failure.** Before the first good reply of an invocation the answers are compared. When the first eight, or
   all that there are, are the same refusal (one status and code, or something that is no reply), the address, the
@@ -29,7 +29,7 @@ MAX_DEATHS_AFTER_REPLIES = 5
 #: Deaths of the server with only this request in flight after which it is the request's fault.
 DEATHS_OF_ONE_REQUEST = 2
 
-#: Answers that are no weather; all of them are about the request or the address.
+#: Answers that are not transient; all of them are about the request or the address.
 _REFUSALS = frozenset({"bad_request", "malformed", "too_large", "context_length", "refused"})
 #: Of those, the ones that may be one document's own.
 _OF_A_DOCUMENT = frozenset({"context_length", "refused", "too_large"})
@@ -109,7 +109,7 @@ class Trouble:
         self._deaths.clear()
 
     def report_failure(self, failure: EngineFailure, seconds_down: float) -> EngineError | None:
-        """Note a failure; the error that ends the run when it is not weather any more.
+        """Note a failure; the error that ends the run when it is not transient any more.
 
         Args:
             seconds_down: time so far in which the probe found nobody at all.

@@ -203,8 +203,8 @@ class _BlockAttention(torch.autograd.Function):
         q_BHTW, k_BHTW, v_BHTW, *weights = ctx.saved_tensors
         grad_q = torch.empty_like(q_BHTW)
         grad_k, grad_v = torch.zeros_like(k_BHTW), torch.zeros_like(v_BHTW)
-        for number, weight in enumerate(weights):
-            start, stop = number * ctx.block, weight.shape[-1]
+        for index, weight in enumerate(weights):
+            start, stop = index * ctx.block, weight.shape[-1]
             grad = grad_BHTW[:, :, start:stop]
             grad_weight = torch.matmul(grad, v_BHTW[:, :, :stop].transpose(-1, -2))
             grad_scores = torch._softmax_backward_data(grad_weight, weight, -1, weight.dtype)

@@ -145,11 +145,11 @@ class Decoder:
         heads, rotating = self.config.num_attention_heads, self.num_rotating
         rotations = self.rotations[positions_N].unsqueeze(1)  # (N, 1, W / 2), against (N, H + G, W / 2)
         x_ND = F.embedding(tokens_N, self.embedding).to(self.dtype)
-        for number, weights in enumerate(self.layers):
+        for index, weights in enumerate(self.layers):
             qkv = torch.div(weights.qkv(x_ND), self._norm(x_ND)).view(len(tokens_N), -1, self.width)
             pairs = qkv[:, :rotating].view(len(tokens_N), rotating, -1, 2)
             torch.view_as_complex(pairs).mul_(rotations)
-            out_NE = attend(number, qkv[:, :heads], qkv[:, heads:rotating], qkv[:, rotating:])
+            out_NE = attend(index, qkv[:, :heads], qkv[:, heads:rotating], qkv[:, rotating:])
             x_ND = weights.out.plus(out_NE.to(self.dtype), x_ND)
             x_ND = weights.down.plus(weights.swiglu(self._normed(x_ND)), x_ND)
         return x_ND

@@ -167,7 +167,7 @@ class PagedCache:
         stop = start + length
         keys_GWS = self._keys[layer][pages].to(dtype).permute(1, 2, 0, 3).flatten(2)[..., :stop]
         values_GSW = self._values[layer][pages].to(dtype).transpose(0, 1).flatten(1, 2)[:, :stop]
-        # Query heads of a group are further queries of its keys and values: no copy of them.
+        # Query heads of a group are more queries of its keys and values: no copy of them.
         queries = q_THW.transpose(0, 1).reshape(self._groups, -1, self._width)
         scores = (queries @ keys_GWS).view(self._heads, length, stop)
         if length > 1:

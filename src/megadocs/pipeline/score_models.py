@@ -177,7 +177,7 @@ class ContinuedScoring:
 
     def _score_set(self, name: str, entry: ScoringSet) -> list[EnsembleScores]:
         def compute() -> list[EnsembleScores]:
-            return self.scorer.further_set(name, entry.documents, entry.config).scores
+            return self.scorer.additional_set(name, entry.documents, entry.config).scores
 
         if self._cache is None:
             return compute()

@@ -1,6 +1,6 @@
 """Addresses of servers: what counts as one, when two mean the same server, and which of them are on this machine.
 
-One reading for whoever asks: consent and keys are given to a server, and a client talks to it. What two programs could
+One reading for all callers: consent and keys are given to a server, and a client talks to it. What two programs could
 read differently is no address at all (a user name, a host with escapes or letters beyond ASCII).
 """
 

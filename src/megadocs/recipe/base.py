@@ -25,7 +25,7 @@ class OperationalMark:
     """Marks a field of a section that decides how work is done, not what comes of it: no fingerprint covers it.
 
     The measure is that of a number of threads: it may change the last digits of sums, not the data, their order or the
-    arithmetic. So whoever moves a run to another device, or logs more often, does not pay for it again.
+    arithmetic. So moving a run to another device, or logging more often, does not train it again.
 
     Attributes:
         was_counted: fingerprints of 0.1 covered it. Work that was published with the field set is still found.

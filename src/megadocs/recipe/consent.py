@@ -3,7 +3,7 @@
 A recipe is data. Whatever starts a program, names code, sends text or a key off the machine, opens a port or writes
 outside the workspace is decided by the person who runs it: on the command line (overrides are the person's), in the
 environment, or in a file of the person's own. `field_classes.py` classifies every field of a recipe. `load_recipe`
-notes what the file asks for (`apply_consent`); whoever starts anything asks `check_consent` first, engines ask
+notes what the file asks for (`apply_consent`); what starts anything calls `check_consent` first, engines ask
 `key_for` and `check_options`.
 
 The person's own file, `~/.config/megadocs/consent.yaml` (or the file that MEGADOCS_CONSENT names):
@@ -62,8 +62,8 @@ SERVER_OPTIONS = frozenset(
         "tensor_parallel_size",
     }
 )
-#: Options that listen or trust: refused whoever sets them. A word ends at any further letters; a server's own command
-#: line takes abbreviations, so `trust_remote` is refused as `trust_remote_code` is.
+#: Options that listen or trust: refused no matter who sets them. A word ends at any letter after it; a server's own
+#: command line takes abbreviations, so `trust_remote` is refused as `trust_remote_code` is.
 REFUSED_OPTIONS = (
     "host",
     "port",

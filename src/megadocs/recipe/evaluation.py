@@ -56,7 +56,7 @@ class EvaluateConfig(Section):
         "its context: where it does not, order cannot act (docs/order.md).",
     )
     sets: dict[str, EvaluationSetConfig] = Field(
-        default_factory=dict, description="Further named sets, each scored by every run and ensemble."
+        default_factory=dict, description="Additional named sets, each scored by every run and ensemble."
     )
     benchmarks: list[str] = Field(
         default_factory=list,

@@ -55,6 +55,6 @@ def _length_of_new(above: Sequence[str], parts: Sequence[str]) -> int:
         case ["search", "start"] | ["arms", _]:
             return len(parts)
         case ["arms"]:  # a name, perhaps with dots, then a section
-            return next((place for place, part in enumerate(parts) if place and part in SEARCHABLE_SECTIONS), 1)
+            return next((index for index, part in enumerate(parts) if index and part in SEARCHABLE_SECTIONS), 1)
         case _:
             return 1

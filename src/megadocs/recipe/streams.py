@@ -15,7 +15,7 @@ REAL_STREAM = "real"
 
 
 class ExtraStream(Section):
-    """A further synthetic stream of an arm, with its share of the synthetic part."""
+    """An additional synthetic stream of an arm, with its share of the synthetic part."""
 
     ordering: str = Field(description="As `stream.ordering`.")
     weight: Decimal = Field(
@@ -62,7 +62,7 @@ class StreamConfig(Section):
     attention_boundary: Literal["none", "row", "document"] = Field(
         "none", description="none: cross-document attention (the paper); row, document: attention stops there."
     )
-    extra: list[ExtraStream] = Field(default_factory=list, description="Further synthetic streams.")
+    extra: list[ExtraStream] = Field(default_factory=list, description="Additional synthetic streams.")
     datasets: list[str] = Field(
         default_factory=list,
         description="Published datasets whose rows this arm may use; empty: all. Needed where two hold the same kind "

@@ -75,8 +75,8 @@ def _known_keys(path: list[int | str]) -> list[str]:
             elif model is GenerateConfig and part in task_names():
                 below.append(TaskConfig)
         models = below or models
-    further = task_names() if GenerateConfig in models else ()
-    return sorted({name for model in models for name in model.model_fields} | set(further))
+    more = task_names() if GenerateConfig in models else ()
+    return sorted({name for model in models for name in model.model_fields} | set(more))
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -50,7 +50,7 @@ def arm_styles(results: Mapping[str, Any]) -> dict[str, str]:
 
 def arm_links(results: Mapping[str, Any]) -> dict[str, str]:
     """Arm -> link to its row in the table of losses, where every seed links to its record."""
-    return {row["arm"]: f"#arm-{number}" for number, row in enumerate(results["arms"])}
+    return {row["arm"]: f"#arm-{index}" for index, row in enumerate(results["arms"])}
 
 
 def efficiency_figure(results: Mapping[str, Any], block: Mapping[str, Any]) -> Markup | None:
@@ -229,8 +229,8 @@ def _draw_training(frame: Frame, curves: Sequence[Curve], arms: Sequence[str], s
         drawing.path([(x(at), y(loss)) for at, loss in line], f"curve thin {styles[arm]}", arm)
         if any(math.isfinite(loss) for _, loss in line):
             ended.append(arm)
-    for place, arm in enumerate(ended):  # a legend, in the order of the tables
-        at = frame.top + 8 + 17 * place
+    for index, arm in enumerate(ended):  # a legend, in the order of the tables
+        at = frame.top + 8 + 17 * index
         drawing.line(frame.x[1] + 6, at, frame.x[1] + 24, at, f"curve {styles[arm]}")
         drawing.text(frame.x[1] + 29, at + 4, names[arm], f"label name {styles[arm]}")
     return drawing.render(frame.css)

@@ -48,10 +48,10 @@ def standalone_svg(figure: str, theme: Theme = "auto") -> str:
 
 def _unwrap_links(node: ElementTree.Element) -> None:
     """Put what links hold in their places: they lead to tables that are not here."""
-    for place, child in enumerate(list(node)):
+    for index, child in enumerate(list(node)):
         _unwrap_links(child)
         if child.tag == f"{{{_SVG}}}a":
-            node[place : place + 1] = list(child)[:1]
+            node[index : index + 1] = list(child)[:1]
 
 
 def _style(drawing: ElementTree.Element, theme: Theme) -> str:

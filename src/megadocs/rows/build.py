@@ -6,7 +6,7 @@
 
 One segment holds one kind and one generation, rows in the order of document ids. So the rephrases of G = 2 are the
 first two segments of G = 4, byte for byte, and raising G tokenises only what is new (`reread.py`); stretched rows of
-another G are further segments. Memory stays flat: rows stream through.
+another G are new segments. Memory stays flat: rows stream through.
 """
 
 from __future__ import annotations

@@ -80,11 +80,11 @@ class PublishedReader:
     def _singles(self) -> Iterator[list[SourceRow]]:
         """One row a record."""
         counted: Counter[str] = Counter()
-        for number, record in enumerate(_iter_records(self._dataset, self._files)):
+        for index, record in enumerate(_iter_records(self._dataset, self._files)):
             pieces = [piece for piece in self._pieces(record["text"]) if piece.strip()]
             if len(pieces) > 1:
                 raise InputError(
-                    f"record {number} holds {len(pieces)} rows; a dataset of form {self._dataset.form!r} has one each",
+                    f"record {index} holds {len(pieces)} rows; a dataset of form {self._dataset.form!r} has one each",
                     where=self._dataset.source,
                     remedy="is it of another form (stitched), or are these separators text (published.separators)?",
                 )
@@ -93,7 +93,7 @@ class PublishedReader:
                 generation = counted[name]
                 counted[name] += 1  # an empty record has its number, too: those behind it keep theirs
             for piece in pieces:
-                yield [self._single(name, piece, number if generation is None else generation)]
+                yield [self._single(name, piece, index if generation is None else generation)]
 
     def _single(self, name: str | None, text: str, number: int) -> SourceRow:
         match self._dataset.form:
@@ -110,14 +110,14 @@ class PublishedReader:
     def _megadocs(self) -> Iterator[list[SourceRow]]:
         """Megadoc after megadoc: the rows of a record, or of `rows_per_document` records."""
         group: list[tuple[str | None, str]] = []
-        per_document, number = self._dataset.rows_per_document or 1, -1
-        for number, record in enumerate(_iter_records(self._dataset, self._files)):
+        per_document = self._dataset.rows_per_document or 1
+        for index, record in enumerate(_iter_records(self._dataset, self._files)):
             pieces = self._pieces(record["text"])
             if self._dataset.rows_per_document is not None and not pieces:
                 pieces = [""]  # it keeps its place: the rows behind it are not moved up
             group += [(record["id"], piece) for piece in pieces]
-            if (number + 1) % per_document == 0 and group:
-                yield self._megadoc(group, number)
+            if (index + 1) % per_document == 0 and group:
+                yield self._megadoc(group, index)
                 group = []
         if group:
             raise InputError(
@@ -222,8 +222,8 @@ def _iter_records(dataset: PublishedDataset, files: Iterable[Path]) -> Iterator[
                 _require_columns(file.schema_arrow.names, list(columns.values()), path)
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns.values())):
                     values = {key: batch.column(column).to_pylist() for key, column in columns.items()}
-                    for number, text in enumerate(values["text"]):
-                        record = {key: column[number] for key, column in values.items()}
+                    for index, text in enumerate(values["text"]):
+                        record = {key: column[index] for key, column in values.items()}
                         if "generation" in record:
                             record["generation"] = _generation(record["generation"], dataset, f"{path}:{row}")
                         row += 1

@@ -4,7 +4,7 @@
     axis.values           # (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4): the declared ones, continued by the ratio at each end
     Grid((axis,)).neighbours((2,))
 
-A grid is finite: the extension is computed once, up to the stated limits, and whoever walks pays for what it tries.
+A grid is finite: the extension is computed once, up to the stated limits, and a walk pays for what it tries.
 A point is a tuple of indices into `Axis.values`, one for each axis.
 """
 
@@ -107,14 +107,14 @@ class Grid:
     def steps(self, point: Point) -> list[Step]:
         """One step down and one up along each axis; axes with a single value have none: nothing is searched there."""
         found = []
-        for number, axis in enumerate(self.axes):
+        for index, axis in enumerate(self.axes):
             if len(axis.values) == 1:
                 continue
             for direction in (-1, 1):
-                index = point[number] + direction
-                inside = 0 <= index < len(axis.values)
-                target = (*point[:number], index, *point[number + 1 :]) if inside else None
-                found.append(Step(number, direction, target))
+                value = point[index] + direction
+                inside = 0 <= value < len(axis.values)
+                target = (*point[:index], value, *point[index + 1 :]) if inside else None
+                found.append(Step(index, direction, target))
         return found
 
     def neighbours(self, point: Point) -> list[Point]:

@@ -93,7 +93,7 @@ def estimate_noise(table: Mapping[Point, Mapping[int, float]], points: Iterable[
     seeds = sorted({seed for point in chosen for seed in table[point]})
     if not chosen:
         return Noise(None, 0, {})
-    rows = [(number, seeds.index(seed), loss) for number, p in enumerate(chosen) for seed, loss in table[p].items()]
+    rows = [(index, seeds.index(seed), loss) for index, p in enumerate(chosen) for seed, loss in table[p].items()]
     design = np.zeros((len(rows), len(chosen) + len(seeds) - 1))
     for row, (point, seed, _) in enumerate(rows):
         design[row, point] = 1.0

@@ -96,8 +96,8 @@ class Walks:
         num_before = -1
         while (num_now := sum(len(walk.rounds) for walk in self.walks)) != num_before:
             num_before = num_now  # what one walk asks for may show another how far the budget reaches
-            for number, losses in enumerate(known):
-                self._take_in(number, losses)
+            for index, losses in enumerate(known):
+                self._take_in(index, losses)
 
     def _take_in(self, number: int, known: Losses) -> None:
         walk = self.walks[number]
@@ -115,28 +115,28 @@ class Walks:
     def needed(self) -> list[tuple[int, Trial]]:
         """(walk, trial) of the open rounds that are certainly within the budget, in its order."""
         found = []
-        for number, walk in enumerate(self.walks):
+        for index, walk in enumerate(self.walks):
             for turn, trial in enumerate(walk.open_round if not walk.is_cut else []):
-                if self._is_inside(number, turn):
-                    found.append((len(walk.rounds), turn, number, trial))
+                if self._is_inside(index, turn):
+                    found.append((len(walk.rounds), turn, index, trial))
         found.sort(key=lambda entry: entry[:3])
-        return [(number, trial) for _, _, number, trial in found]
+        return [(index, trial) for _, _, index, trial in found]
 
     def may_begin_ahead(self, num_unasked: int) -> bool:
         """Whether one more trial may begin before its walk asks for it, beside so many that have.
 
         At most half of the walks' own, because what the next round overtakes is wasted: 4.2 of some 20 runs on 40
-        played searches, at most 8; without the bound 10 (benchmarks/bench_search.py). Nothing begins past a budget.
+        simulated searches, at most 8; without the bound 10 (benchmarks/bench_search.py). Nothing begins past a budget.
         """
         total = self.num_trials + num_unasked
         return num_unasked < max(1, self.num_trials // 2) and (self._max_runs is None or total < self._max_runs)
 
-    def ahead(self, number: int, known: Losses, running: Collection[Trial]) -> Trial | None:
+    def ahead(self, index: int, known: Losses, running: Collection[Trial]) -> Trial | None:
         """The next trial past a walk's open round that is neither known nor running: for a slot that would idle.
 
         It is wasted when the round makes another setting the best one.
         """
-        walk = self.walks[number]
+        walk = self.walks[index]
         waiting = walk.ahead if not (walk.is_cut or walk.is_finished) else []
         return next((trial for trial in waiting if trial not in known and trial not in running), None)
 
@@ -152,24 +152,24 @@ class Walks:
         else:
             walk.is_finished = True
 
-    def _is_inside(self, number: int, turn: int) -> bool | None:
+    def _is_inside(self, index: int, turn: int) -> bool | None:
         """Whether a trial of a walk's last round is within the budget; None while other walks are too far behind."""
         if self._max_runs is None:
             return True
-        fewest, most = self._positions(number, turn)
+        fewest, most = self._positions(index, turn)
         return True if most < self._max_runs else False if fewest >= self._max_runs else None
 
-    def _positions(self, number: int, turn: int) -> tuple[int, int]:
+    def _positions(self, index: int, turn: int) -> tuple[int, int]:
         """Fewest and most trials before this one, by the rounds that are known and those that may still come.
 
         The budget's order is round by round, and within a round one trial of each walk in turn: with two walks a and b
         and rounds of two it is a0 b0 (the starts), then a1 b1 a2 b2, and so on. Before b2, the second trial of b's
         second round, stand five. Missing rounds of a walk that is behind are empty for the fewest, full for the most.
         """
-        last = len(self.walks[number].rounds) - 1
+        last = len(self.walks[index].rounds) - 1
         fewest = most = 0
         for other, walk in enumerate(self.walks):
-            here = turn + (other < number)  # of this round: those of earlier turns, and of this turn in walks before
+            here = turn + (other < index)  # of this round: those of earlier turns, and of this turn in walks before
             sizes = [len(trials) for trials in walk.rounds[: last + 1]]
             known = sum(sizes[:last]) + min(here, sum(sizes[last:]))
             fewest, most = fewest + known, most + known

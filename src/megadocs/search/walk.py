@@ -1,4 +1,4 @@
-"""The walk: from a grid and the losses so far to the next trials. A pure function; whoever calls it keeps no state.
+"""The walk: from a grid and the losses so far to the next trials. A pure function; the caller keeps no state.
 
     while trials := next_trials(grid, start, seeds, losses):
         losses |= {trial: train_and_score(trial) for trial in trials}
@@ -6,7 +6,7 @@
 
 The centre is the best setting known. Its untried neighbours are tried, the most promising first and a few at a time; a
 better one becomes the centre. When none is left, the centre and the neighbours that are not yet separated from it are
-repeated with further seeds, until each neighbour is worse beyond the noise or the seeds are used up. A new best setting
+repeated with more seeds, until each neighbour is worse beyond the noise or the seeds are used up. A new best setting
 is itself repeated before it replaces one that was, so that a lucky run does not lead astray.
 """
 
@@ -94,7 +94,7 @@ def _contest(
     losses: Losses,
     confidence: float,
 ) -> list[Trial]:
-    """Further seeds for a new best setting that is not clearly better than the best one that was repeated."""
+    """More seeds for a new best setting that is not clearly better than the best one that was repeated."""
     most = max(len(by_seed) for by_seed in table.values())
     missing = [Trial(centre, seed) for seed in seeds if Trial(centre, seed) not in losses]
     if len(table[centre]) >= most or not missing:
@@ -112,7 +112,7 @@ def _repeats(
     losses: Losses,
     confidence: float,
 ) -> list[Trial]:
-    """One further seed for the neighbours that are not separated from the centre: on each axis once, because noise may
+    """One more seed for the neighbours that are not separated from the centre: on each axis once, because noise may
     differ between them, then the closest first. At last every seed for the centre, whose loss the search reports."""
     star = {step.point: step.axis for step in grid.steps(centre) if step.point is not None and step.point in table}
     noise = estimate_noise(table, [centre, *star])

@@ -92,7 +92,7 @@ class FramedLog:
             if self.scan.torn_bytes:
                 os.ftruncate(self._descriptor, self.scan.end)
                 sync_file(self._descriptor)
-            fsync_directory(self.path.parent)  # of a file that was there too: whoever made it may have died before this
+            fsync_directory(self.path.parent)  # of a file that was there too: its maker may have died before this
         except OSError as error:
             os.close(self._descriptor)
             raise store_error("cannot repair the log", self.path, error) from error

@@ -30,7 +30,7 @@ def hold_lock(path: str | Path, *, purpose: str, wait_seconds: float = 0.0) -> I
 
     Args:
         path: lock file, created when missing and never deleted (deleting would let two holders in).
-        purpose: what the lock is for, in the error message of whoever finds it taken.
+        purpose: what the lock is for, in the error message of a process that finds it taken.
         wait_seconds: how long to wait for another holder.
 
     Raises:

@@ -204,11 +204,11 @@ def _read_record(folder: Path, step: int, world: World) -> Checkpoint:
     record = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     if (record["format"], record["step"]) != (_FORMAT, step):
         raise _MismatchError(f"{_STATE} does not describe step {step}")
-    for number, (name, facts) in enumerate(sorted(record["files"].items())):
+    for index, (name, facts) in enumerate(sorted(record["files"].items())):
         path = folder / Path(name).name
         if path.stat().st_size != facts["bytes"]:
             raise _MismatchError(f"{name} has {path.stat().st_size} bytes instead of {facts['bytes']}")
-        if number % world.size == world.rank and file_sha256(path) != facts["sha256"]:
+        if index % world.size == world.rank and file_sha256(path) != facts["sha256"]:
             raise _MismatchError(f"{name} has other bytes than were written")
     return Checkpoint(step, folder, record["state"])
 

@@ -58,7 +58,7 @@ class TrainSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """One student to be trained from one seed, and who is told how it goes.
+    """One student to be trained from one seed, and what receives its progress.
 
     Attributes:
         recipe_model: shape of the student, or the pretrained model to continue from.

@@ -35,7 +35,7 @@ _ID_FILE = "tracker_run.json"
 def open_trackers(
     names: Sequence[str], output_dir: Path, config: dict[str, Any], warn: Callable[[str], None] | None = None
 ) -> Iterator[Sink]:
-    """A function that sends a record to every tracker named, as long as it works; `warn` hears which does not."""
+    """A function that sends a record to every tracker named, as long as it works; failures go to `warn`."""
 
     def leave_out(name: str, what: str, error: BaseException) -> None:
         text = f"tracker {name} {what} and is left out from here on: {error}"

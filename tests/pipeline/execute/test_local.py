@@ -21,7 +21,7 @@ def first_event(executor, seconds=60):
 
 
 @pytest.mark.parametrize("kind", ["report", "evaluate", "rows"])
-def test_a_step_that_hears_no_signal_is_killed_within_seconds(tmp_path, kind):
+def test_a_step_that_ignores_a_signal_is_killed_within_seconds(tmp_path, kind):
     executor = LocalExecutor(tmp_path, num_slots=1)
     executor.start(Step(kind, "first", {}, {}))
     assert first_event(executor)[0][0][1]["event"] == "failed"  # it has no inputs; its worker is ready for the next

@@ -1,4 +1,4 @@
-"""Expected wall time: the runner's order, played through."""
+"""Expected wall time: the runner's order, simulated."""
 
 import pytest
 

@@ -114,7 +114,7 @@ def test_ensembles_at_every_size_and_set(tmp_path: Path) -> None:
     ]
 
 
-def test_further_sets_of_a_run(tmp_path: Path) -> None:
+def test_additional_sets_of_a_run(tmp_path: Path) -> None:
     columns = {"set": ["long"], "document_id": ["d"], "mode": ["alone"], "num_tokens": [3], "num_bytes": [9]}
     artifact = publish(tmp_path, "extra_set", {}, columns | {"sum_nll": [6.0]})
     (scores,) = extra_scores("real_only", 0, "4", {"set 4 long": artifact})

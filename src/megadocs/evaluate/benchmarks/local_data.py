@@ -69,18 +69,18 @@ def data_digest(path: Path) -> str:
 
 def check_records(records: list[dict[str, Any]], columns: Mapping[str, str], where: str) -> None:
     """Refuse the first record that lacks a column, or holds something else than the column's kind (see `_KINDS`)."""
-    for number, record in enumerate(records):
+    for index, record in enumerate(records):
         if not isinstance(record, dict):
-            raise _bad_record(number, "is not an object", where, columns)
+            raise _bad_record(index, "is not an object", where, columns)
         for name, kind in columns.items():
             if name not in record:
-                raise _bad_record(number, f"has no {name!r}", where, columns)
+                raise _bad_record(index, f"has no {name!r}", where, columns)
             if not _KINDS[kind](record[name]):
-                raise _bad_record(number, f"{name!r} is {str(record[name])[:60]!r}", where, columns)
+                raise _bad_record(index, f"{name!r} is {str(record[name])[:60]!r}", where, columns)
         try:
             json.dumps(record, ensure_ascii=False, default=str).encode("utf-8")
         except UnicodeEncodeError as error:
-            raise _bad_record(number, "holds half of a surrogate pair", where, columns) from error
+            raise _bad_record(index, "holds half of a surrogate pair", where, columns) from error
 
 
 def _bad_record(number: int, what: str, where: str, columns: Mapping[str, str]) -> InputError:

@@ -129,8 +129,8 @@ def score_benchmark(
     _check_tasks(benchmark, tasks["tasks"])
     model = AveragedLM(members, tokenizer, averages, add_bos=add_bos, batch_tokens=batch_tokens, watch=watch)
     scores = []
-    for number, average in enumerate(averages):
-        model.average = number
+    for index, average in enumerate(averages):
+        model.average = index
         found = lm_eval.evaluate(model, tasks, limit=benchmark.num_items, bootstrap_iters=_BOOTSTRAP)
         scores.append(_scores_of(benchmark.name, average, tasks["tasks"], found, model))
     return scores
@@ -146,10 +146,10 @@ def _check_tasks(benchmark: Benchmark, tasks: Mapping[str, Any]) -> None:
                 remedy="run lm_eval on an exported model folder for tasks of generation",
             )
         used = _used_columns(task)
-        for number, document in enumerate(task.eval_docs):
-            if number == benchmark.num_items:
+        for index, document in enumerate(task.eval_docs):
+            if index == benchmark.num_items:
                 break
-            _check_document(name, number, document, task, used)
+            _check_document(name, index, document, task, used)
 
 
 def _used_columns(task: Any) -> set[str]:

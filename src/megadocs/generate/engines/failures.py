@@ -130,10 +130,10 @@ def without_quotes(failure: EngineFailure, texts: Iterable[str]) -> EngineFailur
     if not any(quoted):
         return failure
     kept = bytearray()
-    for place, byte in enumerate(message):
-        if not quoted[place]:
+    for index, byte in enumerate(message):
+        if not quoted[index]:
             kept.append(byte)
-        elif not place or not quoted[place - 1]:
+        elif not index or not quoted[index - 1]:
             kept += b"[...]"
     return replace(failure, message=kept.decode("utf-8", "ignore"))
 

@@ -94,7 +94,7 @@ class HttpClient:
                 return _refused_by_proxy(error.status, f"{error.status} {one_line(error.message)}")
             case aiohttp.ClientResponseError():  # bytes came, and were not HTTP
                 return EngineFailure("malformed", f"not HTTP: {one_line(str(error.message))}")
-            case aiohttp.ClientSSLError():  # no weather: the port speaks no TLS, or its certificate is not trusted
+            case aiohttp.ClientSSLError():  # not transient: the port speaks no TLS, or its certificate is not trusted
                 return EngineFailure("malformed", f"no TLS that is trusted here: {what}")
             case aiohttp.ClientError() | OSError() | EOFError():
                 return EngineFailure("connection", f"{type(error).__name__}{self._way()}: {what}")
@@ -180,7 +180,7 @@ def checked_key(key: str) -> str:
 
 
 def _refused_by_proxy(status: int, what: str) -> EngineFailure:
-    """One that wants a password or forbids the address says so to every request; one in trouble (5xx) is weather."""
+    """One that wants a password or forbids the address says so to every request; one in trouble (5xx) is transient."""
     if status >= 500:
         return EngineFailure("connection", f"the proxy cannot reach the server: HTTP {what}", code=PROXY)
     return EngineFailure("unauthorised", f"the proxy refuses: HTTP {what}", status=status, code=PROXY)

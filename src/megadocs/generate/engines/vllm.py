@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from megadocs.errors import EngineError
-from megadocs.generate.engines import leash
+from megadocs.generate.engines import supervise
 from megadocs.generate.engines.child_server import ChildServer, ServerEngine
 from megadocs.generate.engines.http_client import HttpClient
 from megadocs.generate.engines.protocol import EngineFailure
@@ -48,7 +48,7 @@ class VllmEngine(ServerEngine):
 
 
 class _VllmServer(ChildServer):
-    """One `vllm serve` on a leash."""
+    """One `vllm serve` under a supervisor that ends with us."""
 
     async def launch(self) -> str:
         """Start the command and wait until `/health` answers."""
@@ -61,7 +61,7 @@ class _VllmServer(ChildServer):
                 remedy="name the vllm executable of its own environment (docs/generation.md)",
             )
         port = _free_port()
-        arguments = [leash.__file__, *command, *serve_arguments(self.config, port, _has_accelerator())]
+        arguments = [supervise.__file__, *command, *serve_arguments(self.config, port, _has_accelerator())]
         await self.spawn(arguments, self._environment(), keeps_output=True)
         address = f"http://127.0.0.1:{port}"
         client = HttpClient(address)

@@ -83,7 +83,7 @@ def count_prompts(
 def _num_common(one: str, other: str) -> int:
     """Characters that two texts begin with alike."""
     pairs = zip(one, other, strict=False)
-    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def reply_tokens(recipe: Recipe, task: str) -> float:

@@ -1,9 +1,9 @@
-"""How long steps will take together: the runner's own order, played through with expected durations.
+"""How long steps will take together: the runner's own order, simulated with expected durations.
 
     wall_seconds(experiment.steps, seconds, num_slots=2, workers=WorkerTimes(0.9, 4.1))
 
-Played as `execute.scheduler` and `execute.local` do it: inputs first, then in the order of the list, small steps do
-not starve a large one, one step at a time of those that exclude each other, and an idle worker is used before a new
+Simulated as `execute.scheduler` and `execute.local` run them: inputs first, then in the order of the list, small steps
+do not starve a large one, one step at a time of those that exclude each other, and an idle worker is used before a new
 one is started. A worker imports torch with its first step that trains or scores: seconds that runs of a minute feel.
 """
 

@@ -27,7 +27,7 @@ def run(context: StageContext) -> None:
     name, source = context.config["name"], CorpusConfig.model_validate(context.config["corpus"])
     documents, num_in_training = read_extra_set(name, config, source, read_corpus(context.inputs["corpus"].path))
     scorer = Scorer.open(context, context.inputs_of_kind("train"))
-    found = scorer.further_set(name, documents, config)
+    found = scorer.additional_set(name, documents, config)
     if len(scorer.members) == 1:
         write_scores(context.build.path / "scores.parquet", [result.scores for result in found.scores])
     else:

@@ -51,8 +51,8 @@ def run(context: StageContext) -> None:
     if len(rows) > 1:
         halves = {name: [row[: length // 2]] for name, row in zip(ordered.document_ids, rows, strict=False)}
         copies = [
-            ContextCase(name, half[0], half, _foreign_rows(halves, place))
-            for place, (name, half) in enumerate(halves.items())
+            ContextCase(name, half[0], half, _foreign_rows(halves, index))
+            for index, (name, half) in enumerate(halves.items())
         ]
         found["copy_gain"] = gain(copies, corpus.validation)
     if "probe" in context.inputs:
@@ -99,8 +99,8 @@ def probe_cases(
         )
     rows = tokenizer.encode_rows([document.text for document in served])
     return [
-        ContextCase(document.id, row, siblings[document.id], _foreign_rows(siblings, place))
-        for place, (document, row) in enumerate(zip(served, rows, strict=True))
+        ContextCase(document.id, row, siblings[document.id], _foreign_rows(siblings, index))
+        for index, (document, row) in enumerate(zip(served, rows, strict=True))
     ]
 
 

@@ -57,10 +57,10 @@ def run(context: StageContext) -> None:
     config = context.config
     corpus = read_corpus(context.inputs["corpus"].path)
     runs = {
-        str(number): FinishedRun(
-            entry["arm"], entry["seed"], context.inputs[f"train {number}"], context.inputs[f"evaluate {number}"]
+        str(index): FinishedRun(
+            entry["arm"], entry["seed"], context.inputs[f"train {index}"], context.inputs[f"evaluate {index}"]
         )
-        for number, entry in enumerate(config["runs"])
+        for index, entry in enumerate(config["runs"])
         if entry["is_there"]
     }
     if not runs:

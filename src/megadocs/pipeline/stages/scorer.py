@@ -133,7 +133,7 @@ class Scorer:
             scores += self._paired(collect_scores(data, mode, watched, len(self.averages), num_dropped_tokens=dropped))
         return scores
 
-    def further_set(self, name: str, documents: Sequence[Document], config: EvaluationSetConfig) -> SetResults:
+    def additional_set(self, name: str, documents: Sequence[Document], config: EvaluationSetConfig) -> SetResults:
         """An additional set whole, its short and long documents separately, past positions, and by position.
 
         Each document alone goes through the models once, whatever is made of it.

@@ -85,7 +85,7 @@ def run_step(
 
 
 def load_jobs_code(job: Mapping[str, Any]) -> None:
-    """Load the user's own code that the step needs: whoever made the job was allowed to.
+    """Load the user's own code that the step needs: the process that made the job was allowed to.
 
     Raises:
         RecipeError: it cannot be loaded here. InputError: it is not what the step was planned with.

@@ -170,7 +170,7 @@ def member_seeds(config: MembersConfig, recipe: Recipe) -> list[int]:
 
 def member_roles(members: Sequence[Step]) -> dict[str, Step]:
     """`member 00`, `member 01`, ...: roles sort in the order of the members."""
-    return {f"member {number:02}": step for number, step in enumerate(members)}
+    return {f"member {index:02}": step for index, step in enumerate(members)}
 
 
 def corpus_config(entry: EvaluationSetConfig, recipe: Recipe) -> CorpusConfig:

@@ -11,12 +11,12 @@
 
 A *step* is a kind of work, the configuration that decides its result, and the steps it needs. Its fingerprint is the
 hash of these; its result is the artifact `<workspace>/<kind>/<fingerprint>/`. Equal fingerprints are equal work, done
-once, whoever asks for it: another arm, another recipe in the same workspace, another process.
+once, whatever asks for it: another arm, another recipe in the same workspace, another process.
 
 What does not change a result (threads, device, concurrency, check-pointing) is marked `Operational` in the recipe's
 sections, or stands in a step's `settings`, and is outside the fingerprint: `Step.of` derives both from the sections.
 Values that a recipe leaves at their defaults are outside too, so that a new field of the recipe leaves finished work
-valid; whoever changes a default raises the step's version. An arm's steps name only the rows that the arm uses, so
+valid; a changed default raises the step's version. An arm's steps name only the rows that the arm uses, so
 that more generations leave finished runs valid.
 """
 

@@ -21,9 +21,9 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, fa
     """
     inputs: dict[str, Step] = {"corpus": experiment.corpus, "tokenizer": experiment.tokenizer}
     runs = []
-    for number, run in enumerate(experiment.runs):
-        needed = {f"train {number}": run.train, f"evaluate {number}": run.evaluate}
-        needed |= {f"rows {number} {role}": step for role, step in run.train.inputs.items() if step.kind == "rows"}
+    for index, run in enumerate(experiment.runs):
+        needed = {f"train {index}": run.train, f"evaluate {index}": run.evaluate}
+        needed |= {f"rows {index} {role}": step for role, step in run.train.inputs.items() if step.kind == "rows"}
         is_there = all(find_artifact(step, workspace) is not None for step in needed.values())
         if is_there:
             inputs |= needed
@@ -34,7 +34,7 @@ def report_step(recipe: Recipe, experiment: Experiment, workspace: Workspace, fa
                 for step in rows.inputs.values()
                 if step.kind in ("generate", "sample")
             }
-            inputs |= _published(scored_roles(str(number), run.scored), workspace)
+            inputs |= _published(scored_roles(str(index), run.scored), workspace)
         why = None if is_there else failures.get(run.train.fingerprint) or failures.get(run.evaluate.fingerprint)
         runs.append({"arm": run.arm.name, "seed": run.seed, "is_there": is_there, "why_missing": why})
     config = {

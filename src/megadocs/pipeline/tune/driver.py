@@ -211,11 +211,11 @@ class _Driver:
 
     def _begin_ahead(self, walks: Walks, trials: TrialRunner) -> None:
         """Fill the slots that are left with the next trials of the walks, the arms taking turns."""
-        for number, arm in enumerate(self._arms):
+        for index, arm in enumerate(self._arms):
             is_full = trials.num_taken_slots >= self._executor.num_slots
             if is_full or not walks.may_begin_ahead(self._num_unasked(trials)):
                 return
-            trial = walks.ahead(number, arm.known, trials.trials_of(arm.space))
+            trial = walks.ahead(index, arm.known, trials.trials_of(arm.space))
             if trial is None:
                 continue
             result = trials.find(arm.space, trial)

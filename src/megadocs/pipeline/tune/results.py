@@ -115,7 +115,7 @@ class ArmSearch:
     @property
     def rounds(self) -> dict[Trial, int]:
         """Every trial that the walk has asked for within the budget -> number of its round."""
-        asked = {trial: number for number, trials in enumerate(self.walk.rounds) for trial in trials}
+        asked = {trial: index for index, trials in enumerate(self.walk.rounds) for trial in trials}
         return {trial: asked[trial] for trial in self.walk.losses} if self.walk.is_cut else asked
 
     @property

@@ -37,7 +37,7 @@ class _Line:
 
 def _view(inputs: ReportInputs) -> View:
     tables = inputs.results.get("positions") or ()
-    views = [_set_view(inputs.results, table, place) for place, table in enumerate(tables)]
+    views = [_set_view(inputs.results, table, index) for index, table in enumerate(tables)]
     return {"positions": views} if views else None
 
 

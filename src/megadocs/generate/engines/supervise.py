@@ -1,10 +1,10 @@
 """Runs a command that ends when its parent does.
 
-    python -m megadocs.generate.engines.leash COMMAND ARGUMENT ...
+    python -m megadocs.generate.engines.supervise COMMAND ARGUMENT ...
 
-A server such as vLLM has child processes of its own and does not watch its parent. The leash starts it in a process
-group of its own and kills the whole group when standard input closes, which the kernel does for whatever reason the
-parent dies. It exits with the command's exit code. It imports nothing of ours: it is started by its path.
+A server such as vLLM has child processes of its own and does not watch its parent. The supervisor starts it in a
+process group of its own and kills the whole group when standard input closes, which the kernel does for whatever reason
+the parent dies. It exits with the command's exit code. It imports nothing of ours: it is started by its path.
 """
 
 from __future__ import annotations
