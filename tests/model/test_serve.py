@@ -50,11 +50,14 @@ class Client:
 
     def __init__(self, ours: socket.socket) -> None:
         self._ours, self._lines = ours, ours.makefile("rb")
+        self.num_signs = 0
 
     def ask(self, **message: Any) -> dict[str, Any]:
         body = {"id": 1, "messages": [{"role": "user", "content": WORDS}], **message}
         self._ours.sendall(json.dumps(body).encode() + b"\n")
-        answer: dict[str, Any] = json.loads(self._lines.readline())
+        while "alive" in (answer := json.loads(self._lines.readline())):
+            self.num_signs += 1
+        assert isinstance(answer, dict)
         return answer
 
 
@@ -71,6 +74,14 @@ def client(chat, decoder) -> Iterator[Client]:
     ours.close()
     theirs.close()
     assert not worker.is_alive()
+
+
+@pytest.mark.parametrize(("seconds", "some"), [(0.0, True), (1e6, False)])
+def test_a_worker_that_steps_says_that_it_lives(client, monkeypatch, seconds, some):
+    monkeypatch.setattr("megadocs.model.worker._ALIVE_SECONDS", seconds)
+    answer = client.ask(max_new_tokens=50, seed=5)
+    assert (client.num_signs >= answer["new_tokens"] - 2) == some
+    assert (client.num_signs == 0) != some
 
 
 @pytest.mark.parametrize("length", [1, 3, 40, 90])

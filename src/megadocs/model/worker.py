@@ -4,8 +4,10 @@
     {"id": 3, "text": "...", "finish_reason": "stop", "prompt_tokens": 220, "new_tokens": 131, ...}
     {"id": 4, "failure": "context_length", "message": "a prompt of 3000 tokens in a context of 2048"}
 
-`{"cancel": 3}` forgets a request, `{"ping": 1}` is answered between two steps. With `continuation` a given text is
-scored instead: the log-probabilities of its tokens behind the prompt. The worker ends when the socket closes.
+`{"cancel": 3}` forgets a request, `{"ping": 1}` is answered between two steps. While it works the worker says
+`{"alive": true}` once a second: how long a reply takes is the batch's business, and no sign that anything is wrong.
+With `continuation` a given text is scored instead: the log-probabilities of its tokens behind the prompt. The worker
+ends when the socket closes.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +28,7 @@ from megadocs.text.chat import Chat
 _RECEIVE_BYTES = 1 << 16
 #: Tokens beyond those that can hold a stop string: the first one of a window may lose its blank or half a character.
 _STOP_TOKENS_BEFORE = 4
+_ALIVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Worker:
         self._socket, self._chat, self._batcher, self._api = connection, chat, batcher, api
         self._asked: dict[int, _Asked] = {}
         self._received = b""
+        self._last_sign = 0.0
 
     def run(self) -> None:
         """Until the socket closes."""
@@ -55,6 +60,8 @@ class Worker:
             if self._batcher.has_work:
                 for finished in self._batcher.step():
                     self._reply(finished)
+                if time.monotonic() >= self._last_sign + _ALIVE_SECONDS:
+                    self._send({"alive": True})
 
     def _receive(self) -> bool:
         """Take in what has come, waiting for it when there is nothing else to do; False at the end."""
@@ -149,4 +156,5 @@ class Worker:
         )
 
     def _send(self, message: Mapping[str, Any]) -> None:
+        self._last_sign = time.monotonic()
         self._socket.sendall(json.dumps(message).encode() + b"\n")

@@ -193,7 +193,9 @@ class GenerateConfig(Section):
         0, ge=0, le=MAX_SEED, description="Enters every identity: another seed is another set of generations."
     )
     max_attempts: int = Field(4, ge=1, le=20, description="Attempts per generation (transport and quality retries).")
-    attempt_timeout_seconds: Operational[float] = Field(300, gt=0, le=86_400, description="Deadline of one request.")
+    attempt_timeout_seconds: Operational[float] = Field(
+        300, gt=0, le=86_400, description="Deadline of one request; embedded: without a sign of life from its worker."
+    )
     gates: GatesConfig = Field(default_factory=GatesConfig, description="Policies for doubtful replies.")
     limits: Operational[LimitsConfig] = Field(default_factory=LimitsConfig, description="Ceilings of one invocation.")
     allow_remote: Operational[bool] = Field(

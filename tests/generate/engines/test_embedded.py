@@ -8,8 +8,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from megadocs.documents import Document
 from megadocs.errors import EngineError, InputError, RecipeError
 from megadocs.generate import plan_requests, run_generation
 from megadocs.generate.engines import build_engine, engine_info, sampling_options
-from megadocs.generate.engines.embedded import EmbeddedEngine
+from megadocs.generate.engines.embedded import EmbeddedEngine, _Connection
 from megadocs.generate.engines.protocol import EngineFailure, Reply
 from megadocs.model import build_model, export_hf
 from megadocs.recipe import EngineConfig, GenerateConfig
@@ -99,6 +101,30 @@ def test_contract_exactness_and_kills(folder: Path) -> None:
             assert isinstance(await engine.complete(completion(timeout_seconds=60)), Reply)
 
     run_with(config_of(folder, num_servers=2), body)
+
+
+def test_a_limit_counts_from_the_last_sign_of_life() -> None:
+    """A reply that takes three times its limit comes while the worker says that it lives; silence ends the wait."""
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        connection = await _Connection.open(ours)
+        waiting = asyncio.create_task(connection.ask({}, 1.0))
+        for _ in range(30):
+            theirs.sendall(b'{"alive": true}\n')
+            await asyncio.sleep(0.1)
+        theirs.sendall(b'{"id": 0, "text": "late"}\n')
+        assert await waiting == {"id": 0, "text": "late"}
+        began = time.monotonic()
+        silent = await connection.ask({}, 1.0)
+        assert isinstance(silent, EngineFailure)
+        assert silent.kind == "timeout"
+        assert time.monotonic() - began >= 1.0
+        assert b'{"cancel": 1}' in theirs.recv(1000)
+        await connection.close()
+        theirs.close()
+
+    asyncio.run(main())
 
 
 async def check_greedy(engine: EmbeddedEngine, folder: Path) -> None:

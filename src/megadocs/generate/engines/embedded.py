@@ -191,6 +191,7 @@ class _Connection:
         self._reader, self._writer = reader, writer
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._heard_at = 0.0
         self._listener = asyncio.create_task(self._listen())
         self._is_open = True
 
@@ -206,7 +207,7 @@ class _Connection:
             if not self._is_open:
                 return EngineFailure("connection", "the worker ended")
             self._send({"cancel": number})
-            return EngineFailure("timeout", f"no reply within {timeout_seconds:g} s")
+            return EngineFailure("timeout", f"no sign of life within {timeout_seconds:g} s")
         if "failure" in answer:
             return EngineFailure(cast(FailureKind, answer["failure"]), str(answer["message"]))
         return answer
@@ -216,16 +217,25 @@ class _Connection:
         return await self._exchange(number, {"ping": number}, _PING_SECONDS) is not None
 
     async def _exchange(self, number: int, message: Mapping[str, Any], seconds: float) -> dict[str, Any] | None:
-        """The answer; None when there is none in time, or none any more."""
+        """The answer; None when the worker has been silent for so long, or is gone.
+
+        The clock starts anew with whatever the worker says: 48 sequences on a third of a core take more than 300 s.
+        """
         if not self._is_open:
             return None
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._waiting[number] = future
+        sent = loop.time()
         try:
             self._send(message)
-            async with asyncio.timeout(seconds):
-                return await future
-        except (TimeoutError, ConnectionError):
+            while not future.done():
+                left = max(sent, self._heard_at) + seconds - loop.time()
+                if left <= 0:
+                    return None
+                await asyncio.wait([future], timeout=left)
+            return future.result()
+        except ConnectionError:
             return None
         finally:
             del self._waiting[number]
@@ -237,6 +247,9 @@ class _Connection:
         try:
             while line := await self._reader.readline():
                 answer = json.loads(line)
+                self._heard_at = asyncio.get_running_loop().time()
+                if "alive" in answer:
+                    continue
                 future = self._waiting.get(answer["pong"] if "pong" in answer else answer["id"])
                 if future is not None and not future.done():
                     future.set_result(answer)
