@@ -51,6 +51,7 @@ def test_groups_of_equal_compute() -> None:
     ]
     assert rows["simple"]["reference"] == "real_long"  # real text alone at the same compute, not the baseline
     assert rows["simple"]["seed_differences"] == pytest.approx([-0.15, -0.3])
+    assert len(rows["simple"]["seeds"]) == 2
     assert rows["simple"]["difference"] == pytest.approx(-0.225)
     assert rows["simple_long"]["reference"] is None
     assert rows["real_long"]["is_reference"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -114,6 +115,29 @@ def make_complete_inputs() -> ReportInputs:
         fixture.scores, fixture.runs, AnalysisConfig(num_bootstrap=200), name="paper", expected=fixture.expected
     )
     return make_inputs(fixture, complete(results))
+
+
+def with_long_names(inputs: ReportInputs) -> ReportInputs:
+    """The same page of arms whose names have the 80 letters that a recipe allows, every other one a single word."""
+    arms = [row["arm"] for row in inputs.results["arms"]]
+    ends = ("_and_all_of_its_settings_written_out_in_full_because_people_run_many_of_them_here", "_" + "B" * 80)
+    long = {arm: f"{arm}{ends[place % 2]}"[:79] + arm[-1] for place, arm in enumerate(arms)}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, str):
+            return long.get(value, value)
+        if isinstance(value, dict):
+            return {renamed(key): renamed(below) for key, below in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(map(renamed, value))
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return dataclasses.replace(
+                value, **{f.name: renamed(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            )
+        return value
+
+    found: ReportInputs = renamed(inputs)
+    return found
 
 
 def complete(results: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from megadocs.report import build_report
 
-from .fixtures_report import make_complete_inputs, make_inputs
+from .fixtures_report import make_complete_inputs, make_inputs, with_long_names
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None
@@ -104,10 +104,12 @@ document.getElementById("page").onload = () => {{
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("width", [400, 800, 1280])
-def test_no_table_hides_a_column(tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize("names", ["short", "long"])
+def test_no_table_hides_a_column(tmp_path: Path, width: int, names: str) -> None:
     assert BROWSER is not None
     page, frame = tmp_path / "report.html", tmp_path / "frame.html"
-    page.write_text(build_report(make_complete_inputs()), encoding="utf-8")
+    inputs = make_complete_inputs()
+    page.write_text(build_report(with_long_names(inputs) if names == "long" else inputs), encoding="utf-8")
     frame.write_text(_FRAME.format(page=page.as_uri(), width=width), encoding="utf-8")
     options = ["--allow-file-access-from-files", "--window-size=1400,1000", "--virtual-time-budget=5000", "--dump-dom"]
     command = [BROWSER, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *options, frame.as_uri()]

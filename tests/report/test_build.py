@@ -14,7 +14,7 @@ from megadocs.analysis import analyze_experiment
 from megadocs.recipe import AnalysisConfig
 from megadocs.report import ReportInputs, build_report
 
-from .fixtures_report import experiment, make_inputs
+from .fixtures_report import experiment, make_complete_inputs, make_inputs
 
 
 class Page(HTMLParser):
@@ -53,6 +53,23 @@ def page(html: str) -> Page:
 def test_pairs_say_whether_compute_is_matched(html: str) -> None:
     assert "tokens trained on</th>" in html
     assert html.count("matched</td>") == 3  # all three synthetic arms of the fixture have the same number of steps
+
+
+def test_every_value_of_a_seed_names_its_seed() -> None:
+    html = build_report(make_complete_inputs())
+    lists = re.findall(r'<div class="seeds">(.*?)</div>', html, re.DOTALL)
+    assert len(lists) > 50
+    named = [re.findall(r'<span><span class="quiet">((?:seed )?\d+:)</span> ', values) for values in lists]
+    assert all(values.count("</span> ") == 2 * len(names) for values, names in zip(lists, named, strict=True))
+    assert {names[0] for names in named} == {"seed 0:"}
+
+
+def test_what_our_sentences_quote_is_code_and_not_backticks(html: str) -> None:
+    inputs = make_inputs()
+    quoted = ["Tune it first (`tune: auto`, or `megadocs search`).", "In `<b>`, and an odd ` alone."]
+    page = build_report(dataclasses.replace(inputs, results=inputs.results | {"answer": quoted}))
+    assert "Tune it first (<code>tune: auto</code>, or <code>megadocs search</code>)." in page
+    assert "In <code>&lt;b&gt;</code>, and an odd ` alone." in page
 
 
 def test_same_bytes_when_built_again(html: str) -> None:

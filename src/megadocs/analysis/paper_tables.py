@@ -6,7 +6,7 @@ arms have, each seed's difference beside them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from megadocs.analysis.paper_arms import (
@@ -90,7 +90,7 @@ def student_scaling(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for arm in sorted(arms, key=lambda arm: (arm.get("num_parameters") or 0, arm.method != "real_only")):
         beside = real.get(arm.get("num_parameters"))
-        seeds = _seed_differences(results, arm, beside) if beside is not None and beside is not arm else []
+        seeds = _seed_differences(results, arm, beside) if beside is not None and beside is not arm else {}
         rows.append(
             {
                 "num_parameters": arm.get("num_parameters"),
@@ -99,8 +99,9 @@ def student_scaling(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "arm": arm.arm,
                 "loss": arm.loss,
                 "real_only_arm": beside.arm if beside else None,
-                "difference": sum(seeds) / len(seeds) if seeds else None,
-                "seed_differences": seeds,
+                "difference": sum(seeds.values()) / len(seeds) if seeds else None,
+                "seeds": list(seeds),
+                "seed_differences": list(seeds.values()),
             }
         )
     return rows
@@ -128,7 +129,7 @@ def compute_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         reference = next(iter([arm for arm in same if arm.method == "real_only"] or same), None)
         for arm in members:
             other = reference if arm in same and arm is not reference else None
-            seeds = _seed_differences(results, arm, other) if other else []
+            seeds = _seed_differences(results, arm, other) if other else {}
             rows.append(
                 {
                     "group": index,
@@ -141,9 +142,10 @@ def compute_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "reference": other.arm if other else None,
                     "is_reference": arm is reference and len(same) > 1,
                     "has_other_documents": arm not in same,
-                    "difference": sum(seeds) / len(seeds) if seeds else None,
+                    "difference": sum(seeds.values()) / len(seeds) if seeds else None,
                     **_tested(results, arm.arm, other.arm if other else None),
-                    "seed_differences": seeds,
+                    "seeds": list(seeds),
+                    "seed_differences": list(seeds.values()),
                 }
             )
     return rows
@@ -161,10 +163,10 @@ def _tested(results: Mapping[str, Any], arm: str, reference: str | None) -> dict
     return {"interval": None, "verdict": None}
 
 
-def _seed_differences(results: Mapping[str, Any], arm: ArmView, reference: ArmView) -> Sequence[float]:
-    """Loss of an arm minus that of another, seed by seed, over the seeds that both have."""
+def _seed_differences(results: Mapping[str, Any], arm: ArmView, reference: ArmView) -> dict[int, float]:
+    """Seed -> loss of an arm minus that of another, over the seeds that both have."""
     losses = {row["arm"]: row for row in results["sets"][0]["losses"]}
     own, other = (
         {seed["seed"]: number_of(seed["loss"]) for seed in losses[view.arm]["seeds"]} for view in (arm, reference)
     )
-    return [own[seed] - other[seed] for seed in sorted(own.keys() & other.keys())]
+    return {seed: own[seed] - other[seed] for seed in sorted(own.keys() & other.keys())}

@@ -63,7 +63,7 @@ def x_axis(drawing: Drawing, frame: Frame, ticks: Iterable[tuple[float, str | No
         drawing.line(at, frame.y[0], at, frame.y[0] + 4, "tick-mark")
         if words is not None:
             drawing.text(at, frame.y[0] + 18, words, "tick", "middle")
-    drawing.text(sum(frame.x) / 2, frame.height - 8, label, "axis", "middle")
+    _axis_label(drawing, frame, frame.height - 8, label)
 
 
 def value_axis(drawing: Drawing, frame: Frame, x: Scale, label: str, num_ticks: int = 4) -> None:
@@ -71,4 +71,10 @@ def value_axis(drawing: Drawing, frame: Frame, x: Scale, label: str, num_ticks: 
     for tick in nice_ticks(x.low, x.high, num_ticks):
         drawing.line(x(tick), frame.top, x(tick), frame.y[0], "zero" if tick == 0 else "grid")
         drawing.text(x(tick), frame.y[0] + 17, tick_text(tick), "tick", "middle")
-    drawing.text(sum(frame.x) / 2, frame.y[0] + 34, label, "axis", "middle")
+    _axis_label(drawing, frame, frame.y[0] + 34, label)
+
+
+def _axis_label(drawing: Drawing, frame: Frame, at: float, label: str) -> None:
+    """In the middle of the plot, or as far left of it as the drawing's edge asks for."""
+    middle = min(sum(frame.x) / 2, frame.width - text_width(label) / 2)
+    drawing.text(middle, at, label, "axis", "middle")

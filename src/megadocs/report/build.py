@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -41,7 +43,7 @@ def build_report(inputs: ReportInputs) -> str:
         "headline": results["sets"][0],
         "styles": arm_styles(results),
         "links": arm_links(results),
-        "names": short_names([row["arm"] for row in results["arms"]], IN_TABLES),
+        "names": short_names(_names(results), IN_TABLES),
         "max_curves": MAX_CURVES,
     }
     views = {section: section.view(inputs) for section in SECTIONS}
@@ -57,6 +59,11 @@ def build_report(inputs: ReportInputs) -> str:
         bodies=bodies,
     )
     return with_labels(page)
+
+
+def _names(results: Mapping[str, Any]) -> list[str]:
+    """What people named and tables show: arms, then ensembles."""
+    return [*(row["arm"] for row in results["arms"]), *(row["ensemble"] for row in results.get("ensembles") or ())]
 
 
 def page_style() -> tuple[Markup, str]:
@@ -95,6 +102,7 @@ def _environment() -> Environment:
         plain_value=wording.plain_value,
         ratio=ratio_text,
         record_link=wording.record_link,
+        said=wording.said,
         significant=wording.significant,
         signed=wording.signed,
         visible=wording.visible,

@@ -3,8 +3,8 @@
     html = with_labels(html)      # <td> -> <td data-label="loss">
 
 The style sheet hides the head and puts the label before the cell below a width (`page.css`), a higher one for tables of
-many columns; wide screens and print show the table as it is. Works on the page's own markup: text of documents is
-escaped, so it holds no tags.
+many columns; wide screens and print show the table as it is. A cell over two columns has both titles, one over more is
+a remark on its row and has none. Works on the page's own markup: text of documents is escaped, so it holds no tags.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def _labelled(attributes: str, table: str) -> str:
             for column in range(own, min(own + width, len(titles))):
                 blocked[column] = spans.get("row", 1) - 1
             place += width
-            if cell.group(1) == "th" or own >= len(titles) or not titles[own]:
+            title = ", ".join(filter(None, titles[own : own + width])) if width <= 2 else ""
+            if cell.group(1) == "th" or not title:
                 return cell.group()
-            label = Markup(' data-label="{}"').format(titles[own])
+            label = Markup(' data-label="{}"').format(title)
             return f"<td{cell.group(2)}{label}>{cell.group(3)}</td>"
 
         return _CELL.sub(label_cell, row.group())

@@ -88,7 +88,6 @@ def _draw_efficiency(
     )
     y_axis(drawing, frame, y, "loss, nats per token")
     _token_axis(drawing, frame, x, points, base)
-    _point_names(drawing, frame, (x, y), points, names)
     links = arm_links(results)
     drawing.path([(x(p["real_tokens"]), y(number_of(p["loss"]))) for p in points], "curve real")
     for point in points:
@@ -99,6 +98,7 @@ def _draw_efficiency(
     for row, label_y in zip(rows, places, strict=True):
         ends = _EfficiencyEnds(losses[row["arm"]], base, label_y, links[row["arm"]], names[row["arm"]])
         _efficiency_arm(drawing, frame, x, y, row, ends, styles[row["arm"]])
+    _point_names(drawing, frame, (x, y), points, names)  # last: an interval may cross a name
     return drawing.render(frame.css)
 
 
@@ -174,7 +174,8 @@ def _draw_differences(
         f"difference-{frame.css}",
     )
     num_ticks = 4 if frame.css == "narrow" else 7
-    value_axis(drawing, frame, x, f"nats per token against {results['baseline']}", num_ticks)
+    baseline = frame.names([results["baseline"]])[results["baseline"]]
+    value_axis(drawing, frame, x, f"nats per token against {baseline}", num_ticks)
     for index, row in enumerate(rows):
         at = frame.top + 20 + 30 * index
         title = f"{row['arm']}: {signed(row['difference'])} {interval(row['interval'], plus=True)}, {row['verdict']}"
@@ -270,10 +271,13 @@ def _point_names(
     points: Sequence[Mapping[str, Any]],
     names: Mapping[str, str],
 ) -> None:
-    """The arm beside each point of the curve: above it to the right, or below it to the left at the plot's edge."""
+    """The arm beside each point of the curve: above it to the right, else below it to the left, from the drawing's edge
+    where that is too narrow as well."""
     x, y = scales
     for point in points:
         at, label = x(point["real_tokens"]), names[point["arm"]]
-        is_last = at + 9 + text_width(label) > frame.x[1]
-        anchor, right, down = ("end", -9, 15) if is_last else ("start", 9, -9)
-        drawing.text(at + right, y(number_of(point["loss"])) + down, label, "label name real halo", anchor)
+        width = text_width(label)
+        left, anchor, down = (at - 9, "end", 15) if at - 9 >= width else (0.0, "start", 15)
+        if at + 9 + width <= frame.x[1]:
+            left, anchor, down = at + 9, "start", -9
+        drawing.text(left, y(number_of(point["loss"])) + down, label, "label name real halo", anchor)

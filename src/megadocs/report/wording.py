@@ -7,6 +7,7 @@ escapes, so that what a reader sees is what is there. Missing values say "missin
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from markupsafe import Markup, escape
 from megadocs.analysis import number_of
 
 _KEPT_CONTROLS = "\n\t"
+_BETWEEN_BACKTICKS = re.compile("`([^`\n]+)`")
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 
 
@@ -124,6 +126,11 @@ def visible(text: str) -> Markup:
             plain.append(character)
     parts.append(escape("".join(plain)))
     return Markup("").join(parts)
+
+
+def said(sentence: str) -> Markup:
+    """A sentence of ours with what stands between backticks, a command or a setting, as code; else like `visible`."""
+    return Markup(_BETWEEN_BACKTICKS.sub(r"<code>\1</code>", str(visible(sentence))))
 
 
 def record_link(path: str | None) -> str | None:

@@ -17,13 +17,15 @@ from megadocs.analysis import number_of
 from megadocs.report.axes import Frame, label_width, x_axis, y_axis
 from megadocs.report.figures import MAX_CURVES, arm_links, arm_styles
 from megadocs.report.inputs import ReportInputs
-from megadocs.report.names import short_names
+from megadocs.report.names import middle_cut, short_names
 from megadocs.report.section import Row, Section, View, cell
 from megadocs.report.svg import Drawing, Scale, spread_labels
 from megadocs.report.wording import count, number, signed
 
 #: Positions below this are one range: their few targets would fill half of a logarithmic axis.
 _FIRST_EDGE = 64
+#: Letters of an arm's name in a panel.
+_LETTERS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def _figures(
     ]
     panels = [
         ("losses", "loss, nats per token", losses),
-        ("differences", f"nats per token against {results['baseline']}", differences),
+        ("differences", f"nats per token against {middle_cut(results['baseline'], _LETTERS)}", differences),
     ]
     return [
         _draw(results, table, ranges, lines, label, f"positions-{place}-{name}")
@@ -162,7 +164,7 @@ def _draw(
     label: str,
     name: str,
 ) -> Markup:
-    names = short_names([line.arm for line in lines], 18)
+    names = short_names([line.arm for line in lines], _LETTERS)
     frame = Frame(400, 320, 38, label_width(names.values(), 16), 24, 46, "panel")
     starts = [max(float(row["from"]), _FIRST_EDGE / 2) for row in ranges]
     values = [v for line in lines for curve in (line.values, *line.seeds) for v in curve if math.isfinite(v)]
