@@ -63,7 +63,7 @@ def test_sections_without_content_are_left_out() -> None:
 def test_benchmarks(html: str) -> None:
     words = section(html, "benchmarks")
     # real_only, the first arm: accuracies .55, .60, .35 plus .01 a seed over seeds 0, 1, 2
-    assert "real_only 3 0.560 0.610 0.360 0.490 ± 0.028 0.500 0.490 0.480" in words
+    assert "real_only 3 0.560 0.610 0.360 0.490 ± 0.028 seed 0: 0.500 1: 0.490 2: 0.480" in words
     assert "guessing 0.250 0.250 0.250" in words
     assert 'href="b/record.json"' in html
 
