@@ -3,7 +3,7 @@
 from megadocs.analysis.benchmarks import BenchmarkScore, benchmark_results
 from megadocs.analysis.ensembles import EnsembleLoss, ensemble_results
 from megadocs.analysis.experiment import analyze_experiment
-from megadocs.analysis.gate import GateFacts, formation_tokens, gain_row, gate_row, gate_sentences, room_for_order
+from megadocs.analysis.gate import GateFacts, gain_row, gate_row, gate_sentences
 from megadocs.analysis.generation_findings import truncation_sentences
 from megadocs.analysis.ngram_floor import floor_sentences, headline_floor
 from megadocs.analysis.positions import RunPositions, position_tables
@@ -30,7 +30,6 @@ __all__ = [
     "dump_results",
     "ensemble_results",
     "floor_sentences",
-    "formation_tokens",
     "gain_row",
     "gate_row",
     "gate_sentences",
@@ -40,7 +39,6 @@ __all__ = [
     "number_of",
     "parse_results",
     "position_tables",
-    "room_for_order",
     "scores_of_run",
     "search_warnings",
     "truncation_sentences",

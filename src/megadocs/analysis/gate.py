@@ -25,34 +25,13 @@ from megadocs.analysis.document_noise import document_noise
 from megadocs.analysis.paired import spread_of
 from megadocs.analysis.results_json import number_of
 from megadocs.analysis.tables import FloatArray, IntArray, ScoreBlock
+from megadocs.streams.room import formation_tokens, room_for_order
 
 #: Nats per token below which a context is called unused. An order's effect in training is smaller than what the
 #: context is worth at test, and effects of .01 are the smallest that anybody resolves here.
 SMALLEST_GAIN = 0.02
 
 _MEASURED = ("sibling_gain", "seen_sibling_gain", "copy_gain", "repeat_score", "late_minus_early")
-
-
-def formation_tokens(batch_size: int, context_length: int) -> float:
-    """Training tokens after which in-context copying appears, at a rate of 2.5e-4: an order of magnitude.
-
-    10**5.7 * sqrt(sequences in a batch * tokens of context), whatever the model's size (arXiv:2511.16893); sooner at
-    higher rates and with repetition in the context (arXiv:2505.17863; in the controlled world at 3e-3 thirty times).
-    """
-    return float(10**5.7 * math.sqrt(batch_size * context_length))
-
-
-def room_for_order(context_length: int, row_tokens: float, megadoc_tokens: float) -> dict[str, float]:
-    """How much of a document's rows one window can hold: `rows_per_window`, and `windows_per_megadoc`.
-
-    Args:
-        row_tokens: mean tokens of a row.
-        megadoc_tokens: tokens of a document with its siblings.
-    """
-    return {
-        "rows_per_window": context_length / row_tokens,
-        "windows_per_megadoc": megadoc_tokens / context_length,
-    }
 
 
 def gain_row(

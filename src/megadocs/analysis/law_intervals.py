@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from megadocs.analysis.power_law import (
     LawFit,
@@ -159,7 +159,7 @@ def _multiple_profile(fit: LawFit, base_size: float, arm: FloatArray) -> Callabl
 
 
 def _limit(rss: float, degrees: int, confidence: float) -> float:
-    return rss * (1.0 + float(stats.f.ppf(confidence, 1, degrees)) / degrees)
+    return rss * (1.0 + float(special.fdtri(1, degrees, confidence)) / degrees)
 
 
 def _crossings(profile: Callable[[float], float], start: float, bounds: Interval, limit: float) -> Interval:

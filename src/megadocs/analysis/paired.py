@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from megadocs.analysis.document_noise import DocumentNoise
 from megadocs.analysis.seed_noise import ExperimentNoise, SeedMethod, satterthwaite
@@ -115,21 +115,21 @@ class Spread:
         """Student's t interval; NaN where the error is not known."""
         if self.degrees is None or not math.isfinite(mean):
             return math.nan, math.nan
-        half = float(stats.t.ppf(0.5 + confidence / 2, self.degrees)) * self.error
+        half = float(special.stdtrit(self.degrees, 0.5 + confidence / 2)) * self.error
         return mean - half, mean + half
 
     def p_value(self, mean: float) -> float | None:
         """Two-sided, of a true mean of 0."""
         if self.degrees is None:
             return None
-        return float(2 * stats.t.sf(abs(mean) / self.error, self.degrees)) if self.error > 0 else float(mean == 0)
+        return float(2 * special.stdtr(self.degrees, -abs(mean) / self.error)) if self.error > 0 else float(mean == 0)
 
     def p_equivalent(self, mean: float, margin: float) -> float | None:
         """Of a true mean at least `margin` from 0: the larger of two one-sided p-values."""
         if self.degrees is None:
             return None
         room = margin - abs(mean)
-        return float(stats.t.sf(room / self.error, self.degrees)) if self.error > 0 else float(room <= 0)
+        return float(special.stdtr(self.degrees, -room / self.error)) if self.error > 0 else float(room <= 0)
 
 
 def spread_of(documents: tuple[float, float], seeds: tuple[float | None, float]) -> Spread:
@@ -152,7 +152,9 @@ def loss_interval(table: PairedLosses, arm: str, confidence: float) -> tuple[flo
     if not table.documents.is_known or not math.isfinite(mean):
         return math.nan, math.nan
     terms = [documents, *table.seeds.of_loss(len(table.arm_runs(arm)))]
-    halves = [float(stats.t.ppf(0.5 + confidence / 2, degrees)) * math.sqrt(variance) for variance, degrees in terms]
+    halves = [
+        float(special.stdtrit(degrees, 0.5 + confidence / 2)) * math.sqrt(variance) for variance, degrees in terms
+    ]
     half = math.hypot(*halves)
     return mean - half, mean + half
 

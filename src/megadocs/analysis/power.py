@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from megadocs.analysis.tables import FloatArray
 from megadocs.errors import AnalysisError
@@ -51,11 +51,13 @@ def power_of(difference: float, num_seeds: int, seed_sd: float, document_sd: flo
         document_sd: standard deviation of the difference over documents; more seeds do not lower it.
         confidence: 1 - the level of the two-sided test.
     """
+    from scipy import stats  # a second of processor time: only here is more than scipy.special wanted
+
     degrees = num_seeds - 1
     error = math.sqrt(2 * seed_sd**2 / num_seeds + document_sd**2)
     if error == 0:
         return float(difference != 0)
-    critical = float(stats.t.ppf(0.5 + confidence / 2, degrees))
+    critical = float(special.stdtrit(degrees, 0.5 + confidence / 2))
     shift = abs(difference) / error
     return float(stats.nct.sf(critical, degrees, shift) + stats.nct.cdf(-critical, degrees, shift))
 
@@ -95,7 +97,8 @@ def same_arm_check(losses: FloatArray, confidence: float) -> SameArmCheck:
         raise AnalysisError("the A/A check needs two finished runs of one arm", remedy="add a seed")
     degrees, variance = len(values) - 1, float(np.var(values, ddof=1))
     tail = (1 - confidence) / 2
-    bounds = tuple(math.sqrt(degrees * variance / float(stats.chi2.ppf(q, degrees))) for q in (1 - tail, tail))
+    quantiles = (2 * float(special.gammaincinv(degrees / 2, q)) for q in (1 - tail, tail))  # of chi-squared
+    bounds = tuple(math.sqrt(degrees * variance / quantile) for quantile in quantiles)
     half = len(values) // 2
     splits = list(islice(combinations(range(len(values)), half), _MAX_SPLITS))
     first = values[np.asarray(splits)]
@@ -103,5 +106,7 @@ def same_arm_check(losses: FloatArray, confidence: float) -> SameArmCheck:
     largest = float(np.abs(first.mean(axis=1) - second.mean(axis=1)).max())
     share = None
     if half >= 2:
+        from scipy import stats
+
         share = float((stats.ttest_ind(first, second, axis=1).pvalue < 1 - confidence).mean())
     return SameArmCheck(len(values), math.sqrt(variance), (bounds[0], bounds[1]), len(splits), largest, share)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from megadocs.analysis.tables import FloatArray
 from megadocs.errors import AnalysisError
@@ -207,4 +207,4 @@ def _lack_of_fit(problem: LawProblem, rss: float) -> float | None:
     spare, repeats = len(sizes) - min(3, len(sizes) - 1), len(problem.x) - len(sizes)
     if repeats < 1 or pure <= 0:
         return None
-    return float(stats.f.sf(max(rss - pure, 0.0) / spare / (pure / repeats), spare, repeats))
+    return float(special.fdtrc(spare, repeats, max(rss - pure, 0.0) / spare / (pure / repeats)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from megadocs.analysis.results_json import number_of
 from megadocs.errors import AnalysisError
@@ -103,6 +103,7 @@ def _row(key: tuple[str, str], found: np.ndarray, confidence: float) -> Replicat
     if len(found) < 2:
         return ReplicatedDifference(*key, tuple(found.tolist()), mean, None, None)
     error = float(found.std(ddof=1)) / len(found) ** 0.5
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1)) * error
-    p_value = float(stats.ttest_1samp(found, 0.0).pvalue)
+    reach = float(special.stdtrit(len(found) - 1, (1 + confidence) / 2)) * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_value = float(2 * special.stdtr(len(found) - 1, -abs(np.float64(mean) / error)))
     return ReplicatedDifference(*key, tuple(found.tolist()), mean, (mean - reach, mean + reach), p_value)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtrit
 
 from megadocs.search.grid import Point
 
@@ -130,6 +129,8 @@ def compare(
     margin = float(np.mean(pairs))
     if noise.sd is None or noise.num_freedom < MIN_FREEDOM:
         return Comparison("not separated", margin, None, len(pairs))
+    from scipy.special import stdtrit  # a plan prices searches and needs none
+
     error = noise.sd * math.sqrt(2 / len(pairs))
     bound = float(stdtrit(noise.num_freedom, confidence)) * error
     verdict: Verdict = "worse" if margin > bound else "better" if margin < -bound else "not separated"

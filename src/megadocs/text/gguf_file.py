@@ -149,7 +149,7 @@ def _read_value(file: BinaryIO, value_type: int) -> Any:
     if length > _MAX_ITEMS or item_type == _ARRAY:
         raise ValueError(f"an array of {length} items of type {item_type}")
     if item_type == _STRING:
-        return [_read_string(file) for _ in range(length)]
+        return _read_strings(file, length)
     layout = f"<{length}{_format(item_type)}"
     return list(struct.unpack(layout, _exactly(file, struct.calcsize(layout))))
 
@@ -169,6 +169,20 @@ def _read_string(file: BinaryIO) -> str:
     if length > _MAX_STRING_BYTES:
         raise ValueError(f"a string of {length} bytes")
     return _exactly(file, length).decode("utf-8", errors="replace")
+
+
+def _read_strings(file: BinaryIO, count: int) -> list[str]:
+    """As `_read_string`, many: a tokenizer has 100,000 of them, and calls would take two thirds of the time."""
+    read, length_of, strings = file.read, struct.Struct("<Q").unpack, []
+    for _ in range(count):
+        (length,) = length_of(read(8))  # short: struct.error, which is told as the rest
+        if length > _MAX_STRING_BYTES:
+            raise ValueError(f"a string of {length} bytes")
+        data = read(length)
+        if len(data) != length:
+            raise ValueError("the file ends early")
+        strings.append(data.decode("utf-8", "replace"))
+    return strings
 
 
 def _exactly(file: BinaryIO, num_bytes: int) -> bytes:

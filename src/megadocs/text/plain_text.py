@@ -58,10 +58,14 @@ def model_vocabulary(spec: TokenizerJson) -> dict[str, int]:
     return dict(vocabulary)
 
 
-def text_only(spec: TokenizerJson, controls: dict[str, int]) -> TokenizerJson:
-    """A copy of `spec` that encodes text without ever reaching `controls`; ids are unchanged."""
+def hidden_names(controls: dict[str, int]) -> dict[str, str]:
+    """For each control token a name that no text can hold, drawn anew at every call."""
     nonce = secrets.token_hex(16)
-    names = {content: f"\ue000{nonce}:{token_id}\ue000" for content, token_id in controls.items()}
+    return {content: f"\ue000{nonce}:{token_id}\ue000" for content, token_id in controls.items()}
+
+
+def text_only(spec: TokenizerJson, names: dict[str, str]) -> TokenizerJson:
+    """A copy of `spec` that encodes text without ever reaching the tokens that get `names`; ids are unchanged."""
     return {
         **spec,
         "truncation": None,

@@ -19,6 +19,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,14 @@ import tokenizers
 from megadocs.errors import InputError, StoreError
 from megadocs.text import token_spans
 from megadocs.text.byte_level import byte_characters
-from megadocs.text.plain_text import TokenizerJson, control_tokens, model_vocabulary, text_only, unknown_token
+from megadocs.text.plain_text import (
+    TokenizerJson,
+    control_tokens,
+    hidden_names,
+    model_vocabulary,
+    text_only,
+    unknown_token,
+)
 from megadocs.text.sources import LoadedSpec, read_source
 from megadocs.text.token_spans import TokenSpans, window_end
 
@@ -62,30 +70,44 @@ class Tokenizer:
     """
 
     def __init__(self, spec: TokenizerJson, bos_token: str | None, eos_token: str, where: str = "tokenizer") -> None:
-        self._json = _canonical(spec)
+        self._as_given = json.dumps(spec, ensure_ascii=False)
         self.bos_token, self.eos_token = bos_token, eos_token
         try:
-            self._full = tokenizers.Tokenizer.from_str(self._json)
             controls = control_tokens(spec, tuple(token for token in (bos_token, eos_token) if token is not None))
-            self._plain = tokenizers.Tokenizer.from_str(_canonical(text_only(spec, controls)))
+            names = hidden_names(controls)
+            self._plain = tokenizers.Tokenizer.from_str(json.dumps(text_only(spec, names), ensure_ascii=False))
             self.is_lossless: bool = _is_lossless(spec)
             unknown = unknown_token(spec)
         except Exception as error:  # `tokenizers` raises plain Exception for whatever it cannot parse
-            raise InputError(f"not a usable tokenizer: {error!r}", where=where, remedy="check the file") from error
-        found = {token: self._full.token_to_id(token) for token in controls}
+            raise _unusable(error, where) from error
+        self._where = where
+        found = {token: self._plain.token_to_id(names[token]) for token in controls}
         ids = {token: token_id for token, token_id in found.items() if token_id is not None}
         for separator in (bos_token, eos_token):
             if separator is not None and separator not in ids:
                 raise InputError(f"the separator {separator!r} is not in the vocabulary", where=where)
         self.eos_id: int = ids[eos_token]
         self.bos_id: int | None = None if bos_token is None else ids[bos_token]
-        self.vocab_size: int = max(self._full.get_vocab(with_added_tokens=True).values()) + 1
+        self.vocab_size: int = max(self._plain.get_vocab(with_added_tokens=True).values()) + 1
         self._control_mask = np.zeros(self.vocab_size, dtype=np.bool_)
         self._control_mask[[*ids.values()]] = True
         self.unknown_id: int | None = ids.get(unknown) if unknown is not None else None
         if unknown in ids and unknown not in (bos_token, eos_token):
             # What the tokenizer does not know may become <unk>; the string "<unk>" may not (it is unreachable).
             self._control_mask[ids[unknown]] = False
+
+    @cached_property
+    def _json(self) -> str:
+        """Canonical, and made when it is asked for, as is what follows: texts are encoded without."""
+        return _canonical(json.loads(self._as_given))
+
+    @cached_property
+    def _full(self) -> tokenizers.Tokenizer:
+        """With its control tokens."""
+        try:
+            return tokenizers.Tokenizer.from_str(self._json)
+        except Exception as error:
+            raise _unusable(error, self._where) from error
 
     @property
     def separators_per_row(self) -> int:
@@ -255,6 +277,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     trained.train_from_iterator(texts, trainer)
     return Tokenizer(json.loads(trained.to_str()), BOS_TOKEN, EOS_TOKEN, where="trained tokenizer")
+
+
+def _unusable(error: Exception, where: str) -> InputError:
+    return InputError(f"not a usable tokenizer: {error!r}", where=where, remedy="check the file")
 
 
 def _is_lossless(spec: TokenizerJson) -> bool:

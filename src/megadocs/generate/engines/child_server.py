@@ -18,14 +18,16 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from megadocs.errors import EngineError
 from megadocs.generate.engines.failures import one_line
-from megadocs.generate.engines.openai import OpenAIEngine
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
 from megadocs.recipe import EngineConfig
 from megadocs.store.files import store_error
+
+if TYPE_CHECKING:
+    from megadocs.generate.engines.openai import OpenAIEngine
 
 _KILL_SECONDS = 10.0
 _LOG_TAIL_BYTES = 8000
@@ -201,6 +203,8 @@ class ChildServer(ChildProcess):
 
     async def start(self) -> None:
         """Launch, or leave nothing behind."""
+        from megadocs.generate.engines.openai import OpenAIEngine  # aiohttp: a quarter of a second, not for a plan
+
         try:
             self.address = await self.launch()
         except BaseException:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from megadocs.analysis.gate import formation_tokens, room_for_order
 from megadocs.generate.plan import asked_task
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes
 from megadocs.pipeline.price.generation import reply_tokens
@@ -18,6 +17,7 @@ from megadocs.pipeline.steps.experiment import Experiment
 from megadocs.pipeline.steps.gate import sibling_kind
 from megadocs.pipeline.steps.published import is_published
 from megadocs.pipeline.steps.rows import task_of
+from megadocs.streams.room import formation_tokens, room_for_order
 
 
 @dataclass(frozen=True, slots=True)
