@@ -19,7 +19,7 @@ import typer
 
 import megadocs
 
-#: verb -> module of `megadocs.cli` with a function `register(app)`, in the order of `--help`.
+#: verb -> module of `megadocs.cli` with a function of its name (or a Typer of several), in the order of `--help`.
 VERBS = {
     "demo": "recipes",
     "recipes": "recipes",
@@ -103,7 +103,10 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
             raise typer.Exit
 
     named = next((argument for argument in arguments if argument in VERBS), None)
-    modules = dict.fromkeys([VERBS[named]] if named else VERBS.values())
-    for module in modules:
-        importlib.import_module(f"megadocs.cli.{module}").register(app)
+    for verb in [named] if named else VERBS:
+        command = getattr(importlib.import_module(f"megadocs.cli.{VERBS[verb]}"), verb)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=verb)
+        else:
+            app.command()(command)
     return app

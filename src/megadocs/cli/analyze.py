@@ -24,35 +24,31 @@ _Arm = Annotated[str | None, typer.Option("--arm", help="With --beside: the arm 
 _Against = Annotated[str | None, typer.Option("--against", help="With --beside: its reference.", show_default=False)]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
+def analyze(
+    workspace: _Workspace = None,
+    published: Annotated[bool, typer.Option("--published", help="Recompute the published numbers.")] = False,
+    tables: _Tables = None,
+    beside: _Beside = None,
+    arm: _Arm = None,
+    against: _Against = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the answer of a workspace's results and write its tables; or check our code on the published numbers.
 
-    @app.command()
-    def analyze(
-        workspace: _Workspace = None,
-        published: Annotated[bool, typer.Option("--published", help="Recompute the published numbers.")] = False,
-        tables: _Tables = None,
-        beside: _Beside = None,
-        arm: _Arm = None,
-        against: _Against = None,
-        as_json: AsJson = False,
-    ) -> None:
-        """Print the answer of a workspace's results and write its tables; or check our code on the published numbers.
+    megadocs analyze runs/quickstart --tables tables/
 
-        megadocs analyze runs/quickstart --tables tables/
+    megadocs analyze --published
 
-        megadocs analyze --published
-
-        megadocs analyze runs/a --beside runs/b --arm stitched --against simple
-        """
-        if published:
-            _print_published(as_json=as_json)
-        elif workspace is None:
-            raise InputError("no workspace given", remedy="give a workspace, or --published")
-        elif beside or arm or against:
-            _print_replications([workspace, *(beside or [])], arm, against, as_json=as_json)
-        else:
-            _print_results(workspace, tables, as_json=as_json)
+    megadocs analyze runs/a --beside runs/b --arm stitched --against simple
+    """
+    if published:
+        _print_published(as_json=as_json)
+    elif workspace is None:
+        raise InputError("no workspace given", remedy="give a workspace, or --published")
+    elif beside or arm or against:
+        _print_replications([workspace, *(beside or [])], arm, against, as_json=as_json)
+    else:
+        _print_results(workspace, tables, as_json=as_json)
 
 
 def _print_published(*, as_json: bool) -> None:

@@ -6,9 +6,12 @@ import json
 import math
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megadocs.errors import MegadocsError
+
+if TYPE_CHECKING:
+    from megadocs.pipeline.execute.scheduler import StepState
 
 
 def print_error(error: MegadocsError, *, as_json: bool) -> None:
@@ -63,6 +66,19 @@ def count(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
+
+
+def step_news(state: StepState) -> list[str]:
+    """What is said of a step where it starts, ends or fails; nothing in between."""
+    match state.status:
+        case "running" if not state.progress:
+            return ["started"]
+        case "done":
+            return [f"done in {duration(state.seconds)}"]
+        case "failed" if state.error:
+            return [f"FAILED: {printable(str(state.error['what']))}"]
+        case _:
+            return []
 
 
 def mode_text(name: str) -> str:

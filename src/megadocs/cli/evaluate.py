@@ -46,65 +46,59 @@ _Fewshot = Annotated[int, typer.Option("--num-fewshot", min=0, help="With --mode
 _Context = Annotated[int | None, typer.Option("--context-length", min=2, help="Tokens of a window.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
+@takes_run_options()
+def evaluate(
+    *,
+    recipe: _Recipe = None,
+    options: RunOptions,
+    model: _Model = None,
+    recipe_option: _RecipeOption = None,
+    set_: _Set = None,
+    benchmarks: _Benchmarks = None,
+    benchmark_data: _BenchmarkData = None,
+    benchmark_items: _Items = None,
+    task_folder: _TaskFolders = None,
+    num_fewshot: _Fewshot = 0,
+    context_length: _Context = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option("--dtype", help="Compute type; default: as it was trained, float32 for models from elsewhere."),
+    ] = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where models run.")] = "cpu",
+    subsets: Annotated[
+        Literal["prefixes", "all"], typer.Option("--subsets", help="Members averaged at each size.")
+    ] = "prefixes",
+) -> None:
+    """Train and score every run and ensemble of RECIPE; or, with --model, score models that are there already.
 
-    @app.command()
-    @takes_run_options()
-    def evaluate(
-        *,
-        recipe: _Recipe = None,
-        options: RunOptions,
-        model: _Model = None,
-        recipe_option: _RecipeOption = None,
-        set_: _Set = None,
-        benchmarks: _Benchmarks = None,
-        benchmark_data: _BenchmarkData = None,
-        benchmark_items: _Items = None,
-        task_folder: _TaskFolders = None,
-        num_fewshot: _Fewshot = 0,
-        context_length: _Context = None,
-        dtype: Annotated[
-            Literal["float32", "bfloat16"] | None,
-            typer.Option(
-                "--dtype", help="Compute type; default: as it was trained, float32 for models from elsewhere."
-            ),
-        ] = None,
-        device: Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where models run.")] = "cpu",
-        subsets: Annotated[
-            Literal["prefixes", "all"], typer.Option("--subsets", help="Members averaged at each size.")
-        ] = "prefixes",
-    ) -> None:
-        """Train and score every run and ensemble of RECIPE; or, with --model, score models that are there already.
+    megadocs evaluate recipes/quickstart.yaml --workspace runs/quickstart
 
-        megadocs evaluate recipes/quickstart.yaml --workspace runs/quickstart
+    megadocs evaluate --model FOLDER --recipe quickstart --benchmarks piqa,sciq
+    """
+    if not model:
+        if recipe is None or recipe_option or set_ or benchmarks:
+            raise UsageError(
+                "name a RECIPE, or models with --model",
+                remedy="megadocs evaluate RECIPE, or megadocs evaluate --model FOLDER --recipe RECIPE",
+            )
+        from megadocs.cli.run import run_and_print
 
-        megadocs evaluate --model FOLDER --recipe quickstart --benchmarks piqa,sciq
-        """
-        if not model:
-            if recipe is None or recipe_option or set_ or benchmarks:
-                raise UsageError(
-                    "name a RECIPE, or models with --model",
-                    remedy="megadocs evaluate RECIPE, or megadocs evaluate --model FOLDER --recipe RECIPE",
-                )
-            from megadocs.cli.run import run_and_print
-
-            run_and_print(recipe, options, stage="evaluate")
-            return
-        result = score_models(
-            model,
-            recipe=recipe_option or recipe,
-            overrides=options.overrides or (),
-            sets=_named(set_ or (), "--set"),
-            benchmarks=_benchmarks(benchmarks, benchmark_data or (), task_folder or (), num_fewshot, benchmark_items),
-            workspace=options.workspace,
-            options={"context_length": context_length, "subsets": subsets},
-            loading={"dtype": dtype, "device": device},
-        )
-        if options.as_json:
-            print_json(result)
-        else:
-            print_result(result)
+        run_and_print(recipe, options, stage="evaluate")
+        return
+    result = score_models(
+        model,
+        recipe=recipe_option or recipe,
+        overrides=options.overrides or (),
+        sets=_named(set_ or (), "--set"),
+        benchmarks=_benchmarks(benchmarks, benchmark_data or (), task_folder or (), num_fewshot, benchmark_items),
+        workspace=options.workspace,
+        options={"context_length": context_length, "subsets": subsets},
+        loading={"dtype": dtype, "device": device},
+    )
+    if options.as_json:
+        print_json(result)
+    else:
+        print_result(result)
 
 
 def score_models(

@@ -20,19 +20,6 @@ if TYPE_CHECKING:
     from megadocs.store.artifact import Workspace
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    generate = typer.Typer(help="Write and inspect synthetic text.", no_args_is_help=True, rich_markup_mode=None)
-    app.add_typer(generate, name="generate")
-
-    @generate.callback()
-    def _group() -> None:
-        """Write and inspect synthetic text."""
-
-    for command in (run, status, retry, export, audit):
-        generate.command()(command)
-
-
 @takes_run_options()
 def run(recipe: RecipePath, options: RunOptions) -> None:
     """Write the generations of RECIPE that are missing from the workspace's ledger.
@@ -229,3 +216,8 @@ def _open(recipe: Path, options: RunOptions) -> tuple[Recipe, Workspace]:
 
     loaded = open_recipe(recipe, options.overrides, allow_code=options.allow_code)
     return loaded, Workspace(options.workspace or default_workspace(recipe))
+
+
+generate = typer.Typer(help="Write and inspect synthetic text.", no_args_is_help=True, rich_markup_mode=None)
+for command in (run, status, retry, export, audit):
+    generate.command()(command)

@@ -11,50 +11,46 @@ import typer
 from megadocs.cli.console import duration, say
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
+def init(
+    directory: Annotated[Path, typer.Argument(help="Folder of the experiment.", metavar="DIR", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            help="Your documents: a file, glob or folder of .txt, .jsonl[.gz|.zst] or .parquet, or hf://org/name.",
+            show_default=False,
+        ),
+    ],
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            help="Time for tuning and runs, such as 45m, 1h or 1h30m: documents, generations, context, student "
+            "and trials are chosen to fit. Default: the recipe as it is shipped, over all documents.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write DIR/recipe.yaml for your own documents, each choice explained in it.
 
-    @app.command()
-    def init(
-        directory: Annotated[Path, typer.Argument(help="Folder of the experiment.", metavar="DIR", show_default=False)],
-        source: Annotated[
-            str,
-            typer.Option(
-                "--source",
-                help="Your documents: a file, glob or folder of .txt, .jsonl[.gz|.zst] or .parquet, or hf://org/name.",
-                show_default=False,
-            ),
-        ],
-        budget: Annotated[
-            str | None,
-            typer.Option(
-                "--budget",
-                help="Time for tuning and runs, such as 45m, 1h or 1h30m: documents, generations, context, student "
-                "and trials are chosen to fit. Default: the recipe as it is shipped, over all documents.",
-                metavar="TIME",
-                show_default=False,
-            ),
-        ] = None,
-    ) -> None:
-        """Write DIR/recipe.yaml for your own documents, each choice explained in it.
+    megadocs init runs/mine --source my_texts/
 
-        megadocs init runs/mine --source my_texts/
+    megadocs init runs/mine --source my_texts/ --budget 1h
+    """
+    from megadocs.pipeline.init import write_own_recipe
+    from megadocs.pipeline.price.rates import RATES_FROM
 
-        megadocs init runs/mine --source my_texts/ --budget 1h
-        """
-        from megadocs.pipeline.init import write_own_recipe
-        from megadocs.pipeline.price.rates import RATES_FROM
-
-        seconds = _seconds(budget) if budget is not None else None
-        written = write_own_recipe(directory, source, budget_seconds=seconds)
-        path = written.path
-        say(f"{path}: {written.num_records} documents, before long ones are cut")
-        if written.choice is not None:
-            for reason in written.choice.reasons.values():
-                say(f"  {reason}")
-            say(f"  at most about {duration(written.choice.seconds)}, {RATES_FROM[written.choice.rates]}")
-        say(f"look first:  megadocs plan {path}")
-        say(f"then:        megadocs run {path}")
+    seconds = _seconds(budget) if budget is not None else None
+    written = write_own_recipe(directory, source, budget_seconds=seconds)
+    path = written.path
+    say(f"{path}: {written.num_records} documents, before long ones are cut")
+    if written.choice is not None:
+        for reason in written.choice.reasons.values():
+            say(f"  {reason}")
+        say(f"  at most about {duration(written.choice.seconds)}, {RATES_FROM[written.choice.rates]}")
+    say(f"look first:  megadocs plan {path}")
+    say(f"then:        megadocs run {path}")
 
 
 def _seconds(text: str) -> float:

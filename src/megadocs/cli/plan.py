@@ -17,35 +17,31 @@ if TYPE_CHECKING:
     from megadocs.pipeline.price.lines import Plan, PlanLine
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
+@takes_run_options()
+def plan(
+    recipe: RecipePath,
+    options: RunOptions,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="Hours of training and scoring on this GPU (h100, a100, ...).", show_default=False),
+    ] = None,
+    mfu: Annotated[float, typer.Option(min=0.001, max=1.0, help="Share of the GPU's peak that is assumed.")] = 0.4,
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0.0, help="Money for an hour of that GPU.", show_default=False)
+    ] = None,
+) -> None:
+    """Show what RECIPE will do: steps, requests, tokens, expected time; done or to do.
 
-    @app.command()
-    @takes_run_options()
-    def plan(
-        recipe: RecipePath,
-        options: RunOptions,
-        gpu: Annotated[
-            str | None,
-            typer.Option(help="Hours of training and scoring on this GPU (h100, a100, ...).", show_default=False),
-        ] = None,
-        mfu: Annotated[float, typer.Option(min=0.001, max=1.0, help="Share of the GPU's peak that is assumed.")] = 0.4,
-        price_per_hour: Annotated[
-            float | None, typer.Option(min=0.0, help="Money for an hour of that GPU.", show_default=False)
-        ] = None,
-    ) -> None:
-        """Show what RECIPE will do: steps, requests, tokens, expected time; done or to do.
+    megadocs plan recipes/quickstart.yaml --workspace runs/quickstart
 
-        megadocs plan recipes/quickstart.yaml --workspace runs/quickstart
+    megadocs plan recipes/paper/generations.yaml --gpu h100
+    """
+    on_gpu = None
+    if gpu is not None:
+        from megadocs.pipeline.price.gpu_hours import gpu_price
 
-        megadocs plan recipes/paper/generations.yaml --gpu h100
-        """
-        on_gpu = None
-        if gpu is not None:
-            from megadocs.pipeline.price.gpu_hours import gpu_price
-
-            on_gpu = gpu_price(gpu, mfu, price_per_hour)
-        print_plan(recipe, options, gpu=on_gpu)
+        on_gpu = gpu_price(gpu, mfu, price_per_hour)
+    print_plan(recipe, options, gpu=on_gpu)
 
 
 def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None = None) -> None:

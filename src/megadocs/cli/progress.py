@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from megadocs.cli.console import duration, printable, progress_text, say
+from megadocs.cli.console import progress_text, say, step_news
 
 if TYPE_CHECKING:
     from megadocs.pipeline.execute.scheduler import Listener, StepState
@@ -44,21 +44,16 @@ class _PlainProgress:
             self._ended += 1
         place = f"[{self._ended}/{self._total}]"
         match state.status:
-            case "running" if not state.progress:
-                say(f"{place} {name}: started")
-            case "running":
+            case "running" if state.progress:
                 now = time.monotonic()
                 is_due = now - self._last_line.get(name, 0.0) >= _LINE_SECONDS
                 if is_due or state.progress.get("is_warning"):
                     self._last_line[name] = now
                     say(f"{place} {name}: {progress_text(state.progress)}")
-            case "done":
-                say(f"{place} {name}: done in {duration(state.seconds)}")
-            case "failed" if state.error:
-                say(f"{place} {name}: FAILED: {printable(state.error['what'])}")
             case "blocked":
                 say(f"{place} {name}: not done, a step it needs failed")
             case "stopped":
                 say(f"{place} {name}: stopped")
-            case _:
-                pass  # reused steps are counted, not listed: a second run prints one line
+            case _:  # reused steps are counted, not listed: a second run prints one line
+                for news in step_news(state):
+                    say(f"{place} {name}: {news}")

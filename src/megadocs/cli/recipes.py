@@ -11,23 +11,15 @@ from megadocs.cli.arguments import AsJson, Jobs, RunOptions, WorkspaceDir
 from megadocs.cli.console import print_json, say
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    recipes = typer.Typer(help="The recipes of the package.", no_args_is_help=True, rich_markup_mode=None)
-    app.add_typer(recipes, name="recipes")
-    for command in (list_recipes, copy):
-        recipes.command("list" if command is list_recipes else None)(command)
+def demo(workspace: WorkspaceDir = None, jobs: Jobs = None, as_json: AsJson = False) -> None:
+    """Run the demo: 80 documents, a real instruct model, 21 small training runs, a report. No clone is needed.
 
-    @app.command()
-    def demo(workspace: WorkspaceDir = None, jobs: Jobs = None, as_json: AsJson = False) -> None:
-        """Run the demo: 80 documents, a real instruct model, 21 small training runs, a report. No clone is needed.
+    megadocs demo --workspace runs/quickstart
+    """
+    from megadocs.cli.run import run_and_print
 
-        megadocs demo --workspace runs/quickstart
-        """
-        from megadocs.cli.run import run_and_print
-
-        options = RunOptions(workspace=workspace, jobs=jobs, as_json=as_json)
-        run_and_print(Path("quickstart"), options, stage="report")
+    options = RunOptions(workspace=workspace, jobs=jobs, as_json=as_json)
+    run_and_print(Path("quickstart"), options, stage="report")
 
 
 def list_recipes(as_json: AsJson = False) -> None:
@@ -69,3 +61,8 @@ def copy(
     for path, origin in files.items():
         write_bytes_atomic(path, origin.read_bytes())
         say(f"{path}: written")
+
+
+recipes = typer.Typer(help="The recipes of the package.", no_args_is_help=True, rich_markup_mode=None)
+recipes.command("list")(list_recipes)
+recipes.command()(copy)

@@ -14,27 +14,23 @@ _RecipeOrDir = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
+@takes_run_options()
+def report(
+    recipe: _RecipeOrDir,
+    options: RunOptions,
+) -> None:
+    """Bring RECIPE up to its report (the same as `run`), or report on all runs that the workspace DIR holds.
 
-    @app.command()
-    @takes_run_options()
-    def report(
-        recipe: _RecipeOrDir,
-        options: RunOptions,
-    ) -> None:
-        """Bring RECIPE up to its report (the same as `run`), or report on all runs that the workspace DIR holds.
+    megadocs report recipes/quickstart.yaml --workspace runs/quickstart
 
-        megadocs report recipes/quickstart.yaml --workspace runs/quickstart
+    megadocs report runs/paper
+    """
+    if recipe.is_dir():
+        _report_workspace(recipe, allow_code=options.allow_code, as_json=options.as_json)
+        return
+    from megadocs.cli.run import run_and_print
 
-        megadocs report runs/paper
-        """
-        if recipe.is_dir():
-            _report_workspace(recipe, allow_code=options.allow_code, as_json=options.as_json)
-            return
-        from megadocs.cli.run import run_and_print
-
-        run_and_print(recipe, options, stage="report")
+    run_and_print(recipe, options, stage="report")
 
 
 def _report_workspace(root: Path, *, allow_code: bool, as_json: bool) -> None:

@@ -19,44 +19,40 @@ if TYPE_CHECKING:
     from megadocs.pipeline.run import ExperimentOutcome
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
+@takes_run_options()
+def run(
+    recipe: RecipePath,
+    options: RunOptions,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> None:
+    """Run RECIPE to its report. Finished steps are reused; an interrupted run goes on where it stopped.
 
-    @app.command()
-    @takes_run_options()
-    def run(
-        recipe: RecipePath,
-        options: RunOptions,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    ) -> None:
-        """Run RECIPE to its report. Finished steps are reused; an interrupted run goes on where it stopped.
+    megadocs run recipes/quickstart.yaml --workspace runs/quickstart
+    """
+    if dry_run:
+        from megadocs.cli.plan import print_plan
 
-        megadocs run recipes/quickstart.yaml --workspace runs/quickstart
-        """
-        if dry_run:
-            from megadocs.cli.plan import print_plan
+        print_plan(recipe, options)
+        return
+    run_and_print(recipe, options, stage="report")
 
-            print_plan(recipe, options)
-            return
-        run_and_print(recipe, options, stage="report")
 
-    @app.command()
-    @takes_run_options("allow_code")
-    def corpus(recipe: RecipePath, options: RunOptions) -> None:
-        """Read, cut and split the real documents of RECIPE.
+@takes_run_options("allow_code")
+def corpus(recipe: RecipePath, options: RunOptions) -> None:
+    """Read, cut and split the real documents of RECIPE.
 
-        megadocs corpus recipes/quickstart.yaml --workspace runs/quickstart
-        """
-        run_and_print(recipe, options, stage="corpus")
+    megadocs corpus recipes/quickstart.yaml --workspace runs/quickstart
+    """
+    run_and_print(recipe, options, stage="corpus")
 
-    @app.command()
-    @takes_run_options()
-    def rows(recipe: RecipePath, options: RunOptions) -> None:
-        """Tokenise everything that the arms of RECIPE use, once.
 
-        megadocs rows recipes/quickstart.yaml --workspace runs/quickstart
-        """
-        run_and_print(recipe, options, stage="rows")
+@takes_run_options()
+def rows(recipe: RecipePath, options: RunOptions) -> None:
+    """Tokenise everything that the arms of RECIPE use, once.
+
+    megadocs rows recipes/quickstart.yaml --workspace runs/quickstart
+    """
+    run_and_print(recipe, options, stage="rows")
 
 
 def run_and_print(

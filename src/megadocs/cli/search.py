@@ -9,6 +9,7 @@ import typer
 
 from megadocs.cli.arguments import RecipePath, RunOptions, default_workspace, takes_run_options
 from megadocs.cli.console import count, duration, print_json, printable, say
+from megadocs.cli.search_live import open_search_display, setting_text
 from megadocs.errors import IncompleteError, MegadocsError
 
 if TYPE_CHECKING:
@@ -28,65 +29,60 @@ _ENDINGS = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
+@takes_run_options()
+def search(
+    recipe: RecipePath,
+    options: RunOptions,
+    max_runs: Annotated[
+        int | None, typer.Option(min=1, help="Trials over all arms, reused ones included.", show_default=False)
+    ] = None,
+    max_hours: Annotated[
+        float | None, typer.Option(min=0.0, help="Start no new trials after so many hours.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the price and stop.")] = False,
+) -> None:
+    """Tune the arms of RECIPE on the grid of its section `search`; finished runs are reused, from any recipe.
 
-    @app.command()
-    @takes_run_options()
-    def search(
-        recipe: RecipePath,
-        options: RunOptions,
-        max_runs: Annotated[
-            int | None, typer.Option(min=1, help="Trials over all arms, reused ones included.", show_default=False)
-        ] = None,
-        max_hours: Annotated[
-            float | None, typer.Option(min=0.0, help="Start no new trials after so many hours.", show_default=False)
-        ] = None,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the price and stop.")] = False,
-    ) -> None:
-        """Tune the arms of RECIPE on the grid of its section `search`; finished runs are reused, from any recipe.
+    megadocs search recipes/quickstart_search.yaml --max-runs 80
+    """
+    from megadocs.pipeline.execute.executor import build_executor, planned_slots
+    from megadocs.pipeline.steps.search_records import SEARCH_FILE
+    from megadocs.pipeline.tune.driver import run_search
+    from megadocs.recipe import load_recipe
 
-        megadocs search recipes/quickstart_search.yaml --max-runs 80
-        """
-        from megadocs.cli.search_live import open_search_display
-        from megadocs.pipeline.execute.executor import build_executor, planned_slots
-        from megadocs.pipeline.steps.search_records import SEARCH_FILE
-        from megadocs.pipeline.tune.driver import run_search
-        from megadocs.recipe import load_recipe
-
-        loaded = load_recipe(recipe, options.overrides or ())
-        root = options.workspace or default_workspace(recipe)
-        where = (options.executor, options.jobs, options.ray_address)
-        runner = None
-        if not dry_run:
-            runner = build_executor(where[0], root, num_slots=options.jobs, ray_address=options.ray_address)
-        try:
-            slots = planned_slots(*where, runner)
-            price = _say_price(loaded, root, slots, max_runs, allow_code=options.allow_code)
-        except MegadocsError:
-            if runner is not None:
-                runner.close()
-            raise
-        if runner is None:
-            if options.as_json:
-                print_json(price.to_json())
-            return
-        with open_search_display() as watcher:
-            outcome = run_search(
-                loaded,
-                root,
-                max_runs=max_runs,
-                max_hours=max_hours,
-                watcher=watcher,
-                allow_code=options.allow_code,
-                executor=runner,
-            )
-        _print_outcome(outcome, price, as_json=options.as_json)
-        say(f"{_ENDINGS[outcome.ending]}; {duration(outcome.seconds)}; {root / SEARCH_FILE}")
-        if outcome.interrupted_by is not None:
-            raise typer.Exit(128 + outcome.interrupted_by)
-        if outcome.failures:
-            raise typer.Exit(IncompleteError.exit_code)
+    loaded = load_recipe(recipe, options.overrides or ())
+    root = options.workspace or default_workspace(recipe)
+    where = (options.executor, options.jobs, options.ray_address)
+    runner = None
+    if not dry_run:
+        runner = build_executor(where[0], root, num_slots=options.jobs, ray_address=options.ray_address)
+    try:
+        slots = planned_slots(*where, runner)
+        price = _say_price(loaded, root, slots, max_runs, allow_code=options.allow_code)
+    except MegadocsError:
+        if runner is not None:
+            runner.close()
+        raise
+    if runner is None:
+        if options.as_json:
+            print_json(price.to_json())
+        return
+    with open_search_display() as watcher:
+        outcome = run_search(
+            loaded,
+            root,
+            max_runs=max_runs,
+            max_hours=max_hours,
+            watcher=watcher,
+            allow_code=options.allow_code,
+            executor=runner,
+        )
+    _print_outcome(outcome, price, as_json=options.as_json)
+    say(f"{_ENDINGS[outcome.ending]}; {duration(outcome.seconds)}; {root / SEARCH_FILE}")
+    if outcome.interrupted_by is not None:
+        raise typer.Exit(128 + outcome.interrupted_by)
+    if outcome.failures:
+        raise typer.Exit(IncompleteError.exit_code)
 
 
 def _say_price(
@@ -146,11 +142,11 @@ def result_lines(result: dict[str, Any]) -> Iterator[str]:
 
 def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
     certificate, cost = arm["certificate"], arm["cost"]
-    setting = ", ".join(f"{_short(name)} {value:g}" for name, value in certificate["setting"].items())
     yield f"{arm['arm']}: {claim(certificate)}"
     if certificate["loss"] is not None:
         matched = arm["matched_epochs"]
-        yield f"  {setting}" + (f", real_epochs {matched:g} (matched compute)" if matched is not None else "")
+        epochs = "" if matched is None else f", real_epochs {matched:g} (matched compute)"
+        yield f"  {setting_text(certificate['setting'])}{epochs}"
         seeds = f"mean of {certificate['num_seeds']} seeds" if certificate["num_seeds"] > 1 else "one seed"
         test = f", test {arm['test']['mean']:.4f}" if arm["test"] else ""
         yield f"  validation {certificate['loss']:.4f}{test} nats per token ({seeds})"
@@ -171,12 +167,9 @@ def _certificate_lines(arm: dict[str, Any]) -> Iterator[str]:
         f"{duration(cost['training_seconds'])} of training"
     )
     for trial in arm["trials"]:
-        if trial.get("diverged"):
-            at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
-            yield f"  diverged {at}, seed {trial['seed']}: {printable(trial['diverged'])}"
-        if trial["error"]:
-            at = ", ".join(f"{_short(name)} {value:g}" for name, value in trial["setting"].items())
-            yield f"  FAILED {at}, seed {trial['seed']}: {printable(trial['error'])}"
+        for what, why in (("diverged", trial.get("diverged")), ("FAILED", trial["error"])):
+            if why:
+                yield f"  {what} {setting_text(trial['setting'])}, seed {trial['seed']}: {printable(why)}"
 
 
 def claim(certificate: dict[str, Any]) -> str:
@@ -199,7 +192,7 @@ def claim(certificate: dict[str, Any]) -> str:
 
 
 def _neighbour_text(line: dict[str, Any]) -> str:
-    name = _short(line["axis"])
+    name = line["axis"].rpartition(".")[2]
     if line["value"] is None:
         return f"{name:19} {'-':>9} none: the edge of the grid"
     value = f"{line['value']:g}{'+' if line['is_extended'] else ' '}"
@@ -208,7 +201,3 @@ def _neighbour_text(line: dict[str, Any]) -> str:
     error = f" ± {line['margin_error']:.4f}" if line["margin_error"] is not None else ""
     pairs = f" ({line['num_pairs']})" if line["num_pairs"] else ""
     return f"{name:19} {value:>9} {loss:>8}  {margin + error:17} {line['verdict']}{pairs}"
-
-
-def _short(dotted: str) -> str:
-    return dotted.rpartition(".")[2]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from megadocs.cli.console import duration, printable, progress_text, say
+from megadocs.cli.console import duration, printable, progress_text, say, step_news
 
 if TYPE_CHECKING:
     from megadocs.pipeline.execute.scheduler import StepState
@@ -185,16 +185,7 @@ class _News:
 
     def of_step(self, state: StepState) -> list[str]:
         """Start and end of a shared step."""
-        name = state.step.name
-        match state.status:
-            case "running" if not state.progress:
-                return [f"{name}: started"]
-            case "done":
-                return [f"{name}: done in {duration(state.seconds)}"]
-            case "failed" if state.error:
-                return [f"{name}: FAILED: {printable(str(state.error['what']))}"]
-            case _:
-                return []
+        return [f"{state.step.name}: {news}" for news in step_news(state)]
 
     def of_trials(self, outcome: SearchOutcome) -> list[str]:
         """Trials that have ended; those found in the workspace are counted only."""

@@ -12,34 +12,30 @@ from megadocs.cli.arguments import AsJson
 from megadocs.cli.console import duration, print_json, printable
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
+def status(
+    workspace: Annotated[Path, typer.Argument(help="A workspace.", metavar="DIR")], as_json: AsJson = False
+) -> None:
+    """Show what a workspace holds, what runs now, and what is left of its last recipe.
 
-    @app.command()
-    def status(
-        workspace: Annotated[Path, typer.Argument(help="A workspace.", metavar="DIR")], as_json: AsJson = False
-    ) -> None:
-        """Show what a workspace holds, what runs now, and what is left of its last recipe.
+    megadocs status runs/quickstart
+    """
+    from megadocs.cli.plan import print_lines
+    from megadocs.pipeline.status import read_status
 
-        megadocs status runs/quickstart
-        """
-        from megadocs.cli.plan import print_lines
-        from megadocs.pipeline.status import read_status
-
-        found = read_status(workspace)
-        if as_json:
-            print_json(found.to_json())
-            return
-        typer.echo("published: " + (", ".join(f"{n} {step}" for step, n in sorted(found.counts.items())) or "nothing"))
-        for work in found.unfinished:
-            state = "running" if work.is_running else "interrupted; the next run goes on with it"
-            typer.echo(f"unfinished: {work.step} {work.fingerprint} ({state})")
-        for line in search_lines(found.search) if found.search is not None else ():
-            typer.echo(line)
-        if found.plan is None:
-            typer.echo(printable(f"plan: {found.plan_error}"))
-        else:
-            print_lines(found.plan)
+    found = read_status(workspace)
+    if as_json:
+        print_json(found.to_json())
+        return
+    typer.echo("published: " + (", ".join(f"{n} {step}" for step, n in sorted(found.counts.items())) or "nothing"))
+    for work in found.unfinished:
+        state = "running" if work.is_running else "interrupted; the next run goes on with it"
+        typer.echo(f"unfinished: {work.step} {work.fingerprint} ({state})")
+    for line in search_lines(found.search) if found.search is not None else ():
+        typer.echo(line)
+    if found.plan is None:
+        typer.echo(printable(f"plan: {found.plan_error}"))
+    else:
+        print_lines(found.plan)
 
 
 def search_lines(search: dict[str, Any]) -> Iterator[str]:

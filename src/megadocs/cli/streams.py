@@ -17,19 +17,6 @@ if TYPE_CHECKING:
     from megadocs.store.artifact import Workspace
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    streams = typer.Typer(help="Look at token streams and export them.", no_args_is_help=True, rich_markup_mode=None)
-    app.add_typer(streams, name="streams")
-
-    @streams.callback()
-    def _group() -> None:
-        """Look at token streams and export them."""
-
-    for command in (show, export):
-        streams.command()(command)
-
-
 def show(
     recipe: RecipePath,
     overrides: Overrides = None,
@@ -117,3 +104,8 @@ def _print_rich(stream: ShownStream) -> None:
     console = Console()
     console.rule(stream.arm)
     console.print(render_rich(stream.facts, stream.pieces))
+
+
+streams = typer.Typer(help="Look at token streams and export them.", no_args_is_help=True, rich_markup_mode=None)
+for command in (show, export):
+    streams.command()(command)

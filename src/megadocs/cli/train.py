@@ -10,32 +10,28 @@ import typer
 from megadocs.cli.arguments import RecipePath, RunOptions, default_workspace, takes_run_options
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
+@takes_run_options()
+def train(
+    recipe: RecipePath,
+    options: RunOptions,
+    arm: Annotated[str | None, typer.Option("--arm", help="Train this arm only.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Train this seed only.", show_default=False)] = None,
+) -> None:
+    """Train every arm and seed of RECIPE, or the one that is named. Several GPUs: train.num_processes=8.
 
-    @app.command()
-    @takes_run_options()
-    def train(
-        recipe: RecipePath,
-        options: RunOptions,
-        arm: Annotated[str | None, typer.Option("--arm", help="Train this arm only.", show_default=False)] = None,
-        seed: Annotated[int | None, typer.Option("--seed", help="Train this seed only.", show_default=False)] = None,
-    ) -> None:
-        """Train every arm and seed of RECIPE, or the one that is named. Several GPUs: train.num_processes=8.
+    Started by torchrun or a scheduler that sets RANK and WORLD_SIZE, it is one rank of one run (docs/training.md).
 
-        Started by torchrun or a scheduler that sets RANK and WORLD_SIZE, it is one rank of one run (docs/training.md).
+    megadocs train recipes/quickstart.yaml --workspace runs/quickstart
 
-        megadocs train recipes/quickstart.yaml --workspace runs/quickstart
+    torchrun --nnodes 4 --nproc-per-node 8 ... -m megadocs train recipe.yaml --arm simple --seed 0 --workspace DIR
+    """
+    from megadocs.pipeline.stages.torchrun import is_rank
 
-        torchrun --nnodes 4 --nproc-per-node 8 ... -m megadocs train recipe.yaml --arm simple --seed 0 --workspace DIR
-        """
-        from megadocs.pipeline.stages.torchrun import is_rank
+    if is_rank():
+        _train_as_rank(recipe, options, arm, seed)
+    from megadocs.cli.run import run_and_print
 
-        if is_rank():
-            _train_as_rank(recipe, options, arm, seed)
-        from megadocs.cli.run import run_and_print
-
-        run_and_print(recipe, options, stage="train", arm=arm, seed=seed)
+    run_and_print(recipe, options, stage="train", arm=arm, seed=seed)
 
 
 def _train_as_rank(recipe_path: Path, options: RunOptions, arm: str | None, seed: int | None) -> NoReturn:

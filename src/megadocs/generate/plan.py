@@ -97,7 +97,7 @@ def build_templates(config: GenerateConfig, task: str, info: EngineInfo) -> list
     sampling = Sampling(config.temperature, config.top_p, asked.max_new_tokens, sampling_options(config.engine))
     judge = Judge.of(config)
     return [
-        RequestTemplate.build(
+        RequestTemplate(
             kind=task,
             style=load_style(name, task=task, language=config.language),
             language=config.language,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from megadocs.documents import Document
@@ -51,41 +51,28 @@ class RequestTemplate:
     api: str
     seed: int
     judge: Judge
-    digest: str
+    digest: str = field(init=False)
 
-    @classmethod
-    def build(
-        cls,
-        *,
-        kind: str,
-        style: Style,
-        language: str,
-        sampling: Sampling,
-        model: Mapping[str, Any],
-        api: str,
-        seed: int,
-        judge: Judge,
-    ) -> RequestTemplate:
-        """The template with its digest computed."""
+    def __post_init__(self) -> None:
         content = {
             "identity": IDENTITY_VERSION,
             "safety": SAFETY_VERSION,
-            "kind": kind,
-            "style": style.name,
-            "prompt": style.digest,
-            "language": language,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_new_tokens": sampling.max_new_tokens,
-            "extra": dict(sampling.extra),
-            "model": dict(model),
-            "api": api,
-            "seed": seed,
+            "kind": self.kind,
+            "style": self.style.name,
+            "prompt": self.style.digest,
+            "language": self.language,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "max_new_tokens": self.sampling.max_new_tokens,
+            "extra": dict(self.sampling.extra),
+            "model": dict(self.model),
+            "api": self.api,
+            "seed": self.seed,
         }
-        if codes := codes_of(task=kind):  # what a user's own kind shows of a document is code, too
+        if codes := codes_of(task=self.kind):  # what a user's own kind shows of a document is code, too
             content["code"] = codes
         digest = hashlib.sha256(canonical_json(content).encode("utf-8")).hexdigest()
-        return cls(kind, style, language, sampling, model, api, seed, judge, digest)
+        object.__setattr__(self, "digest", digest)
 
 
 @dataclass(frozen=True, slots=True)

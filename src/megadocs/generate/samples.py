@@ -50,7 +50,7 @@ def iter_samples(config: GenerateConfig, info: EngineInfo) -> Iterator[Generatio
             where="generate.sample",
             remedy="add generate.sample with its max_new_tokens",
         )
-    template = RequestTemplate.build(
+    template = RequestTemplate(
         kind=SAMPLE,
         style=UNCONDITIONAL,
         language="same",

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megadocs.corpus import read_corpus
 from megadocs.errors import InputError
-from megadocs.pipeline.stages.arm_data import build_arm_mixture
+from megadocs.pipeline.stages.arm_data import TrainingData
 from megadocs.pipeline.steps.experiment import Experiment, Run
 from megadocs.pipeline.steps.step import find_artifact
-from megadocs.rows import RowsManifest, RowStore, open_rows
 from megadocs.rows.export import FORMATS, export_stream
 from megadocs.store.artifact import Artifact, Workspace
-from megadocs.streams import REAL_STREAM, Mixture, StreamFacts, WindowPiece, describe_stream, sample_window
-from megadocs.text.tokenizer import Tokenizer, load_tokenizer
+from megadocs.streams import REAL_STREAM, StreamFacts, WindowPiece, describe_stream, sample_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +33,8 @@ def iter_streams(
     Raises:
         InputError: no such arm; rows that are not published yet; no such window.
     """
-    runs: dict[str, Run] = {}
-    for run in experiment.runs:
-        runs.setdefault(run.arm.name, run)
-    if arm is not None and arm not in runs:
-        raise InputError(f"no arm {arm!r}", where="--arm", remedy=f"choose one of {', '.join(runs)}")
-    for name, run in runs.items():
-        if arm in (None, name):
-            yield from _streams_of(name, run, workspace, window)
+    for name, run in _first_runs(experiment, arm).items():
+        yield from _streams_of(name, run, workspace, window)
 
 
 def export_streams(
@@ -59,10 +50,7 @@ def export_streams(
     Raises:
         InputError: no such arm, rows that are not published yet, an unknown format, a directory that is not empty.
     """
-    run = next((run for run in experiment.runs if run.arm.name == arm), None)
-    if run is None:
-        names = dict.fromkeys(run.arm.name for run in experiment.runs)
-        raise InputError(f"no arm {arm!r}", where="--arm", remedy=f"choose one of {', '.join(names)}")
+    run = _first_runs(experiment, arm)[arm]
     opened = _open_arm(run, workspace)
     return {
         stream.name: export_stream(
@@ -78,21 +66,20 @@ def export_streams(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenArm:
-    rows: RowStore
-    tokenizer: Tokenizer
-    mixture: Mixture
+def _first_runs(experiment: Experiment, arm: str | None) -> dict[str, Run]:
+    """The first run of each arm, or of the one that is named."""
+    runs: dict[str, Run] = {}
+    for run in experiment.runs:
+        runs.setdefault(run.arm.name, run)
+    if arm is not None and arm not in runs:
+        raise InputError(f"no arm {arm!r}", where="--arm", remedy=f"choose one of {', '.join(runs)}")
+    return runs if arm is None else {arm: runs[arm]}
 
 
-def _open_arm(run: Run, workspace: Workspace) -> _OpenArm:
-    """The rows, tokenizer and mixture of a run, from published artifacts."""
+def _open_arm(run: Run, workspace: Workspace) -> TrainingData:
+    """What a run reads, from published artifacts."""
     artifacts = {role: _published(role, run, workspace) for role in run.train.inputs}
-    manifests = [RowsManifest.load(a.path / "rows.json") for a in artifacts.values() if a.step == "rows"]
-    rows = open_rows(manifests, workspace.root / "segments")
-    corpus = read_corpus(artifacts["corpus"].path)
-    tokenizer = load_tokenizer(str(artifacts["tokenizer"].path))
-    return _OpenArm(rows, tokenizer, build_arm_mixture(run.train.config, rows, corpus))
+    return TrainingData.of(run.train.config, artifacts, workspace)
 
 
 def _streams_of(name: str, run: Run, workspace: Workspace, window: int) -> Iterator[ShownStream]:

@@ -14,7 +14,7 @@ from megadocs.pipeline.stages.stage import StageContext
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import MixtureConfig, StreamConfig, TrainConfig
 from megadocs.rows import RowsManifest, RowStore, open_rows, verify_manifest
-from megadocs.store.artifact import Workspace
+from megadocs.store.artifact import Artifact, Workspace
 from megadocs.streams import Mixture, build_mixture, build_streams
 from megadocs.text.similarity import similarity_ranks
 from megadocs.text.tokenizer import Tokenizer, load_tokenizer
@@ -32,11 +32,16 @@ class TrainingData:
     @classmethod
     def open(cls, context: StageContext, *, is_checked: bool = True) -> TrainingData:
         """From the step's inputs; `is_checked` compares every segment of the rows with its SHA-256."""
-        tokenizer = load_tokenizer(str(context.inputs["tokenizer"].path))
-        corpus = read_corpus(context.inputs["corpus"].path)
-        rows = _open_rows(context, is_checked=is_checked)
-        mixture = build_arm_mixture(context.config, rows, corpus)
-        return cls(corpus, tokenizer, rows, mixture)
+        for artifact in context.inputs_of_kind("rows") if is_checked else ():
+            verify_manifest(RowsManifest.load(artifact.path / "rows.json"), context.workspace.root / "segments")
+        return cls.of(context.config, context.inputs, context.workspace)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], inputs: Mapping[str, Artifact], workspace: Workspace) -> TrainingData:
+        """From a train step's configuration and the artifacts that it reads."""
+        corpus, rows = read_corpus(inputs["corpus"].path), open_row_artifacts(inputs, workspace)
+        tokenizer = load_tokenizer(str(inputs["tokenizer"].path))
+        return cls(corpus, tokenizer, rows, build_arm_mixture(config, rows, corpus))
 
 
 def published_mixture(step: Step, workspace: Workspace) -> Mixture | None:
@@ -45,9 +50,13 @@ def published_mixture(step: Step, workspace: Workspace) -> Mixture | None:
     there = {role: artifact for role, artifact in artifacts.items() if artifact is not None}
     if len(there) < len(artifacts):
         return None
-    manifests = [RowsManifest.load(a.path / "rows.json") for a in there.values() if a.step == "rows"]
-    rows = open_rows(manifests, workspace.root / "segments")
-    return build_arm_mixture(step.config, rows, read_corpus(there["corpus"].path))
+    return build_arm_mixture(step.config, open_row_artifacts(there, workspace), read_corpus(there["corpus"].path))
+
+
+def open_row_artifacts(artifacts: Mapping[str, Artifact], workspace: Workspace) -> RowStore:
+    """The rows of all artifacts that hold rows, in the order of their roles."""
+    rows = [artifacts[role] for role in sorted(artifacts) if artifacts[role].step == "rows"]
+    return open_rows([RowsManifest.load(artifact.path / "rows.json") for artifact in rows], workspace.root / "segments")
 
 
 def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCorpus) -> Mixture:
@@ -110,15 +119,6 @@ def real_documents(corpus: SplitCorpus, rows: RowStore, multiple: int) -> dict[s
     selected = is_wanted[table.document_index] & (table.kind == row_kind(REAL).code)
     num_tokens = int(table.num_tokens[selected].sum(dtype=np.int64))
     return {"num_real_documents": len(wanted), "num_real_tokens": num_tokens}
-
-
-def _open_rows(context: StageContext, *, is_checked: bool) -> RowStore:
-    """All rows of the arm; checked: every segment compared with its SHA-256."""
-    segments = context.workspace.root / "segments"
-    manifests = [RowsManifest.load(artifact.path / "rows.json") for artifact in context.inputs_of_kind("rows")]
-    for manifest in manifests if is_checked else ():
-        verify_manifest(manifest, segments)
-    return open_rows(manifests, segments)
 
 
 def exposure_text(mixture: Mixture) -> str:

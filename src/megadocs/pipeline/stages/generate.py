@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from megadocs.corpus import SplitCorpus, read_corpus
@@ -19,6 +20,7 @@ from megadocs.generate import (
 from megadocs.generate.engines import Engine
 from megadocs.generate.plan import build_templates
 from megadocs.generate.progress import progress_event
+from megadocs.generate.requests import GenerationRequest
 from megadocs.pipeline.cluster.ray_cluster import build_cluster_engine
 from megadocs.pipeline.stages.stage import StageContext, Stopped
 from megadocs.recipe import GenerateConfig
@@ -36,6 +38,13 @@ def run(context: StageContext) -> None:
     accounting = run_generation(config, task, documents, ledger, show, context.should_stop, engine=engine, log_dir=logs)
     refuse_unfinished(accounting, context)
     requests = iter_requests(config, task, sorted(documents, key=lambda document: document.id))  # never a list
+    publish_generations(context, accounting, requests, ledger)
+
+
+def publish_generations(
+    context: StageContext, accounting: Accounting, requests: Iterable[GenerationRequest], ledger: Path
+) -> None:
+    """Export what the ledger holds of the requests, with the accounting in the summary."""
     counts = export_generations(requests, ledger, context.build.path / "generations.parquet")
     context.build.summary.update(accounting=accounting.to_json(), export=counts)
     if accounting.spent_new_tokens > 1000:  # a handful of requests says nothing about speed

@@ -12,8 +12,9 @@ from megadocs.corpus import SplitCorpus
 from megadocs.evaluate.evaluation_set import build_evaluation_set
 from megadocs.evaluate.ngram_model import MAX_ORDER, MAX_VOCAB_SIZE, NgramModel, mean_window_loss
 from megadocs.kinds import REAL, orderings_of_role, row_kind
+from megadocs.pipeline.stages.arm_data import open_row_artifacts
 from megadocs.pipeline.stages.run_records import FinishedRun
-from megadocs.rows import RowsManifest, RowStore, open_rows
+from megadocs.rows import RowStore
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.text.tokenizer import Tokenizer
 
@@ -48,10 +49,9 @@ def ngram_floor(
     headline = results["headline"]
     documents = {"test": corpus.test, "validation": corpus.validation}.get(headline["set"])
     there = {artifact.fingerprint: artifact for role, artifact in inputs.items() if role.startswith("rows ")}
-    manifests = [RowsManifest.load(artifact.path / "rows.json") for _, artifact in sorted(there.items())]
-    if baseline is None or documents is None or headline["mode"] != "windowed" or not manifests:
+    if baseline is None or documents is None or headline["mode"] != "windowed" or not there:
         return None
-    rows = open_rows(manifests, workspace.root / "segments")
+    rows = open_row_artifacts(there, workspace)
     if rows.vocab_size > MAX_VOCAB_SIZE:
         return None
     held_out = np.concatenate(build_evaluation_set(headline["set"], documents, tokenizer).ordered().rows)

@@ -50,6 +50,8 @@ from megadocs.store.files import write_bytes_atomic
 from megadocs.text.tokenizer import load_tokenizer
 
 _NUM_SAMPLES = 6
+#: What the page shows of a task's accounting as it stands.
+_ACCOUNTED = ("requested", "ok", "rejected", "failed", "skipped", "pending", "prompt_tokens", "new_tokens", "seconds")
 
 
 def run(context: StageContext) -> None:
@@ -266,17 +268,9 @@ def _generation_account(artifact: Artifact) -> GenerationAccount:
     config = artifact.record["config"]
     return GenerationAccount(
         task=f"{config['task']} G={config['num_generations']}",
-        requested=accounting["requested"],
-        ok=accounting["ok"],
-        rejected=accounting["rejected"],
-        failed=accounting["failed"],
-        skipped=accounting["skipped"],
-        pending=accounting["pending"],
         truncated=accounting["flags"].get("truncated", 0),
-        prompt_tokens=accounting["prompt_tokens"],
-        new_tokens=accounting["new_tokens"],
-        seconds=accounting["seconds"],
         record=record_path(artifact),
+        **{name: accounting[name] for name in _ACCOUNTED},
     )
 
 

@@ -19,6 +19,15 @@ from megadocs.store.files import iter_json_lines
 _NUM_CURVE_POINTS = 200
 #: Of the recipe's `train`: what changes no result, and the epochs, which the facts hold as planned and as made.
 _NOT_SETTINGS = {*TrainConfig.operational_fields(), "real_epochs", "synthetic_epochs"}
+_ACCOUNTED = (
+    "num_rows",
+    "num_tokens",
+    "num_windows",
+    "num_dropped_tokens",
+    "num_missing",
+    "planned_epochs",
+    "actual_epochs",
+)
 _STREAM_SETTINGS = ("ordering", "num_generations", "real_document", "attention_boundary")
 
 
@@ -96,15 +105,9 @@ class FinishedRun:
             StreamAccount(
                 arm=self.arm,
                 stream=stream["name"],
-                num_rows=stream["num_rows"],
-                num_tokens=stream["num_tokens"],
-                num_windows=stream["num_windows"],
-                num_dropped_tokens=stream["num_dropped_tokens"],
-                num_missing=stream["num_missing"],
-                planned_epochs=stream["planned_epochs"],
-                actual_epochs=stream["actual_epochs"],
                 num_window_reads=stream["num_windows_trained"],
                 record=record_path(self.train),
+                **{name: stream[name] for name in _ACCOUNTED},
             )
             for stream in self.train.summary["streams"]
         ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from megadocs.generate import export_generations, plan_requests, run_generation
-from megadocs.pipeline.stages.generate import progress_reporter, refuse_unfinished
+from megadocs.generate import plan_requests, run_generation
+from megadocs.pipeline.stages.generate import progress_reporter, publish_generations, refuse_unfinished
 from megadocs.pipeline.stages.stage import StageContext
 from megadocs.pipeline.steps.distillation import sample_config, sample_engine
 from megadocs.text.tokenizer import load_tokenizer
@@ -25,8 +25,4 @@ def run(context: StageContext) -> None:
     show = progress_reporter(context, "samples")
     accounting = run_generation(config, "sample", [], ledger, show, context.should_stop, engine=engine)
     refuse_unfinished(accounting, context)
-    requests = plan_requests(config, "sample", [], info)
-    counts = export_generations(requests, ledger, context.build.path / "generations.parquet")
-    context.build.summary.update(accounting=accounting.to_json(), export=counts)
-    if accounting.spent_new_tokens > 1000:
-        context.build.summary["rate_for_plan"] = accounting.spent_new_tokens / accounting.seconds
+    publish_generations(context, accounting, plan_requests(config, "sample", [], info), ledger)

@@ -17,11 +17,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
-import numpy as np
-
 from megadocs.corpus import SplitCorpus
-from megadocs.kinds import REAL, row_kind
-from megadocs.rows import RowsManifest, open_rows
+from megadocs.pipeline.stages.arm_data import open_row_artifacts, real_documents
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.streams.shares import exact_steps
 
@@ -65,15 +62,8 @@ def count_real_tokens(
     rows: Artifact, workspace: Workspace, corpus: SplitCorpus, multiples: Iterable[int]
 ) -> dict[int, int]:
     """Real multiple -> tokens of its documents, from the artifact of the real rows."""
-    manifest = RowsManifest.load(rows.path / "rows.json")
-    table = open_rows([manifest], workspace.root / "segments").table
-    is_real = table.kind == row_kind(REAL).code
-    found = {}
-    for multiple in sorted({1, *multiples}):
-        wanted = {document.id for document in corpus.train_multiple(multiple)}
-        is_wanted = np.array([name in wanted for name in table.document_ids], dtype=bool)
-        found[multiple] = int(table.num_tokens[is_wanted[table.document_index] & is_real].sum(dtype=np.int64))
-    return found
+    opened = open_row_artifacts({"rows": rows}, workspace)
+    return {number: real_documents(corpus, opened, number)["num_real_tokens"] for number in sorted({1, *multiples})}
 
 
 def _shortest(lowest: Fraction, above: Fraction) -> float:
