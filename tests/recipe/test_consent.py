@@ -2,6 +2,7 @@
 
 import pytest
 
+from field_classes import FIELDS
 from megadocs.errors import ConsentError, RecipeError
 from megadocs.recipe import Recipe, load_recipe
 from megadocs.recipe.consent import (
@@ -12,7 +13,6 @@ from megadocs.recipe.consent import (
     personal_file,
     why_no_key,
 )
-from megadocs.recipe.field_classes import FIELDS
 from megadocs.recipe.generation import TaskConfig
 from megadocs.recipe.validation import models_in
 
@@ -56,7 +56,7 @@ def allowed(path, overrides=()):
 
 
 def test_every_field_of_a_recipe_is_classified():
-    """A new field stands in `recipe/consent.py` before it stands in a recipe: what could it do for a stranger?"""
+    """A new field stands in `field_classes.py` before it stands in a recipe: what could it do for a stranger?"""
     found: dict[str, set[str]] = {}
 
     def walk(model):

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megadocs.text.ngrams import build_ngram_index, count_overlap, ngram_hashes
+from megadocs.text.ngrams import NgramIndex, build_ngram_index, ngram_hashes
+
+
+def count_overlap(index: NgramIndex, text: str) -> tuple[int, int]:
+    """How many n-grams of a text the index holds, and how many the text has."""
+    hashes = ngram_hashes(text, index.n)
+    return int(np.isin(hashes, index.hashes).sum()), len(hashes)
+
 
 WORDS = st.lists(st.sampled_from("abcd"), max_size=30)
 

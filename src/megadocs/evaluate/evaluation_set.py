@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +21,10 @@ import numpy.typing as npt
 from megadocs.documents import Document
 from megadocs.errors import InputError
 from megadocs.seeding import derive_seed, document_key, mix
+from megadocs.text.tokenizer import Tokenizer
 
 #: Root of the order's seed; fixed for ever, so that two models are always scored on the same windows.
 _ORDER_SEED = derive_seed(0, "evaluation_order")
-
-
-class RowEncoder(Protocol):
-    """The part of a tokenizer that an evaluation set needs (`text.tokenizer.Tokenizer` has it)."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids, special ones included."""
-        ...
-
-    def encode_rows(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
-        """Each text as a row: its tokens with BOS and EOS, or with one separator where the tokenizer has one."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +119,7 @@ class EvaluationSet:
                 )
 
 
-def build_evaluation_set(name: str, documents: Sequence[Document], tokenizer: RowEncoder) -> EvaluationSet:
+def build_evaluation_set(name: str, documents: Sequence[Document], tokenizer: Tokenizer) -> EvaluationSet:
     """Encode documents, one row each, and measure their texts in bytes."""
     return EvaluationSet(
         name=name,

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from megadocs.errors import DamagedError, InputError
+from megadocs.errors import InputError
 from megadocs.store.files import write_bytes_atomic
 
 Mode = Literal["windowed", "windowed_across", "alone"]
@@ -90,37 +90,3 @@ def write_scores(path: str | Path, scores: Sequence[DocumentScores]) -> None:
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, names=list(_COLUMNS)), buffer, compression="zstd")
     write_bytes_atomic(path, buffer.getvalue())
-
-
-def read_scores(path: str | Path) -> list[DocumentScores]:
-    """Read what `write_scores` wrote, one `DocumentScores` per set and mode, sorted by them.
-
-    Raises:
-        DamagedError: the file is not a table of scores.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DamagedError("cannot read the scores", where=str(path), remedy="score the model again") from error
-    if tuple(table.column_names) != _COLUMNS:
-        raise DamagedError(
-            f"not a table of scores: columns {table.column_names}", where=str(path), remedy="score the model again"
-        )
-    columns = {name: table.column(name).to_pylist() for name in _COLUMNS}
-    indices: dict[tuple[str, Mode], list[int]] = {}
-    for i, key in enumerate(zip(columns["set"], columns["mode"], strict=True)):
-        indices.setdefault(key, []).append(i)
-    return [
-        DocumentScores(
-            set=name,
-            mode=mode,
-            document_ids=[columns["document_id"][i] for i in where],
-            num_tokens=np.array([columns["num_tokens"][i] for i in where], dtype=np.int64),
-            num_bytes=np.array([columns["num_bytes"][i] for i in where], dtype=np.int64),
-            sum_nll=np.array([columns["sum_nll"][i] for i in where], dtype=np.float64),
-        )
-        for (name, mode), where in sorted(indices.items())
-    ]

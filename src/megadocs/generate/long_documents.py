@@ -18,8 +18,11 @@ _TOKENS_BEYOND = 64
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 
 
-class _Offsets(Protocol):
-    def offsets(self, text: str) -> Sequence[tuple[int, int]]: ...
+class SplitTokenizer(Protocol):
+    """What planning needs of the generator's tokenizer."""
+
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
+        """For each token the characters [start, end) that it stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Span:
 
 
 def fitting_spans(
-    text: str, budget_tokens: int, policy: Literal["split", "truncate", "skip"], tokenizer: _Offsets | None
+    text: str, budget_tokens: int, policy: Literal["split", "truncate", "skip"], tokenizer: SplitTokenizer | None
 ) -> list[Span]:
     """The spans of a document that fit a prompt.
 
@@ -57,7 +60,7 @@ def fitting_spans(
     return [Span((0, end), is_truncated=True)]
 
 
-def _first_token_ends(text: str, num_bytes: int, budget: int, tokenizer: _Offsets | None) -> array[int]:
+def _first_token_ends(text: str, num_bytes: int, budget: int, tokenizer: SplitTokenizer | None) -> array[int]:
     """Ends of more tokens than the budget, of all where there are no more; reads only as much of the text as it takes.
 
     The last tokens before a cut may be others than in the whole text: so many are read beyond the budget.
@@ -71,7 +74,7 @@ def _first_token_ends(text: str, num_bytes: int, budget: int, tokenizer: _Offset
     return _token_ends(text, num_bytes, tokenizer)
 
 
-def _token_ends(text: str, num_bytes: int, tokenizer: _Offsets | None) -> array[int]:
+def _token_ends(text: str, num_bytes: int, tokenizer: SplitTokenizer | None) -> array[int]:
     """Character offset after each token, or evenly spaced guesses; 8 bytes each."""
     if tokenizer is not None:
         return array("q", (end for _, end in tokenizer.offsets(text)))

@@ -11,13 +11,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
 
 from megadocs.documents import Document
 from megadocs.errors import InputError, RecipeError
 from megadocs.generate.engines import EngineInfo, engine_info, sampling_options
 from megadocs.generate.judgement import Judge
-from megadocs.generate.long_documents import Span, fitting_spans
+from megadocs.generate.long_documents import Span, SplitTokenizer, fitting_spans
 from megadocs.generate.requests import GenerationRequest, RequestTemplate, Sampling, build_request
 from megadocs.generate.samples import iter_samples
 from megadocs.generate.styles import load_style
@@ -32,13 +31,6 @@ from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
 #: Room kept for the server's chat template, in tokens.
 _TEMPLATE_TOKENS = 64
-
-
-class SplitTokenizer(Protocol):
-    """What planning needs of the generator's tokenizer."""
-
-    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Character span of every token."""
 
 
 def plan_requests(

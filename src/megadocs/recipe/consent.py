@@ -2,7 +2,7 @@
 
 A recipe is data. Whatever starts a program, names code, sends text or a key off the machine, opens a port or writes
 outside the workspace is decided by the person who runs it: on the command line (overrides are the person's), in the
-environment, or in a file of the person's own. `field_classes.py` classifies every field of a recipe. `load_recipe`
+environment, or in a file of the person's own. `tests/field_classes.py` classifies every field. `load_recipe`
 notes what the file asks for (`apply_consent`); what starts anything calls `check_consent` first, engines ask
 `key_for` and `check_options`.
 
@@ -13,7 +13,7 @@ The person's own file, `~/.config/megadocs/consent.yaml` (or the file that MEGAD
     programs: [vllm, /path/to/vllm/bin/vllm]                 # what may be started as generate.engine.command
     trackers: [wandb]                                        # services that may receive metrics
 
-Reading is no power: a recipe names the files and Hugging Face repositories that it reads (`field_classes.READS`). What
+Reading is no power: a recipe names the files and Hugging Face repositories that it reads (`READS` there). What
 is read leaves the machine only to a server that the person allowed.
 """
 

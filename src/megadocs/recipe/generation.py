@@ -116,23 +116,21 @@ class ThoughtConfig(Section):
     max_new_tokens: int = Field(512, ge=1, le=10**6, description="Length limit of one thought in generator tokens.")
 
 
+#: What is done with a reply of a doubtful kind.
+Policy = Literal["accept", "retry", "reject"]
+
+
 class GatesConfig(Section):
     """What happens to a reply of doubtful quality. accept: keep, flagged; retry: another seed, then reject."""
 
-    empty: Literal["accept", "retry", "reject"] = Field("retry", description="Nothing but white space.")
-    truncated: Literal["accept", "retry", "reject"] = Field(
-        "accept", description="Cut by the length limit (the paper keeps it)."
-    )
-    refusal: Literal["accept", "retry", "reject"] = Field("accept", description="Opens like a refusal.")
-    echo: Literal["accept", "retry", "reject"] = Field("accept", description="Mostly a copy of the source.")
-    repetition: Literal["accept", "retry", "reject"] = Field("accept", description="Ends in a loop.")
-    sibling: Literal["accept", "retry", "reject"] = Field(
-        "accept", description="Nearly the same as another generation."
-    )
-    control_tokens: Literal["accept", "retry", "reject"] = Field("accept", description="Holds chat-control strings.")
-    filtered: Literal["accept", "retry", "reject"] = Field(
-        "reject", description="Stopped by the server's content filter."
-    )
+    empty: Policy = Field("retry", description="Nothing but white space.")
+    truncated: Policy = Field("accept", description="Cut by the length limit (the paper keeps it).")
+    refusal: Policy = Field("accept", description="Opens like a refusal.")
+    echo: Policy = Field("accept", description="Mostly a copy of the source.")
+    repetition: Policy = Field("accept", description="Ends in a loop.")
+    sibling: Policy = Field("accept", description="Nearly the same as another generation.")
+    control_tokens: Policy = Field("accept", description="Holds chat-control strings.")
+    filtered: Policy = Field("reject", description="Stopped by the server's content filter.")
     strip_preamble: bool = Field(True, description='Drop an opening line such as "Here is the article:".')
     max_source_overlap: float = Field(
         0.8, gt=0, le=1, description="Share of the reply's 8-grams found in the source that counts as echo."

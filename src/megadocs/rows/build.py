@@ -17,18 +17,19 @@ from pathlib import Path
 from megadocs.documents import Document
 from megadocs.errors import InputError
 from megadocs.kinds import Tags, row_kind
-from megadocs.rows.encode import RowTokenizer, encode_sources
+from megadocs.rows.encode import encode_sources
 from megadocs.rows.generations import Generation, iter_generations
 from megadocs.rows.manifest import LISTED_DOCUMENTS, MissingCount, RowsManifest
 from megadocs.rows.reread import Reread, SegmentIndex, SegmentKey, segment_key
 from megadocs.rows.segment import SegmentEntry, SegmentWriter, remove_stale_partials
 from megadocs.rows.source import SourceRow, real_sources, stretched_sources
+from megadocs.text.tokenizer import Tokenizer
 
 _NO_TAGS = Tags("", "")
 
 
 def build_real_rows(
-    documents: Iterable[Document], tokenizer: RowTokenizer, segments_dir: str | Path, *, num_workers: int = 1
+    documents: Iterable[Document], tokenizer: Tokenizer, segments_dir: str | Path, *, num_workers: int = 1
 ) -> RowsManifest:
     """Rows of real documents, whatever their order.
 
@@ -42,7 +43,7 @@ def build_real_rows(
 def build_sampled_rows(
     kind: str,
     generations: str | Path,
-    tokenizer: RowTokenizer,
+    tokenizer: Tokenizer,
     segments_dir: str | Path,
     *,
     num_generations: int | None = None,
@@ -92,7 +93,7 @@ def build_sampled_rows(
 def build_stretched_rows(
     documents: Sequence[Document],
     generations: str | Path,
-    tokenizer: RowTokenizer,
+    tokenizer: Tokenizer,
     segments_dir: str | Path,
     *,
     num_generations: int,
@@ -139,7 +140,7 @@ def build_stretched_rows(
 
 def build_rows(
     sources: Iterable[SourceRow],
-    tokenizer: RowTokenizer,
+    tokenizer: Tokenizer,
     segments_dir: str | Path,
     *,
     num_workers: int = 1,
@@ -165,7 +166,7 @@ def build_rows(
 def _build_segments(
     sources: Iterable[SourceRow],
     known: Collection[SegmentKey],
-    tokenizer: RowTokenizer,
+    tokenizer: Tokenizer,
     segments_dir: str | Path,
     num_workers: int,
     index: SegmentIndex,

@@ -7,15 +7,15 @@ the texts alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from megadocs.errors import InputError
 from megadocs.rows.source import SourceRow
+from megadocs.text.tokenizer import Tokenizer
 
 #: A batch closes at this many rows or characters; the bounds do not show in the result.
 _BATCH_ROWS = 512
@@ -27,27 +27,8 @@ MAX_ROW_CHARACTERS = 64 << 20
 TokenRow = npt.NDArray[np.uint32]
 
 
-class RowTokenizer(Protocol):
-    """The part of `text.tokenizer.Tokenizer` that rows need."""
-
-    bos_id: int | None
-    eos_id: int
-    vocab_size: int
-
-    @property
-    def separators_per_row(self) -> int:
-        """2 with BOS and EOS, 1 with EOS alone."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the tokenizer."""
-
-    def encode_rows(self, texts: Sequence[str]) -> list[TokenRow]:
-        """Each text as uint32 ids with its separators."""
-
-
 def encode_sources(
-    sources: Iterable[SourceRow], tokenizer: RowTokenizer, *, num_workers: int = 1
+    sources: Iterable[SourceRow], tokenizer: Tokenizer, *, num_workers: int = 1
 ) -> Iterator[tuple[SourceRow, TokenRow]]:
     """Each source row with its tokens, in the order given.
 
@@ -92,7 +73,7 @@ def _batches(sources: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:
         yield batch
 
 
-def _encode_batch(batch: list[SourceRow], tokenizer: RowTokenizer) -> list[TokenRow]:
+def _encode_batch(batch: list[SourceRow], tokenizer: Tokenizer) -> list[TokenRow]:
     """Tokens of a batch, after checking that separators stand at the ends of rows and nowhere else."""
     rows = tokenizer.encode_rows([row.text for row in batch])
     tokens = np.concatenate(rows)

@@ -18,11 +18,11 @@ from megadocs.errors import InputError
 from megadocs.kinds import REAL, Tags, Written, row_kind
 from megadocs.recipe import PublishedConfig, PublishedDataset
 from megadocs.rows.build import MissingAccount, build_rows
-from megadocs.rows.encode import RowTokenizer
 from megadocs.rows.manifest import RowsManifest
 from megadocs.rows.published import PublishedReader
 from megadocs.rows.reread import Reread
 from megadocs.rows.source import SourceRow, num_wanted_thoughts
+from megadocs.text.tokenizer import Tokenizer
 
 
 def build_published_rows(
@@ -31,7 +31,7 @@ def build_published_rows(
     files: Sequence[Path],
     kind: str,
     documents: Sequence[Document],
-    tokenizer: RowTokenizer,
+    tokenizer: Tokenizer,
     segments_dir: str | Path,
     *,
     num_workers: int = 1,

@@ -70,13 +70,3 @@ def _sorted_distinct(parts: list[Uint64Array]) -> Uint64Array:
     is_new = np.ones(len(hashes), dtype=np.bool_)
     np.not_equal(hashes[1:], hashes[:-1], out=is_new[1:])
     return hashes[is_new]
-
-
-def count_overlap(index: NgramIndex, text: str) -> tuple[int, int]:
-    """How many n-grams of `text` (repeats counted) the index holds, and how many `text` has."""
-    hashes = ngram_hashes(text, index.n)
-    if not len(hashes) or not len(index.hashes):
-        return 0, len(hashes)
-    place = np.searchsorted(index.hashes, hashes)
-    found = index.hashes[np.minimum(place, len(index.hashes) - 1)] == hashes
-    return int(np.count_nonzero(found)), len(hashes)

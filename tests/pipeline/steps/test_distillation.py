@@ -11,7 +11,6 @@ import torch
 
 from megadocs.corpus import source_digest
 from megadocs.errors import EngineError
-from megadocs.evaluate.scores import read_scores
 from megadocs.generate import EngineInfo, load_index
 from megadocs.generate.engines.protocol import Completion
 from megadocs.model import build_model
@@ -24,6 +23,7 @@ from megadocs.pipeline.steps.step import find_artifact, job_of
 from megadocs.recipe import ModelConfig, load_recipe
 from megadocs.store.artifact import Workspace
 from megadocs.text.tokenizer import train_tokenizer
+from score_tables import read_scores
 
 OVERRIDES = (
     "seeds=[0]",

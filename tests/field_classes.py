@@ -1,7 +1,7 @@
 """What every field of a recipe is to somebody who did not write it: plain, something that is read, or a power.
 
-`consent.py` asks the person for each power. A test goes over all models of the recipe, so that a new field must be
-classified here.
+`recipe/consent.py` asks the person for each power. A test goes over all models of the recipe, so that a new field must
+be classified here.
 """
 
 from __future__ import annotations
