@@ -9,16 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document.
+    """One document."""
 
-    Attributes:
-        id: stable identity; the source's own id, or the SHA-256 of the text where it has none.
-        text: the text, valid Unicode, line ends normalised to "\\n", never empty.
-        meta: whatever the source knows besides (source file, group, title); small, JSON-serialisable.
-    """
-
-    id: str
-    text: str
+    id: str  # stable identity; the source's own id, or the SHA-256 of the text where it has none
+    text: str  # the text, valid Unicode, line ends normalised to "\\n", never empty
+    #: whatever the source knows besides (source file, group, title); small, JSON-serialisable.
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -15,30 +15,19 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class RowTable:
-    """Columns of N rows over D documents.
+    """Columns of N rows over D documents."""
 
-    Attributes:
-        document_ids: the D distinct ids (strings), in any order; ties of hashes are broken by comparing them.
-        document_index: int32 (N,), index into `document_ids`.
-        document_key: uint64 (N,), `seeding.document_key` of each row's document.
-        row_key: uint64 (N,), `seeding.row_key` of each row.
-        kind: uint8 (N,), code of a row kind.
-        generation: int32 (N,).
-        num_tokens: int32 (N,), separators included.
-        segment: int32 (N,), index into the store's token arrays.
-        start: int64 (N,), first token within its segment.
-        extra: more named columns that a step made for an ordering (similarity ranks, say), each of length N.
-    """
-
+    #: the D distinct ids (strings), in any order; ties of hashes are broken by comparing them.
     document_ids: Sequence[str]
-    document_index: npt.NDArray[np.int32]
-    document_key: npt.NDArray[np.uint64]
-    row_key: npt.NDArray[np.uint64]
-    kind: npt.NDArray[np.uint8]
-    generation: npt.NDArray[np.int32]
-    num_tokens: npt.NDArray[np.int32]
-    segment: npt.NDArray[np.int32]
-    start: npt.NDArray[np.int64]
+    document_index: npt.NDArray[np.int32]  # int32 (N,), index into `document_ids`
+    document_key: npt.NDArray[np.uint64]  # uint64 (N,), `seeding.document_key` of each row's document
+    row_key: npt.NDArray[np.uint64]  # uint64 (N,), `seeding.row_key` of each row
+    kind: npt.NDArray[np.uint8]  # uint8 (N,), code of a row kind
+    generation: npt.NDArray[np.int32]  # int32 (N,)
+    num_tokens: npt.NDArray[np.int32]  # int32 (N,), separators included
+    segment: npt.NDArray[np.int32]  # int32 (N,), index into the store's token arrays
+    start: npt.NDArray[np.int64]  # int64 (N,), first token within its segment
+    #: more named columns that a step made for an ordering (similarity ranks, say), each of length N.
     extra: dict[str, npt.NDArray[np.generic]]
 
     def __len__(self) -> int:

@@ -42,18 +42,13 @@ _MAX_NAMED = 3  # arms named beside a value; of more, their number
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A setting over the arms.
+    """A setting over the arms."""
 
-    Attributes:
-        key: its name in the recipe or in the arm's facts.
-        values: arm -> its value; arms that do not have it, or whose records do not hold it, are left out.
-        of_student: whether it is part of the student's shape.
-    """
-
-    key: str
+    key: str  # its name in the recipe or in the arm's facts
     title: str
+    #: arm -> its value; arms that do not have it, or whose records do not hold it, are left out.
     values: Mapping[str, Any]
-    of_student: bool = False
+    of_student: bool = False  # whether it is part of the student's shape
 
     @property
     def differs(self) -> bool:

@@ -16,27 +16,17 @@ from megadocs.analysis.results_json import json_form
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkScore:
-    """Accuracy of one model, or of one ensemble, on one benchmark.
+    """Accuracy of one model, or of one ensemble, on one benchmark."""
 
-    Attributes:
-        arm: the arm, or the ensemble's name.
-        seed: None for an ensemble.
-        task: "piqa", "sciq", "arc_easy" ...
-        accuracy: share of items answered right, in [0, 1] (by summed log-likelihood, as the paper scores).
-        accuracy_normalised: by log-likelihood per byte of the answer; None where it was not scored.
-        record: path of the score's record, relative to the workspace.
-        num_truncated: prompts that were cut to the model's context.
-    """
-
-    arm: str
-    seed: int | None
-    task: str
-    accuracy: float
+    arm: str  # the arm, or the ensemble's name
+    seed: int | None  # None for an ensemble
+    task: str  # "piqa", "sciq", "arc_easy"
+    accuracy: float  # share of items answered right, in [0, 1] (by summed log-likelihood, as the paper scores)
     num_items: int
     chance: float | None = None
-    accuracy_normalised: float | None = None
-    record: str | None = None
-    num_truncated: int = 0
+    accuracy_normalised: float | None = None  # by log-likelihood per byte of the answer; None where it was not scored
+    record: str | None = None  # path of the score's record, relative to the workspace
+    num_truncated: int = 0  # prompts that were cut to the model's context
 
 
 def benchmark_results(scores: Sequence[BenchmarkScore], arms: Sequence[str]) -> dict[str, Any] | None:

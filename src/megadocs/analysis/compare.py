@@ -33,41 +33,28 @@ _SHOWN_FACTS = (
 
 @dataclass(frozen=True, slots=True)
 class SetComparison:
-    """Two runs on one set in one mode.
-
-    Attributes:
-        unit: "nats per token", or "bits per byte" where the tokenizers differ.
-        difference: second minus first; below 0 the second is better.
-        interval: over documents, the same sources left out of both runs; NaN where there is one source in one piece.
-        share_better: share of documents on which the second run has the lower loss.
-    """
+    """Two runs on one set in one mode."""
 
     set_name: str
     mode: str
-    unit: Literal["nats per token", "bits per byte"]
+    unit: Literal["nats per token", "bits per byte"]  # "nats per token", or "bits per byte" where the tokenizers differ
     first: float
     second: float
-    difference: float
+    difference: float  # second minus first; below 0 the second is better
+    #: over documents, the same sources left out of both runs; NaN where there is one source in one piece.
     interval: tuple[float, float]
-    share_better: float
+    share_better: float  # share of documents on which the second run has the lower loss
     num_documents: int
 
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """The comparison of two runs.
+    """The comparison of two runs."""
 
-    Attributes:
-        sets: one row per set and mode that both runs were scored on.
-        facts: fact -> (first, second), where they differ.
-        settings: setting -> (first, second), where they differ.
-        notes: what the reader has to know.
-    """
-
-    sets: tuple[SetComparison, ...]
-    facts: dict[str, tuple[object, object]]
-    settings: dict[str, tuple[object, object]]
-    notes: tuple[str, ...]
+    sets: tuple[SetComparison, ...]  # one row per set and mode that both runs were scored on
+    facts: dict[str, tuple[object, object]]  # fact -> (first, second), where they differ
+    settings: dict[str, tuple[object, object]]  # setting -> (first, second), where they differ
+    notes: tuple[str, ...]  # what the reader has to know
 
 
 def compare_runs(

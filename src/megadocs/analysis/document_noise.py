@@ -42,22 +42,15 @@ _NUM_BLOCKS = 10
 
 @dataclass(frozen=True, slots=True)
 class DocumentNoise:
-    """What the runs' losses owe to the documents they were scored on.
+    """What the runs' losses owe to the documents they were scored on."""
 
-    Attributes:
-        deviations: float64 (U, R) in nats; squares summed over units are variances, products covariances. 0 for a run
-            whose loss is not finite: it is compared with nothing.
-        degrees: of freedom of Student's t; 0 where there is one unit and nothing is known.
-        num_units: U.
-        kind: what a unit is.
-        num_sources: distinct sources; documents without one count each.
-    """
-
+    #: float64 (U, R) in nats; squares summed over units are variances, products covariances. 0 for a run whose loss is
+    #: not finite: it is compared with nothing.
     deviations: FloatArray
-    degrees: float
-    num_units: int
-    kind: UnitKind
-    num_sources: int
+    degrees: float  # of freedom of Student's t; 0 where there is one unit and nothing is known
+    num_units: int  # U
+    kind: UnitKind  # what a unit is
+    num_sources: int  # distinct sources; documents without one count each
 
     @property
     def is_known(self) -> bool:

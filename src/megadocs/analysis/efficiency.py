@@ -33,18 +33,12 @@ class Multiple:
 
 @dataclass(frozen=True, slots=True)
 class RealCurve:
-    """The measured real-only curve: K arms, ascending in tokens.
-
-    Attributes:
-        tokens: float64 (K,), real tokens, strictly ascending.
-        losses: float64 (K,).
-        baseline: index of the baseline among them.
-    """
+    """The measured real-only curve: K arms, ascending in tokens."""
 
     arms: tuple[str, ...]
-    tokens: FloatArray
-    losses: FloatArray
-    baseline: int
+    tokens: FloatArray  # float64 (K,), real tokens, strictly ascending
+    losses: FloatArray  # float64 (K,)
+    baseline: int  # index of the baseline among them
 
     def is_falling(self) -> bool:
         """More real documents, lower loss, at every point."""

@@ -19,27 +19,18 @@ from megadocs.analysis.results_json import json_form
 
 @dataclass(frozen=True, slots=True)
 class EnsembleLoss:
-    """One size of one ensemble on one set in one mode.
-
-    Attributes:
-        arm: whose runs its members are.
-        average: "logits" or "probabilities"; a single member is the same under both.
-        num_subsets: subsets of that size that the loss is the mean of.
-        loss: nats per token.
-        standard_deviation: over the subsets; None for one.
-        record: path of the ensemble's record, relative to the workspace.
-    """
+    """One size of one ensemble on one set in one mode."""
 
     ensemble: str
-    arm: str
+    arm: str  # whose runs its members are
     set: str
     mode: str
-    average: str
+    average: str  # "logits" or "probabilities"; a single member is the same under both
     num_members: int
-    num_subsets: int
-    loss: float
-    standard_deviation: float | None = None
-    record: str | None = None
+    num_subsets: int  # subsets of that size that the loss is the mean of
+    loss: float  # nats per token
+    standard_deviation: float | None = None  # over the subsets; None for one
+    record: str | None = None  # path of the ensemble's record, relative to the workspace
 
 
 def ensemble_results(

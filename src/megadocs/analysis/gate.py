@@ -65,27 +65,21 @@ def gain_row(
 
 @dataclass(frozen=True, slots=True)
 class GateFacts:
-    """What the gate knows of one run.
-
-    Attributes:
-        measured: summary of the gate step: copy_gain, repeat_score, late_minus_early, and sibling_gain over probe
-            documents, or seen_sibling_gain over training documents, or why there is none (no_sibling_gain).
-        row_tokens: mean tokens of a row of the synthetic stream.
-        megadoc_tokens: tokens of that stream per document.
-        truncated_share: share of the rephrases that the length limit cut; None where it is not known.
-    """
+    """What the gate knows of one run."""
 
     arm: str
     seed: int
     ordering: str
+    #: summary of the gate step: copy_gain, repeat_score, late_minus_early, and sibling_gain over probe documents, or
+    #: seen_sibling_gain over training documents, or why there is none (no_sibling_gain).
     measured: Mapping[str, Any]
     context_length: int
     batch_size: int
     num_steps: int
     train_tokens: int
-    row_tokens: float
-    megadoc_tokens: float
-    truncated_share: float | None
+    row_tokens: float  # mean tokens of a row of the synthetic stream
+    megadoc_tokens: float  # tokens of that stream per document
+    truncated_share: float | None  # share of the rephrases that the length limit cut; None where it is not known
     record: str | None = None
 
 

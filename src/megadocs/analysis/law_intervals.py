@@ -53,15 +53,11 @@ class LawIntervals:
 
 @dataclass(frozen=True, slots=True)
 class LawMultiple:
-    """Data efficiency by the fitted law.
+    """Data efficiency by the fitted law."""
 
-    Attributes:
-        estimate: ((base - C) / (loss - C)) ** (1 / B) with the measured base loss; infinite at or below the asymptote.
-        interval: profile-likelihood interval; the upper end is infinite where the law cannot bound it.
-    """
-
+    #: ((base - C) / (loss - C)) ** (1 / B) with the measured base loss; infinite at or below the asymptote.
     estimate: float
-    interval: Interval
+    interval: Interval  # profile-likelihood interval; the upper end is infinite where the law cannot bound it
 
 
 def law_intervals(fit: LawFit, confidence: float) -> LawIntervals | None:

@@ -24,19 +24,12 @@ _REAL_ONLY = "real documents only"
 
 @dataclass(frozen=True, slots=True)
 class LawSeries:
-    """Observations of one law.
+    """Observations of one law."""
 
-    Attributes:
-        name: what the series is ("real documents only", an ordering).
-        x_name: what x counts: "real_tokens", "num_generations", "num_members", "num_parameters".
-        x: one size per run.
-        losses: one loss per run.
-    """
-
-    name: str
-    x_name: str
-    x: tuple[float, ...]
-    losses: tuple[float, ...]
+    name: str  # what the series is ("real documents only", an ordering)
+    x_name: str  # what x counts: "real_tokens", "num_generations", "num_members", "num_parameters"
+    x: tuple[float, ...]  # one size per run
+    losses: tuple[float, ...]  # one loss per run
 
 
 def law_series(

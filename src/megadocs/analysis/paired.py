@@ -37,54 +37,35 @@ _ONE_UNIT = "one source: nothing is known of other documents"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Loss of `arm` minus loss of `reference`; below 0 is better.
-
-    Attributes:
-        seeds: the common seeds.
-        seed_differences: one difference in nats per common seed.
-        difference: their mean, NaN where a run's loss is NaN.
-        interval: at the analysis' confidence, not corrected for the number of comparisons; NaN where none can be given.
-        document_sd: standard error over documents.
-        seed_se: standard error over seeds; `None` where it is not measured.
-        seed_method: how `seed_se` was found.
-        degrees: degrees of freedom of the t quantile; `None` where there is no interval.
-        p_value: two-sided, of no difference; `None` where seed noise is not measured or the difference is NaN.
-        p_equivalent: of a difference of at least the margin, the larger of two one-sided tests; `None` likewise.
-        p_holm: `p_value` after Holm over the family of comparisons.
-        verdict: "separated" where `p_holm` is below 1 - confidence.
-        is_equivalent: whether `p_equivalent`, after Holm over the family, is below 1 - confidence.
-        reason: why it is "not separated" where that is not the p-value's doing.
-    """
+    """Loss of `arm` minus loss of `reference`; below 0 is better."""
 
     arm: str
     reference: str
-    seeds: tuple[int, ...]
-    seed_differences: tuple[float, ...]
-    difference: float
+    seeds: tuple[int, ...]  # the common seeds
+    seed_differences: tuple[float, ...]  # one difference in nats per common seed
+    difference: float  # their mean, NaN where a run's loss is NaN
+    #: at the analysis' confidence, not corrected for the number of comparisons; NaN where none can be given.
     interval: tuple[float, float]
-    document_sd: float
-    seed_se: float | None
-    seed_method: SeedMethod
-    degrees: float | None
+    document_sd: float  # standard error over documents
+    seed_se: float | None  # standard error over seeds; `None` where it is not measured
+    seed_method: SeedMethod  # how `seed_se` was found
+    degrees: float | None  # degrees of freedom of the t quantile; `None` where there is no interval
+    #: two-sided, of no difference; `None` where seed noise is not measured or the difference is NaN.
     p_value: float | None
+    #: of a difference of at least the margin, the larger of two one-sided tests; `None` likewise.
     p_equivalent: float | None = None
-    p_holm: float | None = None
-    verdict: Verdict = "not separated"
-    is_equivalent: bool = False
-    reason: str | None = None
+    p_holm: float | None = None  # `p_value` after Holm over the family of comparisons
+    verdict: Verdict = "not separated"  # "separated" where `p_holm` is below 1 - confidence
+    is_equivalent: bool = False  # whether `p_equivalent`, after Holm over the family, is below 1 - confidence
+    reason: str | None = None  # why it is "not separated" where that is not the p-value's doing
 
 
 @dataclass(frozen=True, slots=True)
 class PairedLosses:
-    """Losses of R runs on the same documents, and what makes them uncertain.
+    """Losses of R runs on the same documents, and what makes them uncertain."""
 
-    Attributes:
-        runs: R pairs (arm, seed).
-        losses: float64 (R,).
-    """
-
-    runs: tuple[tuple[str, int], ...]
-    losses: FloatArray
+    runs: tuple[tuple[str, int], ...]  # R pairs (arm, seed)
+    losses: FloatArray  # float64 (R,)
     documents: DocumentNoise
     seeds: ExperimentNoise
 

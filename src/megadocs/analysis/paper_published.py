@@ -28,34 +28,23 @@ _CATEGORIES = {
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One value of a series; `low` and `high` are the lowest and highest seed, equal to the value where there is one.
+    """One value of a series; `low` and `high` are the lowest and highest seed, the value itself where there is one."""
 
-    Attributes:
-        x: place on the axis, or the name of a condition.
-        value: loss, or error.
-        arm: whose value it is; empty for published ones.
-    """
-
-    x: float | str
-    value: float
+    x: float | str  # place on the axis, or the name of a condition
+    value: float  # loss, or error
     low: float
     high: float
-    arm: str = ""
+    arm: str = ""  # whose value it is; empty for published ones
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one method, with the law fitted to them where the figure shows one.
-
-    Attributes:
-        points: in the order of x.
-        is_asymptote_shown: whether the law's asymptote is drawn: not where these points do not identify it.
-    """
+    """Points of one method, with the law fitted to them where the figure shows one."""
 
     name: str
-    points: tuple[Point, ...]
+    points: tuple[Point, ...]  # in the order of x
     law: PowerLaw | None = None
-    is_asymptote_shown: bool = True
+    is_asymptote_shown: bool = True  # whether the law's asymptote is drawn: not where these points do not identify it
 
 
 def published_series(figure: str, *, against_compute: bool = False) -> tuple[Series, ...]:

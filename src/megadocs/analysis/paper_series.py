@@ -33,25 +33,17 @@ ERROR = "error, zero-shot"
 
 @dataclass(frozen=True, slots=True)
 class PaperFigure:
-    """One figure: own series, published series, what the axes are.
-
-    Attributes:
-        x_label: what x counts; categories where `is_category`.
-        is_category: x is a condition, not a number.
-        own: from the user's runs; empty where there are none of this kind.
-        published: empty where no values were published.
-        note: what was published in words.
-    """
+    """One figure: own series, published series, what the axes are."""
 
     name: str
     title: str
-    x_label: str
-    is_category: bool
-    own: tuple[Series, ...]
-    published: tuple[Series, ...]
+    x_label: str  # what x counts; categories where `is_category`
+    is_category: bool  # x is a condition, not a number
+    own: tuple[Series, ...]  # from the user's runs; empty where there are none of this kind
+    published: tuple[Series, ...]  # empty where no values were published
     source: str
     y_label: str = LOSS
-    note: str = ""
+    note: str = ""  # what was published in words
 
 
 def paper_figures(results: Mapping[str, Any], *, against_compute: bool = False) -> list[PaperFigure]:

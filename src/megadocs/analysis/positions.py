@@ -22,24 +22,17 @@ _Range = tuple[int, int | None, int]
 
 @dataclass(frozen=True, slots=True)
 class RunPositions:
-    """The loss of one run by ranges of positions of one set.
+    """The loss of one run by ranges of positions of one set."""
 
-    Attributes:
-        arm: the arm, or an ensemble's name.
-        seed: the run's seed; None for a whole ensemble.
-        ranges: [{from, to, num_tokens, nats_per_token}] as `positions.json` holds them; P of them.
-        context_length: tokens that the model sees at once.
-        past: position -> the name of the set of the targets from there on, where they were scored per document.
-        record: path of the record, relative to the workspace.
-    """
-
-    arm: str
-    seed: int | None
+    arm: str  # the arm, or an ensemble's name
+    seed: int | None  # the run's seed; None for a whole ensemble
     set_name: str
+    #: [{from, to, num_tokens, nats_per_token}] as `positions.json` holds them; P of them.
     ranges: Sequence[Mapping[str, Any]]
-    context_length: int
+    context_length: int  # tokens that the model sees at once
+    #: position -> the name of the set of the targets from there on, where they were scored per document.
     past: Mapping[int, str] = field(default_factory=dict)
-    record: str | None = None
+    record: str | None = None  # path of the record, relative to the workspace
 
 
 def position_tables(runs: Sequence[RunPositions], baseline: str) -> list[dict[str, Any]]:

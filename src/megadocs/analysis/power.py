@@ -23,21 +23,14 @@ _MAX_SPLITS = 2000
 
 @dataclass(frozen=True, slots=True)
 class SameArmCheck:
-    """Differences between halves of one arm's runs.
-
-    Attributes:
-        seed_sd: standard deviation between runs in nats.
-        seed_sd_interval: its chi-squared interval.
-        num_splits: ways to halve the runs that were tried.
-        largest_difference: the largest absolute difference between halves.
-        share_separated: share of splits that a t test at the confidence calls different; `None` below four runs.
-    """
+    """Differences between halves of one arm's runs."""
 
     num_runs: int
-    seed_sd: float
-    seed_sd_interval: tuple[float, float]
-    num_splits: int
-    largest_difference: float
+    seed_sd: float  # standard deviation between runs in nats
+    seed_sd_interval: tuple[float, float]  # its chi-squared interval
+    num_splits: int  # ways to halve the runs that were tried
+    largest_difference: float  # the largest absolute difference between halves
+    #: share of splits that a t test at the confidence calls different; `None` below four runs.
     share_separated: float | None
 
 

@@ -53,24 +53,17 @@ def exp_or_infinity(power: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class LawFit:
-    """A fit with what is needed to judge it.
-
-    Attributes:
-        x: float64 (N,).
-        losses: float64 (N,).
-        residuals: float64 (N,), loss minus law.
-        residual_sd: square root of the residual sum of squares over N - 3; `None` where N is 3.
-        lack_of_fit_p: p-value of the F test of the law against free means at each size: small where the losses do not
-            follow a power law; `None` without repeats. (Three sizes can miss it too: through the bounds.)
-        leave_one_out: distinct x left out -> the law of the rest (empty where fewer than three would be left).
-    """
+    """A fit with what is needed to judge it."""
 
     law: PowerLaw
-    x: FloatArray
-    losses: FloatArray
-    residuals: FloatArray
-    residual_sd: float | None
+    x: FloatArray  # float64 (N,)
+    losses: FloatArray  # float64 (N,)
+    residuals: FloatArray  # float64 (N,), loss minus law
+    residual_sd: float | None  # square root of the residual sum of squares over N - 3; `None` where N is 3
+    #: p-value of the F test of the law against free means at each size: small where the losses do not follow a power
+    #: law; `None` without repeats. (Three sizes can miss it too: through the bounds.)
     lack_of_fit_p: float | None
+    #: distinct x left out -> the law of the rest (empty where fewer than three would be left).
     leave_one_out: dict[float, PowerLaw]
 
 

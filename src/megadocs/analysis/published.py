@@ -25,20 +25,14 @@ Status = Literal["agrees", "differs", "consistent by construction", "not availab
 
 @dataclass(frozen=True, slots=True)
 class PublishedCheck:
-    """One published number beside ours.
-
-    Attributes:
-        published: the published value, as text.
-        computed: what our code gives from the published inputs; `None` where there are none.
-        note: what one has to know to read the row.
-    """
+    """One published number beside ours."""
 
     name: str
-    published: str
-    computed: str | None
+    published: str  # the published value, as text
+    computed: str | None  # what our code gives from the published inputs; `None` where there are none
     status: Status
     source: str
-    note: str = ""
+    note: str = ""  # what one has to know to read the row
 
 
 @cache

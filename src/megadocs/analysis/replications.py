@@ -22,21 +22,14 @@ from megadocs.errors import AnalysisError
 
 @dataclass(frozen=True, slots=True)
 class ReplicatedDifference:
-    """Arm minus reference on one set, over n replications.
-
-    Attributes:
-        differences: nats per token, one per replication, in their order.
-        mean: of these.
-        interval: of the mean, Student's t; None for a single one.
-        p_value: two-sided; None for a single one.
-    """
+    """Arm minus reference on one set, over n replications."""
 
     set_name: str
     mode: str
-    differences: tuple[float, ...]
-    mean: float
-    interval: tuple[float, float] | None
-    p_value: float | None
+    differences: tuple[float, ...]  # nats per token, one per replication, in their order
+    mean: float  # of these
+    interval: tuple[float, float] | None  # of the mean, Student's t; None for a single one
+    p_value: float | None  # two-sided; None for a single one
 
 
 def replicated_differences(

@@ -37,15 +37,10 @@ _NUM_SIMULATED = 2000
 
 @dataclass(frozen=True, slots=True)
 class SeedNoise:
-    """Variance between runs of one arm, seed effects that all arms share taken out.
+    """Variance between runs of one arm, seed effects that all arms share taken out."""
 
-    Attributes:
-        variance: in nats squared; `None` where it cannot be estimated.
-        degrees: its degrees of freedom.
-    """
-
-    variance: float | None
-    degrees: int
+    variance: float | None  # in nats squared; `None` where it cannot be estimated
+    degrees: int  # its degrees of freedom
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +54,17 @@ class SeedVariance:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentNoise:
-    """What seeds do to the losses of an experiment.
+    """What seeds do to the losses of an experiment."""
 
-    Attributes:
-        pooled: over all arms.
-        classes: class -> pooled over its arms.
-        own: arm -> variance of its own runs, effects that all arms share included.
-        class_of: arm -> its class.
-        methods: arm -> whose noise is taken for it; "not measured" for an arm of one run that may not borrow.
-        p_equal: of the test that all arms are equally noisy; `None` where it cannot be made.
-        level: variances of a run about its arm's mean with their degrees of freedom: what seeds do to all arms alike,
-            and what they do to one. Empty where they are not measured.
-    """
-
-    pooled: SeedNoise
-    classes: Mapping[str, SeedNoise]
-    own: Mapping[str, SeedNoise]
-    class_of: Mapping[str, str]
+    pooled: SeedNoise  # over all arms
+    classes: Mapping[str, SeedNoise]  # class -> pooled over its arms
+    own: Mapping[str, SeedNoise]  # arm -> variance of its own runs, effects that all arms share included
+    class_of: Mapping[str, str]  # arm -> its class
+    #: arm -> whose noise is taken for it; "not measured" for an arm of one run that may not borrow.
     methods: Mapping[str, SeedMethod]
-    p_equal: float | None
+    p_equal: float | None  # of the test that all arms are equally noisy; `None` where it cannot be made
+    #: variances of a run about its arm's mean with their degrees of freedom: what seeds do to all arms alike, and what
+    #: they do to one. Empty where they are not measured.
     level: tuple[tuple[float, float], ...]
 
     def of_difference(self, arm: str, reference: str, per_seed: FloatArray) -> SeedVariance:

@@ -30,91 +30,57 @@ _AGAIN = "delete that evaluation's directory and run again: only this step is re
 
 @dataclass(frozen=True, slots=True)
 class RunScores:
-    """Scores of one run on one set in one mode.
-
-    Attributes:
-        seed: the run's seed; equal seeds pair across arms.
-        set_name: "validation", "test", or the name of an additional set.
-        mode: "windowed" (packed as in training, the headline) or "alone" (each document by itself).
-        document_ids: D distinct ids.
-        num_tokens: int64 (D,), predicted tokens of each document.
-        num_bytes: int64 (D,), UTF-8 bytes those tokens stand for.
-        sum_nll: float64 (D,), summed negative log-likelihood in nats.
-    """
+    """Scores of one run on one set in one mode."""
 
     arm: str
-    seed: int
-    set_name: str
-    mode: str
-    document_ids: tuple[str, ...]
-    num_tokens: IntArray
-    num_bytes: IntArray
-    sum_nll: FloatArray
+    seed: int  # the run's seed; equal seeds pair across arms
+    set_name: str  # "validation", "test", or the name of an additional set
+    mode: str  # "windowed" (packed as in training, the headline) or "alone" (each document by itself)
+    document_ids: tuple[str, ...]  # D distinct ids
+    num_tokens: IntArray  # int64 (D,), predicted tokens of each document
+    num_bytes: IntArray  # int64 (D,), UTF-8 bytes those tokens stand for
+    sum_nll: FloatArray  # float64 (D,), summed negative log-likelihood in nats
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What is known about one run besides its scores. Everything optional is `None` where it was not recorded.
-
-    Attributes:
-        real_documents: distinct real documents the run may see.
-        real_tokens: tokens of those documents: the x-axis of the real-only curve.
-        synthetic_tokens: tokens of the synthetic stream, 0 for a real-only arm.
-        train_tokens: tokens trained on, repeats included.
-        real_epochs: actual passes over the real stream.
-        synthetic_epochs: actual passes over the synthetic stream.
-        planned_real_epochs: passes over the real stream that the recipe asked for.
-        planned_synthetic_epochs: passes over the synthetic stream that the recipe implies.
-        seconds: wall-clock training time.
-        final_training_loss: nats per token at the last logged step.
-        record: path of the run's record, relative to the workspace.
-        settings: what decides the run: of its training (learning_rate, batch_size ...), its stream and its mixture.
-        student: shape of the model (hidden_size ...), or what it continues from.
-        flops: training compute, forward and backward.
-    """
+    """What is known about one run besides its scores. Everything optional is `None` where it was not recorded."""
 
     arm: str
     seed: int
-    real_documents: int
-    real_tokens: int
-    synthetic_tokens: int = 0
-    train_tokens: int | None = None
+    real_documents: int  # distinct real documents the run may see
+    real_tokens: int  # tokens of those documents: the x-axis of the real-only curve
+    synthetic_tokens: int = 0  # tokens of the synthetic stream, 0 for a real-only arm
+    train_tokens: int | None = None  # tokens trained on, repeats included
     num_steps: int | None = None
-    real_epochs: float | None = None
-    synthetic_epochs: float | None = None
-    planned_real_epochs: float | None = None
-    planned_synthetic_epochs: float | None = None
-    seconds: float | None = None
+    real_epochs: float | None = None  # actual passes over the real stream
+    synthetic_epochs: float | None = None  # actual passes over the synthetic stream
+    planned_real_epochs: float | None = None  # passes over the real stream that the recipe asked for
+    planned_synthetic_epochs: float | None = None  # passes over the synthetic stream that the recipe implies
+    seconds: float | None = None  # wall-clock training time
     num_parameters: int | None = None
-    final_training_loss: float | None = None
-    record: str | None = None
+    final_training_loss: float | None = None  # nats per token at the last logged step
+    record: str | None = None  # path of the run's record, relative to the workspace
     fingerprint: str | None = None
+    #: what decides the run: of its training (learning_rate, batch_size ...), its stream and its mixture.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    #: shape of the model (hidden_size ...), or what it continues from.
     student: Mapping[str, Any] = field(default_factory=dict)
-    flops: float | None = None
+    flops: float | None = None  # training compute, forward and backward
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreBlock:
-    """Runs of one (set, mode) over the same documents.
-
-    Attributes:
-        document_ids: D ids, sorted.
-        num_tokens: int64 (D,), the same for every run.
-        num_bytes: int64 (D,).
-        runs: R pairs (arm, seed) in the order of the rows of `sum_nll`.
-        sum_nll: float64 (R, D).
-        left_out: runs that do not fit, with the reason.
-    """
+    """Runs of one (set, mode) over the same documents."""
 
     set_name: str
     mode: str
-    document_ids: tuple[str, ...]
-    num_tokens: IntArray
-    num_bytes: IntArray
-    runs: tuple[tuple[str, int], ...]
-    sum_nll: FloatArray
-    left_out: tuple[tuple[str, int, str], ...]
+    document_ids: tuple[str, ...]  # D ids, sorted
+    num_tokens: IntArray  # int64 (D,), the same for every run
+    num_bytes: IntArray  # int64 (D,)
+    runs: tuple[tuple[str, int], ...]  # R pairs (arm, seed) in the order of the rows of `sum_nll`
+    sum_nll: FloatArray  # float64 (R, D)
+    left_out: tuple[tuple[str, int, str], ...]  # runs that do not fit, with the reason
 
     def losses(self) -> FloatArray:
         """Nats per token of each run, token-weighted over the documents; shape (R,)."""

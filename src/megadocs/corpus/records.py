@@ -29,18 +29,12 @@ class RejectedRecordError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record.
-
-    Attributes:
-        id: the source's own id as a string, None where it has none.
-        source: name of the file relative to the source's root.
-        meta: what else the source knows.
-    """
+    """One record."""
 
     text: str
-    id: str | None
-    source: str
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None  # the source's own id as a string, None where it has none
+    source: str  # name of the file relative to the source's root
+    meta: Mapping[str, Any] = field(default_factory=dict)  # what else the source knows
 
 
 @dataclass(slots=True)

@@ -11,22 +11,14 @@ from megadocs.documents import Document
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A document seen in the first pass.
-
-    Attributes:
-        group: id of the source record (or contiguous block) it belongs to.
-        piece: position within the record.
-        text_hash: 128 bits of the SHA-256 of the text.
-        source: name of the file; orders documents of equal id and text.
-        position: place in the stream, to find the document again in the second pass.
-    """
+    """A document seen in the first pass."""
 
     id: str
-    group: str
-    piece: int
-    text_hash: bytes
-    source: str
-    position: int
+    group: str  # id of the source record (or contiguous block) it belongs to
+    piece: int  # position within the record
+    text_hash: bytes  # 128 bits of the SHA-256 of the text
+    source: str  # name of the file; orders documents of equal id and text
+    position: int  # place in the stream, to find the document again in the second pass
 
     def in_group(self, group: str) -> Entry:
         """The same document as a member of another group."""

@@ -42,25 +42,16 @@ _SPREAD_RECORDS = 30
 
 @dataclass(frozen=True, slots=True)
 class SplitCorpus:
-    """A corpus, split.
+    """A corpus, split."""
 
-    Attributes:
-        train: in drawing order; the first k * num_train_1x documents are the kx set, k up to max_multiple.
-        validation: documents for choosing settings, of other source records than train and test.
-        test: documents for reporting, likewise.
-        num_train_1x: size of the 1x set.
-        max_multiple: largest k.
-        report: counts and the way the split was made (JSON-serialisable).
-        probe: documents that are written about and never trained on or scored as validation or test: the one exception
-            to the rule that only training documents reach a generator. Empty unless the recipe asks for them.
-    """
-
-    train: list[Document]
-    validation: list[Document]
-    test: list[Document]
-    num_train_1x: int
-    max_multiple: int
-    report: dict[str, Any] = field(default_factory=dict)
+    train: list[Document]  # in drawing order; the first k * num_train_1x documents are the kx set, k up to max_multiple
+    validation: list[Document]  # documents for choosing settings, of other source records than train and test
+    test: list[Document]  # documents for reporting, likewise
+    num_train_1x: int  # size of the 1x set
+    max_multiple: int  # largest k
+    report: dict[str, Any] = field(default_factory=dict)  # counts and the way the split was made (JSON-serialisable)
+    #: documents that are written about and never trained on or scored as validation or test: the one exception to the
+    #: rule that only training documents reach a generator. Empty unless the recipe asks for them.
     probe: list[Document] = field(default_factory=list)
 
     @property

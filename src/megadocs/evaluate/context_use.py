@@ -32,35 +32,22 @@ _BATCH_TOKENS = 8192
 
 @dataclass(frozen=True, slots=True)
 class ContextCase:
-    """One document and the two contexts it is scored behind.
-
-    Attributes:
-        row: its row, separators included.
-        own: rows that belong to it, in order.
-        other: rows that do not; as many tokens of them as of its own stand before the document.
-    """
+    """One document and the two contexts it is scored behind."""
 
     document_id: str
-    row: Row
-    own: Sequence[Row]
-    other: Sequence[Row]
+    row: Row  # its row, separators included
+    own: Sequence[Row]  # rows that belong to it, in order
+    other: Sequence[Row]  # rows that do not; as many tokens of them as of its own stand before the document
 
 
 @dataclass(frozen=True, slots=True)
 class ContextGains:
-    """Gains of D documents.
+    """Gains of D documents."""
 
-    Attributes:
-        document_ids: D.
-        num_tokens: int64 (D,), targets of each.
-        gains: float64 (D,), nats of the document behind other rows minus behind its own.
-        num_context_rows: mean number of own rows that stood whole before a document.
-    """
-
-    document_ids: Sequence[str]
-    num_tokens: npt.NDArray[np.int64]
-    gains: npt.NDArray[np.float64]
-    num_context_rows: float
+    document_ids: Sequence[str]  # D
+    num_tokens: npt.NDArray[np.int64]  # int64 (D,), targets of each
+    gains: npt.NDArray[np.float64]  # float64 (D,), nats of the document behind other rows minus behind its own
+    num_context_rows: float  # mean number of own rows that stood whole before a document
 
     @property
     def nats_per_token(self) -> float:

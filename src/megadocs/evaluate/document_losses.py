@@ -38,19 +38,12 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class TargetLosses:
-    """Losses of N targets of one batch, under A averages.
+    """Losses of N targets of one batch, under A averages."""
 
-    Attributes:
-        document: int64 (N,), index of the document that holds the target.
-        position: int64 (N,), the target's place in its document's row (0 is the row's first token).
-        context: int64 (N,), tokens before it in its window.
-        nll: float32 (A, N), nats.
-    """
-
-    document: Int64Array
-    position: Int64Array
-    context: Int64Array
-    nll: npt.NDArray[np.float32]
+    document: Int64Array  # int64 (N,), index of the document that holds the target
+    position: Int64Array  # int64 (N,), the target's place in its document's row (0 is the row's first token)
+    context: Int64Array  # int64 (N,), tokens before it in its window
+    nll: npt.NDArray[np.float32]  # float32 (A, N), nats
 
 
 def score_windows(

@@ -49,19 +49,13 @@ class EnsembleScores:
 
 @dataclass(frozen=True, slots=True)
 class SizeLoss:
-    """The loss at one size, over the subsets of that size that were scored.
-
-    Attributes:
-        num_members: k.
-        num_subsets: how many subsets the mean is over.
-        nats_per_token: mean over the subsets.
-        standard_deviation: between the subsets; None with fewer than two. Subsets share members: it is no error bar.
-    """
+    """The loss at one size, over the subsets of that size that were scored."""
 
     kind: Literal["logits", "probabilities"]
-    num_members: int
-    num_subsets: int
-    nats_per_token: float
+    num_members: int  # k
+    num_subsets: int  # how many subsets the mean is over
+    nats_per_token: float  # mean over the subsets
+    #: between the subsets; None with fewer than two. Subsets share members: it is no error bar.
     standard_deviation: float | None
 
 

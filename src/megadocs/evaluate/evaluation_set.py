@@ -29,19 +29,12 @@ _ORDER_SEED = derive_seed(0, "evaluation_order")
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """D documents to be scored, one row each.
+    """D documents to be scored, one row each."""
 
-    Attributes:
-        name: what the scores table calls it ("validation", "test", "arxiv").
-        document_ids: D distinct ids.
-        rows: D integer arrays, separators included.
-        num_bytes: D lengths of the texts in UTF-8 (without separators).
-    """
-
-    name: str
-    document_ids: Sequence[str]
-    rows: Sequence[npt.NDArray[np.integer]]
-    num_bytes: Sequence[int]
+    name: str  # what the scores table calls it ("validation", "test", "arxiv")
+    document_ids: Sequence[str]  # D distinct ids
+    rows: Sequence[npt.NDArray[np.integer]]  # D integer arrays, separators included
+    num_bytes: Sequence[int]  # D lengths of the texts in UTF-8 (without separators)
 
     def __post_init__(self) -> None:
         if not len(self.document_ids) == len(self.rows) == len(self.num_bytes):

@@ -35,24 +35,17 @@ _FETCH_AGAIN = "copy or download the model again"
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model, its tokenizer and what identifies its numbers.
+    """A model, its tokenizer and what identifies its numbers."""
 
-    Attributes:
-        model: ready to be scored.
-        source: what was asked for (a path or hub name).
-        weights_sha256: over the configuration and every weight file: two models share it only if they are the same.
-        begins_with_bos: a BOS stands before a prompt: for models trained here, which saw one before every document
-            though their `tokenizer.json` puts none there by itself; for others as their tokenizer does.
-        boundary: a train artifact whose arm kept attention inside rows or documents: it is scored so.
-        context_length: tokens of a window that a train artifact was trained in; None: a model from elsewhere.
-    """
-
-    model: ScoringModel
+    model: ScoringModel  # ready to be scored
     tokenizer: Tokenizer
-    source: str
-    weights_sha256: str
+    source: str  # what was asked for (a path or hub name)
+    weights_sha256: str  # over the configuration and every weight file: two models share it only if they are the same
+    #: a BOS stands before a prompt: for models trained here, which saw one before every document though their
+    #: `tokenizer.json` puts none there by itself; for others as their tokenizer does.
     begins_with_bos: bool
-    boundary: bool = False
+    boundary: bool = False  # a train artifact whose arm kept attention inside rows or documents: it is scored so
+    #: tokens of a window that a train artifact was trained in; None: a model from elsewhere.
     context_length: int | None = None
 
     def identity(self) -> dict[str, str]:

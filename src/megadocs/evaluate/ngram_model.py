@@ -40,17 +40,11 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class NgramModel:
-    """Counts of orders 1 to `len(orders)`.
+    """Counts of orders 1 to `len(orders)`."""
 
-    Attributes:
-        vocab_size: tokens are 0 .. vocab_size - 1.
-        num_tokens: tokens counted.
-        orders: unigrams first.
-    """
-
-    vocab_size: int
-    num_tokens: int
-    orders: tuple[_Order, ...]
+    vocab_size: int  # tokens are 0 .. vocab_size - 1.
+    num_tokens: int  # tokens counted
+    orders: tuple[_Order, ...]  # unigrams first
 
     @classmethod
     def fit(cls, tokens: npt.NDArray[np.integer], vocab_size: int, order: int = MAX_ORDER) -> Self:

@@ -23,17 +23,11 @@ from megadocs.evaluate.document_losses import TargetLosses
 
 @dataclass(frozen=True, slots=True)
 class PositionLosses:
-    """Losses of P ranges of positions.
+    """Losses of P ranges of positions."""
 
-    Attributes:
-        edges: int64 (P,), first position of each range; the last has no end.
-        num_tokens: int64 (P,), targets.
-        sum_nll: float64 (P,), nats.
-    """
-
-    edges: npt.NDArray[np.int64]
-    num_tokens: npt.NDArray[np.int64]
-    sum_nll: npt.NDArray[np.float64]
+    edges: npt.NDArray[np.int64]  # int64 (P,), first position of each range; the last has no end
+    num_tokens: npt.NDArray[np.int64]  # int64 (P,), targets
+    sum_nll: npt.NDArray[np.float64]  # float64 (P,), nats
 
     def rows(self) -> list[tuple[int, int | None, float | None]]:
         """(first position, first position of the next range or None, nats per token or None without targets)."""

@@ -30,25 +30,15 @@ Mode = Literal["windowed", "windowed_across", "alone"]
 
 @dataclass(frozen=True, slots=True)
 class DocumentScores:
-    """What a model lost on each of D documents of one set; a document without a scored target has zeros.
+    """What a model lost on each of D documents of one set; a document without a scored target has zeros."""
 
-    Attributes:
-        set: the evaluation set's name.
-        mode: `windowed` as in training, or `alone`: every document from its own start.
-        document_ids: D ids, in the order they were scored.
-        num_tokens: int64 (D,), targets scored.
-        num_bytes: int64 (D,), bytes of UTF-8 that those targets stand for.
-        sum_nll: float64 (D,), nats; NaN stays NaN.
-        num_dropped_tokens: tokens of the set beyond the last full window (0 in `alone` mode); not in the table.
-    """
-
-    set: str
-    mode: Mode
-    document_ids: Sequence[str]
-    num_tokens: npt.NDArray[np.int64]
-    num_bytes: npt.NDArray[np.int64]
-    sum_nll: npt.NDArray[np.float64]
-    num_dropped_tokens: int = 0
+    set: str  # the evaluation set's name
+    mode: Mode  # `windowed` as in training, or `alone`: every document from its own start
+    document_ids: Sequence[str]  # D ids, in the order they were scored
+    num_tokens: npt.NDArray[np.int64]  # int64 (D,), targets scored
+    num_bytes: npt.NDArray[np.int64]  # int64 (D,), bytes of UTF-8 that those targets stand for
+    sum_nll: npt.NDArray[np.float64]  # float64 (D,), nats; NaN stays NaN
+    num_dropped_tokens: int = 0  # tokens of the set beyond the last full window (0 in `alone` mode); not in the table
 
     def __len__(self) -> int:
         return len(self.document_ids)

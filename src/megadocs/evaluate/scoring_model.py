@@ -39,27 +39,18 @@ _TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class ScoringModel:
-    """A language model in two halves.
+    """A language model in two halves."""
 
-    Attributes:
-        hidden: int64 tokens (B, T) -> states (B, T, D); position t sees tokens 0..t and nothing after.
-        vocab_size: V; every token id lies below it.
-        head_weight: (V, D), or None where `hidden` already returns logits (B, T, V).
-        head_bias: (V,) or None.
-        dtype: compute type of both halves (parameters stay as they are; losses are always float32).
-        device: where the tokens go.
-        max_context: most tokens a window may hold; None: no limit known.
-        hidden_within: tokens (B, T) and segment ids (B, T) -> states, attention staying inside each segment; None: the
-            model knows no boundaries.
-    """
-
+    #: int64 tokens (B, T) -> states (B, T, D); position t sees tokens 0..t and nothing after.
     hidden: Callable[[torch.Tensor], torch.Tensor]
-    vocab_size: int
-    head_weight: torch.Tensor | None = None
-    head_bias: torch.Tensor | None = None
-    dtype: Dtype = "float32"
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    max_context: int | None = None
+    vocab_size: int  # V; every token id lies below it
+    head_weight: torch.Tensor | None = None  # (V, D), or None where `hidden` already returns logits (B, T, V)
+    head_bias: torch.Tensor | None = None  # (V,) or None
+    dtype: Dtype = "float32"  # compute type of both halves (parameters stay as they are; losses are always float32)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))  # where the tokens go
+    max_context: int | None = None  # most tokens a window may hold; None: no limit known
+    #: tokens (B, T) and segment ids (B, T) -> states, attention staying inside each segment; None: the model knows no
+    #: boundaries.
     hidden_within: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
 
     @classmethod

@@ -35,15 +35,11 @@ _LOG2_E = math.log2(math.e)
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """Which members are averaged, and what.
+    """Which members are averaged, and what."""
 
-    Attributes:
-        members: indices into the list of models, ascending.
-        kind: `logits`: the mean of the logits, then one softmax (the paper); `probabilities`: the mean of the
-            members' probabilities. For one member they are the same thing.
-    """
-
-    members: tuple[int, ...]
+    members: tuple[int, ...]  # indices into the list of models, ascending
+    #: `logits`: the mean of the logits, then one softmax (the paper); `probabilities`: the mean of the members'
+    #: probabilities. For one member they are the same thing.
     kind: Literal["logits", "probabilities"] = "logits"
 
     def __post_init__(self) -> None:
@@ -57,15 +53,10 @@ SINGLE = Average((0,))
 
 @dataclass(frozen=True, slots=True)
 class PositionResults:
-    """What A averages say of the targets of N positions.
+    """What A averages say of the targets of N positions."""
 
-    Attributes:
-        nll: float32 (A, N), nats.
-        is_top: bool (A, N), the target is the most probable token; None unless asked for.
-    """
-
-    nll: npt.NDArray[np.float32]
-    is_top: npt.NDArray[np.bool_] | None
+    nll: npt.NDArray[np.float32]  # float32 (A, N), nats
+    is_top: npt.NDArray[np.bool_] | None  # bool (A, N), the target is the most probable token; None unless asked for
 
 
 def target_losses(

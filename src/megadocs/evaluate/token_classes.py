@@ -23,15 +23,10 @@ from megadocs.evaluate.scores import DocumentScores
 
 @dataclass(frozen=True, slots=True)
 class TargetClasses:
-    """A class for every token of a set's rows.
+    """A class for every token of a set's rows."""
 
-    Attributes:
-        names: of the classes, in the order of their codes.
-        codes: document id -> int8 (tokens of its row, separators included).
-    """
-
-    names: Sequence[str]
-    codes: Mapping[str, npt.NDArray[np.int8]]
+    names: Sequence[str]  # of the classes, in the order of their codes
+    codes: Mapping[str, npt.NDArray[np.int8]]  # document id -> int8 (tokens of its row, separators included)
 
 
 class ClassCollectors:

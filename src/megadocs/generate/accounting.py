@@ -101,41 +101,29 @@ class Accounting:
 
 @dataclass(frozen=True, slots=True)
 class GenerationProgress:
-    """A moment of a run, for a progress display.
-
-    Attributes:
-        requested, done: generations asked for, and with a final record.
-        ok, rejected, failed, skipped: the records by status.
-        errors: failed and skipped generations by class.
-        in_flight: requests being served.
-        tokens_per_second: new tokens over the last half minute or so.
-        seconds_left: estimate from that speed; None until something is known.
-        cached_share: share of prompt tokens that the engine took from its prefix cache, this invocation.
-        occupancy: share of the engine's batch places that were filled, over the replies so far; None: it does not say.
-        server_hours: hours that the engine's servers have been held, this invocation, all of them together.
-        cost: so far, this invocation, at the recipe's prices; 0 when it has none.
-        state: `starting the engine`, `running`, `waiting for the engine`, `no reply for 80 s`, `stopping`; at the end
-            `finished`, `stopped`.
-        num_counted_here: replies of this invocation without the server's token counts: we counted theirs.
-        reason: the last failure where no good reply has come since, and for how long; else empty.
-    """
+    """A moment of a run, for a progress display."""
 
     task: str
+    #: `requested`, `done`: generations asked for, and with a final record.
     requested: int
     done: int
+    #: `ok`, `rejected`, `failed`, `skipped`: the records by status.
     ok: int
     rejected: int
     failed: int
     skipped: int
-    errors: Mapping[str, int]
+    errors: Mapping[str, int]  # failed and skipped generations by class
     num_documents: int
-    in_flight: int
-    tokens_per_second: float
-    seconds_left: float | None
-    cached_share: float
+    in_flight: int  # requests being served
+    tokens_per_second: float  # new tokens over the last half minute or so
+    seconds_left: float | None  # estimate from that speed; None until something is known
+    cached_share: float  # share of prompt tokens that the engine took from its prefix cache, this invocation
+    #: share of the engine's batch places that were filled, over the replies so far; None: it does not say.
     occupancy: float | None
-    server_hours: float
-    cost: float
+    server_hours: float  # hours that the engine's servers have been held, this invocation, all of them together
+    cost: float  # so far, this invocation, at the recipe's prices; 0 when it has none
+    #: `starting the engine`, `running`, `waiting for the engine`, `no reply for 80 s`, `stopping`; at the end
+    #: `finished`, `stopped`.
     state: str
-    reason: str = ""
-    num_counted_here: int = 0
+    reason: str = ""  # the last failure where no good reply has come since, and for how long; else empty
+    num_counted_here: int = 0  # replies of this invocation without the server's token counts: we counted theirs

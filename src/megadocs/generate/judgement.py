@@ -48,18 +48,12 @@ _REQUESTS_PER_LOOKUP = 1024
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """One recipe's judgement.
+    """One recipe's judgement."""
 
-    Attributes:
-        gates: policies and thresholds.
-        max_attempts: replies after which a generation that is sent back each time is rejected.
-        findings: digest of what decides the flags of a text (thresholds and the gates' version), 63 bits, not 0.
-        circumstances: digest of where and how requests are sent, 63 bits, not 0; None where that is not known now.
-    """
-
-    gates: GatesConfig
-    max_attempts: int
-    findings: int
+    gates: GatesConfig  # policies and thresholds
+    max_attempts: int  # replies after which a generation that is sent back each time is rejected
+    findings: int  # digest of what decides the flags of a text (thresholds and the gates' version), 63 bits, not 0
+    #: digest of where and how requests are sent, 63 bits, not 0; None where that is not known now.
     circumstances: int | None
 
     @classmethod

@@ -52,27 +52,20 @@ COUNTS_DTYPE = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class LedgerIndex:
-    """Where the last record of every identity is, sorted by identity.
+    """Where the last record of every identity is, sorted by identity."""
 
-    Attributes:
-        high, low: (N,) uint64 halves of the identities; `high` ascends.
-        head: (N,) of `COUNTS_DTYPE`: status, error, number of replies, flags, token counts, attempts, basis.
-        segment, offset: (N,) which file and where in it.
-        paths: the segment files.
-        num_superseded: records replaced by a later one of the same identity.
-        damaged: byte ranges that hold no good record.
-        ends: end of the last good record of each segment file.
-    """
-
+    #: `high`, `low`: (N,) uint64 halves of the identities; `high` ascends.
     high: npt.NDArray[np.uint64]
     low: npt.NDArray[np.uint64]
+    #: (N,) of `COUNTS_DTYPE`: status, error, number of replies, flags, token counts, attempts, basis.
     head: npt.NDArray[np.void]
+    #: `segment`, `offset`: (N,) which file and where in it.
     segment: npt.NDArray[np.uint16]
     offset: npt.NDArray[np.uint64]
-    paths: tuple[Path, ...]
-    num_superseded: int
-    damaged: tuple[DamagedRange, ...] = ()
-    ends: tuple[int, ...] = ()
+    paths: tuple[Path, ...]  # the segment files
+    num_superseded: int  # records replaced by a later one of the same identity
+    damaged: tuple[DamagedRange, ...] = ()  # byte ranges that hold no good record
+    ends: tuple[int, ...] = ()  # end of the last good record of each segment file
 
     def __len__(self) -> int:
         return len(self.high)

@@ -84,54 +84,37 @@ class GenerationRecord:
 
     It holds what the engine said for good. `status`, `text` and `flags` are the judgement of the recipe under which it
     was written; `judgement` makes it anew for the recipe that asks.
-
-    Attributes:
-        identity: 32 hex digits, see `requests`.
-        document_id: source document; None for unconditional samples.
-        kind: `rephrase`, `thought` or `sample`.
-        style: prompt style name and version, `wikipedia@1`.
-        status: ok; rejected by a quality policy; failed (transport, server); skipped by policy, never sent (such
-            records are made on the fly and no longer written).
-        text: the text after the gates; empty unless ok or rejected.
-        reasoning: the model's reasoning block, kept apart from the text.
-        finish_reason: `stop`, `length`, `content_filter`; None when nothing came.
-        flags: sorted names of the gates that fired (`truncated`, `preamble`, ...).
-        prompt_tokens, new_tokens, cached_tokens: of the final attempt, as the engine counts.
-        spent_tokens: prompt and new tokens of all replies received for it, rejected ones included.
-        attempts: replies judged so far; the final one was sampled with the seed of attempt `attempts - 1`.
-        seed: sampling seed of the final attempt.
-        error: class of the failure; None unless failed or skipped.
-        message: one line about the failure.
-        reply: text and reasoning of the final attempt as the engine sent them; None where the gates changed nothing.
-        earlier: the replies of earlier attempts.
-        basis: digest of what found the flags or, of a failure, of where and how it was sent; 0: not known.
     """
 
-    identity: str
-    document_id: str | None
-    kind: str
+    identity: str  # 32 hex digits, see `requests`
+    document_id: str | None  # source document; None for unconditional samples
+    kind: str  # `rephrase`, `thought` or `sample`
     generation: int
     num_generations: int
-    style: str
+    style: str  # prompt style name and version, `wikipedia@1`
+    #: ok; rejected by a quality policy; failed (transport, server); skipped by policy, never sent (such records are
+    #: made on the fly and no longer written).
     status: Status
     split_character: int | None = None
     part: int = 0
     num_parts: int = 1
-    text: str = ""
-    reasoning: str = ""
-    finish_reason: str | None = None
-    flags: tuple[str, ...] = ()
+    text: str = ""  # the text after the gates; empty unless ok or rejected
+    reasoning: str = ""  # the model's reasoning block, kept apart from the text
+    finish_reason: str | None = None  # `stop`, `length`, `content_filter`; None when nothing came
+    flags: tuple[str, ...] = ()  # sorted names of the gates that fired (`truncated`, `preamble`, ...)
+    #: `prompt_tokens`, `new_tokens`, `cached_tokens`: of the final attempt, as the engine counts.
     prompt_tokens: int = 0
     new_tokens: int = 0
     cached_tokens: int = 0
-    spent_tokens: int = 0
-    attempts: int = 0
-    seed: int = 0
-    error: str | None = None
-    message: str | None = None
+    spent_tokens: int = 0  # prompt and new tokens of all replies received for it, rejected ones included
+    attempts: int = 0  # replies judged so far; the final one was sampled with the seed of attempt `attempts - 1`
+    seed: int = 0  # sampling seed of the final attempt
+    error: str | None = None  # class of the failure; None unless failed or skipped
+    message: str | None = None  # one line about the failure
+    #: text and reasoning of the final attempt as the engine sent them; None where the gates changed nothing.
     reply: tuple[str, str] | None = None
-    earlier: tuple[EarlierReply, ...] = ()
-    basis: int = 0
+    earlier: tuple[EarlierReply, ...] = ()  # the replies of earlier attempts
+    basis: int = 0  # digest of what found the flags or, of a failure, of where and how it was sent; 0: not known
 
     @property
     def num_replies(self) -> int:

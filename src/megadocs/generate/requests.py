@@ -77,31 +77,23 @@ class RequestTemplate:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One generation to be made.
+    """One generation to be made."""
 
-    Attributes:
-        identity: 32 hex digits of content hash.
-        document: the source document (a reference).
-        generation: index among the document's generations, 0..num_generations-1; for thoughts that of the split point.
-        split_character: where the prompt cuts the document, in characters of the whole text; None: nowhere.
-        start, end: character span of the text that the prompt shows; the whole document unless it was too long.
-        part, num_parts: position among the parts of a document split for its length.
-        skip: why it is never sent (`too_long`), or None.
-        truncated_source: True when the policy cut the document to fit.
-    """
-
-    identity: str
+    identity: str  # 32 hex digits of content hash
     template: RequestTemplate
-    document: Document
+    document: Document  # the source document (a reference)
+    #: index among the document's generations, 0..num_generations-1; for thoughts that of the split point.
     generation: int
     num_generations: int
-    split_character: int | None
+    split_character: int | None  # where the prompt cuts the document, in characters of the whole text; None: nowhere
+    #: `start`, `end`: character span of the text that the prompt shows; the whole document unless it was too long.
     start: int
     end: int
+    #: `part`, `num_parts`: position among the parts of a document split for its length.
     part: int = 0
     num_parts: int = 1
-    skip: str | None = None
-    truncated_source: bool = False
+    skip: str | None = None  # why it is never sent (`too_long`), or None
+    truncated_source: bool = False  # True when the policy cut the document to fit
 
     @property
     def document_id(self) -> str:

@@ -44,24 +44,16 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """One prompt style.
+    """One prompt style."""
 
-    Attributes:
-        name: file name without `.md`; of a user's own file `sha256-` and the beginning of its digest.
-        task: name of the task kind that it is for.
-        version: raised by hand when the wording changes.
-        language: `same`, or the language the wording itself asks for.
-        digest: hex SHA-256 over task, version and wording.
-    """
-
-    name: str
-    task: str
-    version: int
-    language: str
+    name: str  # file name without `.md`; of a user's own file `sha256-` and the beginning of its digest
+    task: str  # name of the task kind that it is for
+    version: int  # raised by hand when the wording changes
+    language: str  # `same`, or the language the wording itself asks for
     description: str
     system: str | None
     user: str
-    digest: str
+    digest: str  # hex SHA-256 over task, version and wording
 
     def render(self, texts: Mapping[str, str], *, language: str = "same") -> list[Message]:
         """The messages for one request.

@@ -28,15 +28,10 @@ Role = Literal["method", "control"]
 
 @dataclass(frozen=True, slots=True)
 class OrderingOptions:
-    """What an ordering may depend on besides the rows.
+    """What an ordering may depend on besides the rows."""
 
-    Attributes:
-        num_generations: the G of the stream (rows with generation < G were selected); 0 where it has none.
-        real_document: where a megadoc's real document stands; with "none" no real rows were selected.
-    """
-
-    num_generations: int = 0
-    real_document: RealPlace = "last"
+    num_generations: int = 0  # the G of the stream (rows with generation < G were selected); 0 where it has none
+    real_document: RealPlace = "last"  # where a megadoc's real document stands; with "none" no real rows were selected
 
 
 class Ordering(Protocol):
@@ -67,34 +62,21 @@ class Contrast(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OrderingSpec:
-    """An ordering and what is known of it.
+    """An ordering and what is known of it."""
 
-    Attributes:
-        name: in `stream.ordering`; also the stream's name.
-        kinds: kinds of row that it takes, the main one first.
-        adds_real: it takes the real documents, too, unless `stream.real_document` is none.
-        role: a control shows what a method's parts do by themselves; it is never the answer.
-        repeats: it drops or repeats rows on purpose; any other ordering that does is refused.
-        counts_copies: `num_generations` says how often it repeats a row, not how many generations it takes.
-        synthetic_fraction: share of the stream where a recipe names none; None: none.
-        start: G -> published setting, where a search may begin; empty: that of `simple`.
-        colour: of the report's six, for figures over several recipes.
-        contrast: of a control that stands beside one method.
-        is_null: of a control whose text says nothing that the source does not: a method that does not beat it has shown
-            nothing.
-    """
-
-    name: str
+    name: str  # in `stream.ordering`; also the stream's name
     order: Ordering
-    kinds: tuple[str, ...]
-    adds_real: bool = False
-    role: Role = "method"
-    repeats: bool = False
-    counts_copies: bool = False
-    synthetic_fraction: Decimal | None = None
+    kinds: tuple[str, ...]  # kinds of row that it takes, the main one first
+    adds_real: bool = False  # it takes the real documents, too, unless `stream.real_document` is none
+    role: Role = "method"  # a control shows what a method's parts do by themselves; it is never the answer
+    repeats: bool = False  # it drops or repeats rows on purpose; any other ordering that does is refused
+    counts_copies: bool = False  # `num_generations` says how often it repeats a row, not how many generations it takes
+    synthetic_fraction: Decimal | None = None  # share of the stream where a recipe names none; None: none
+    #: G -> published setting, where a search may begin; empty: that of `simple`.
     start: Mapping[int, Setting] = field(default_factory=dict)
-    colour: int = 5
-    contrast: Contrast | None = None
+    colour: int = 5  # of the report's six, for figures over several recipes
+    contrast: Contrast | None = None  # of a control that stands beside one method
+    #: of a control whose text says nothing that the source does not: a method that does not beat it has shown nothing.
     is_null: bool = False
 
     def rows(self, real_document: str) -> tuple[str, ...]:

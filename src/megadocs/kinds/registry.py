@@ -30,17 +30,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one file of `built_in/` makes known, as its `KIND`.
+    """What one file of `built_in/` makes known, as its `KIND`."""
 
-    Attributes:
-        task: what is asked of the generator; None where rows are made of another task's generations.
-        rows: what is made of it.
-        orderings: how streams order those rows.
-    """
-
+    #: what is asked of the generator; None where rows are made of another task's generations.
     task: TaskKind | None = None
-    rows: tuple[RowKind, ...] = ()
-    orderings: tuple[OrderingSpec, ...] = ()
+    rows: tuple[RowKind, ...] = ()  # what is made of it
+    orderings: tuple[OrderingSpec, ...] = ()  # how streams order those rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,29 +32,20 @@ RowText = Callable[[str, Sequence[Written], Tags], str]
 
 @dataclass(frozen=True, slots=True)
 class RowKind:
-    """What one row is made of.
+    """What one row is made of."""
 
-    Attributes:
-        name: in records, row tables and messages.
-        code: in row keys and row tables; permanent, never used again for another kind. Built-in ones are below 128,
-            a user's own from 128 to 255.
-        text: makes a row's text; None for real documents.
-        task: the generation task that it is made of; None for real documents.
-        is_stretched: one row a document holds all its generations, and the row's `generation` is their G. Else each
-            generation is a row, numbered by `generation`, and the rows of a smaller G are among those of a larger one.
-        is_unconditional: its generations were written without a document, and each is a document of its own.
-        holds_document: the row shows the whole text of its document (counted as an exposure of it).
-        forms: forms of a published dataset (`published.datasets.*.form`) that it can be read from.
-    """
-
-    name: str
+    name: str  # in records, row tables and messages
+    #: in row keys and row tables; permanent, never used again for another kind. Built-in ones are below 128, a user's
+    #: own from 128 to 255.
     code: int
-    text: RowText | None = None
-    task: str | None = None
+    text: RowText | None = None  # makes a row's text; None for real documents
+    task: str | None = None  # the generation task that it is made of; None for real documents
+    #: one row a document holds all its generations, and the row's `generation` is their G. Else each generation is a
+    #: row, numbered by `generation`, and the rows of a smaller G are among those of a larger one.
     is_stretched: bool = False
-    is_unconditional: bool = False
-    holds_document: bool = False
-    forms: tuple[str, ...] = ()
+    is_unconditional: bool = False  # its generations were written without a document, and each is a document of its own
+    holds_document: bool = False  # the row shows the whole text of its document (counted as an exposure of it)
+    forms: tuple[str, ...] = ()  # forms of a published dataset (`published.datasets.*.form`) that it can be read from
 
     @property
     def is_sampled(self) -> bool:

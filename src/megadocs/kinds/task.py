@@ -21,28 +21,19 @@ Show = Callable[[str, int | None], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class TaskKind:
-    """What is asked of the generator.
+    """What is asked of the generator."""
 
-    Attributes:
-        name: section of `generate`, folder of the ledger, `kind` of its records, `task` of its styles.
-        placeholders: what its prompt styles show, besides the optional `{{language}}`.
-        show: fills the placeholders.
-        style: its default prompt style.
-        max_new_tokens: its default length limit, in the generator's tokens.
-        cut: where prompts cut the document, found with the generator's tokenizer; None: they show all of it.
-        nests: generations are independent samples of one prompt, so that those of a smaller G are the first of a larger
-            one. Else every G asks for generations of its own, and G enters their identity.
-        shown_fraction: share of the document's tokens that a prompt shows on average, for the price of documents that
-            are not here.
-    """
-
-    name: str
-    placeholders: frozenset[str]
-    show: Show
-    style: str
-    max_new_tokens: int
+    name: str  # section of `generate`, folder of the ledger, `kind` of its records, `task` of its styles
+    placeholders: frozenset[str]  # what its prompt styles show, besides the optional `{{language}}`
+    show: Show  # fills the placeholders
+    style: str  # its default prompt style
+    max_new_tokens: int  # its default length limit, in the generator's tokens
+    #: where prompts cut the document, found with the generator's tokenizer; None: they show all of it.
     cut: Cut | None = None
+    #: generations are independent samples of one prompt, so that those of a smaller G are the first of a larger one.
+    #: Else every G asks for generations of its own, and G enters their identity.
     nests: bool = True
+    #: share of the document's tokens that a prompt shows on average, for the price of documents that are not here.
     shown_fraction: float = 1.0
 
     def place(self, cut: int | None, num_generations: int) -> str:

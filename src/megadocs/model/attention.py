@@ -84,17 +84,11 @@ def causal_attention(q_BHTW: Tensor, k_BGTW: Tensor, v_BGTW: Tensor, kernel: Ker
 
 @dataclass(frozen=True)
 class SegmentGroup:
-    """S segments of like length.
+    """S segments of like length."""
 
-    Attributes:
-        flat_SL: int64, their positions among the N = B x T of the batch; 0 where padded.
-        is_token_SL: bool, False where padded.
-        flat_M: int64, the M positions that are none of the padding, in the order of `is_token_SL`.
-    """
-
-    flat_SL: Tensor
-    is_token_SL: Tensor
-    flat_M: Tensor
+    flat_SL: Tensor  # int64, their positions among the N = B x T of the batch; 0 where padded
+    is_token_SL: Tensor  # bool, False where padded
+    flat_M: Tensor  # int64, the M positions that are none of the padding, in the order of `is_token_SL`
 
 
 def segment_groups(segments_BT: Tensor | None) -> list[SegmentGroup] | None:

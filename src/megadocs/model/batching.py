@@ -42,45 +42,30 @@ CHUNK_TOKENS = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One sequence to be written.
+    """One sequence to be written."""
 
-    Attributes:
-        key: names it in `Finished`.
-        prompt: token ids, at least one.
-        stop_ids: tokens that end it and are not part of it.
-        stops: told the tokens so far after each, says whether to end (for stop strings).
-        wants_log_probabilities: keep those of the new tokens.
-        continuation: score these tokens instead of drawing: their log-probabilities, nothing new.
-    """
-
-    key: Hashable
-    prompt: Sequence[int]
+    key: Hashable  # names it in `Finished`
+    prompt: Sequence[int]  # token ids, at least one
     max_new_tokens: int
     seed: int = 0
     sampling: Sampling = field(default_factory=Sampling)
-    stop_ids: frozenset[int] = frozenset()
+    stop_ids: frozenset[int] = frozenset()  # tokens that end it and are not part of it
+    #: told the tokens so far after each, says whether to end (for stop strings).
     stops: Callable[[list[int]], bool] | None = None
-    wants_log_probabilities: bool = False
-    continuation: Sequence[int] = ()
+    wants_log_probabilities: bool = False  # keep those of the new tokens
+    continuation: Sequence[int] = ()  # score these tokens instead of drawing: their log-probabilities, nothing new
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What became of a request.
-
-    Attributes:
-        tokens: new ones, without the token that ended it.
-        reason: `stop` (a stop token or string), `length`, or `scored`.
-        cached_tokens: of the prompt, that were not read for this request.
-        log_probabilities: of the new tokens, or of the continuation, where asked for.
-        occupancy: share of the places that were filled in the steps since its first token; None: there were none.
-    """
+    """What became of a request."""
 
     key: Hashable
-    tokens: list[int]
-    reason: Literal["stop", "length", "scored"]
-    cached_tokens: int
-    log_probabilities: list[float] | None
+    tokens: list[int]  # new ones, without the token that ended it
+    reason: Literal["stop", "length", "scored"]  # `stop` (a stop token or string), `length`, or `scored`
+    cached_tokens: int  # of the prompt, that were not read for this request
+    log_probabilities: list[float] | None  # of the new tokens, or of the continuation, where asked for
+    #: share of the places that were filled in the steps since its first token; None: there were none.
     occupancy: float | None = None
 
 

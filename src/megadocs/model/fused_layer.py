@@ -38,21 +38,14 @@ class LayerWeights(NamedTuple):
 
 
 class LayerSettings(NamedTuple):
-    """What a layer's function needs besides tensors with gradients.
+    """What a layer's function needs besides tensors with gradients."""
 
-    Attributes:
-        head_dim: W.
-        eps: of the norms.
-        cos_TW: of the positions, compute dtype.
-        groups: positions by segment, or None.
-    """
-
-    head_dim: int
-    eps: float
-    cos_TW: Tensor
+    head_dim: int  # W
+    eps: float  # of the norms
+    cos_TW: Tensor  # of the positions, compute dtype
     sin_TW: Tensor
     kernel: Kernel
-    groups: list[SegmentGroup] | None
+    groups: list[SegmentGroup] | None  # positions by segment, or None
 
 
 def fused_layer(x_BTD: Tensor, weights: LayerWeights, settings: LayerSettings) -> Tensor:

@@ -40,23 +40,14 @@ from megadocs.recipe.training import ModelConfig
 
 
 class Positions(NamedTuple):
-    """What the layers of a pass have in common.
+    """What the layers of a pass have in common."""
 
-    Attributes:
-        cos_TW: of the positions' rotation, compute dtype.
-        sin_TW: likewise.
-        kernel: of the attention, on a CPU; None elsewhere: torch's.
-        groups: positions by segment, for fused layers; None: no boundary.
-        mask_B1TT: the same as a mask, for all others.
-        is_fused: each layer is one function (`fused_layer.py`).
-    """
-
-    cos_TW: Tensor
-    sin_TW: Tensor
-    kernel: Kernel | None
-    groups: list[SegmentGroup] | None
-    mask_B1TT: Tensor | None
-    is_fused: bool
+    cos_TW: Tensor  # of the positions' rotation, compute dtype
+    sin_TW: Tensor  # likewise
+    kernel: Kernel | None  # of the attention, on a CPU; None elsewhere: torch's
+    groups: list[SegmentGroup] | None  # positions by segment, for fused layers; None: no boundary
+    mask_B1TT: Tensor | None  # the same as a mask, for all others
+    is_fused: bool  # each layer is one function (`fused_layer.py`)
 
 
 class RMSNorm(nn.Module):

@@ -43,22 +43,17 @@ class PageIndex(NamedTuple):
 
     A bag is one sum of rows. Key bags stand for (sequence, head, page) in a rectangle of `num_pages` a sequence, those
     of pages that a sequence does not have being empty; value bags for (sequence, head).
-
-    Attributes:
-        tables_BP: the pages themselves, int64, missing ones 0.
-        num_pages: of the sequence that has most.
-        bag_queries: which query (of B * H) each key bag that is not empty takes, int64.
-        key_rows, key_bags, value_rows, value_bags: int32 rows and where each bag begins.
-        weight_places: where the weights of `value_rows` stand among all scores, int64; None: they are all of them.
     """
 
-    tables_BP: Tensor
-    num_pages: int
-    bag_queries: Tensor
+    tables_BP: Tensor  # the pages themselves, int64, missing ones 0
+    num_pages: int  # of the sequence that has most
+    bag_queries: Tensor  # which query (of B * H) each key bag that is not empty takes, int64
+    #: `key_rows`, `key_bags`, `value_rows`, `value_bags`: int32 rows and where each bag begins.
     key_rows: Tensor
     key_bags: Tensor
     value_rows: Tensor
     value_bags: Tensor
+    #: where the weights of `value_rows` stand among all scores, int64; None: they are all of them.
     weight_places: Tensor | None
 
 

@@ -39,17 +39,12 @@ _WEIGHT_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The precision and what it was chosen by.
+    """The precision and what it was chosen by."""
 
-    Attributes:
-        dtype: as `Decoder` takes it.
-        rates: precision -> feed-forward products a second, each of `num_rows` rows; empty: nothing was measured.
-        num_rows: sequences in a step.
-    """
-
-    dtype: torch.dtype
+    dtype: torch.dtype  # as `Decoder` takes it
+    #: precision -> feed-forward products a second, each of `num_rows` rows; empty: nothing was measured.
     rates: Mapping[str, float]
-    num_rows: int
+    num_rows: int  # sequences in a step
 
     @property
     def name(self) -> str:

@@ -20,23 +20,15 @@ from megadocs.model.paged_cache import PAGE_POSITIONS
 
 @dataclass(slots=True, eq=False)
 class Prompt:
-    """Token ids and the pages that hold them.
+    """Token ids and the pages that hold them."""
 
-    Attributes:
-        tokens: all of them; at least one is not read yet when it begins, so that there are logits after the last.
-        pages: its own and shared ones.
-        num_read: positions that hold their keys and values.
-        num_shared: of these, taken from another prompt.
-        logits: after its last token, (1, V), once it is read.
-        num_unscored: tokens before those whose log-probabilities are wanted; None: no token's are.
-    """
-
+    #: all of them; at least one is not read yet when it begins, so that there are logits after the last.
     tokens: tuple[int, ...]
-    pages: list[int]
-    num_read: int
-    num_shared: int
-    logits: Tensor | None = None
-    num_unscored: int | None = None
+    pages: list[int]  # its own and shared ones
+    num_read: int  # positions that hold their keys and values
+    num_shared: int  # of these, taken from another prompt
+    logits: Tensor | None = None  # after its last token, (1, V), once it is read
+    num_unscored: int | None = None  # tokens before those whose log-probabilities are wanted; None: no token's are
 
     @property
     def is_read(self) -> bool:

@@ -50,21 +50,13 @@ _SECONDS_PER_HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a budget buys.
+    """What a budget buys."""
 
-    Attributes:
-        overrides: dotted key -> value.
-        reasons: dotted key -> why, one sentence each.
-        seconds: upper estimate of tuning and runs.
-        has_thoughts: whether latent thoughts are written.
-        rates: where the times come from (`Plan.rates`).
-    """
-
-    overrides: dict[str, Any]
-    reasons: dict[str, str]
-    seconds: float
-    has_thoughts: bool
-    rates: str
+    overrides: dict[str, Any]  # dotted key -> value
+    reasons: dict[str, str]  # dotted key -> why, one sentence each
+    seconds: float  # upper estimate of tuning and runs
+    has_thoughts: bool  # whether latent thoughts are written
+    rates: str  # where the times come from (`Plan.rates`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,20 +46,13 @@ from megadocs.store.files import make_directory, write_json_atomic
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
-    """What makes the requests of one task.
-
-    Attributes:
-        config: the section `generate` that they follow.
-        documents: the training documents, or the probe documents; none for samples.
-        info: of the teacher; None: the engine's, found out when it is needed.
-        is_of_probes: whether the documents are the probes, which nothing is trained on.
-    """
+    """What makes the requests of one task."""
 
     task: str
-    config: GenerateConfig
-    documents: Sequence[Document]
-    info: EngineInfo | None = None
-    is_of_probes: bool = False
+    config: GenerateConfig  # the section `generate` that they follow
+    documents: Sequence[Document]  # the training documents, or the probe documents; none for samples
+    info: EngineInfo | None = None  # of the teacher; None: the engine's, found out when it is needed
+    is_of_probes: bool = False  # whether the documents are the probes, which nothing is trained on
 
     @property
     def name(self) -> str:
@@ -120,20 +113,13 @@ def open_corpus(recipe: Recipe, workspace: Workspace) -> SplitCorpus:
 
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
-    """Where one task stands.
+    """Where one task stands."""
 
-    Attributes:
-        task: its name; `<task>_probe` for the generations of probe documents.
-        num_documents: documents that are written about; 0 for samples, which have none.
-        accounting: from the ledger as it is now.
-        live: what the process that writes noted last, or the one before; None when there was none.
-        reasons: what the servers said of failed generations, the most frequent first, with their numbers.
-    """
-
-    task: str
-    num_documents: int
-    accounting: Accounting
-    live: LiveProgress | None
+    task: str  # its name; `<task>_probe` for the generations of probe documents
+    num_documents: int  # documents that are written about; 0 for samples, which have none
+    accounting: Accounting  # from the ledger as it is now
+    live: LiveProgress | None  # what the process that writes noted last, or the one before; None when there was none
+    #: what the servers said of failed generations, the most frequent first, with their numbers.
     reasons: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:

@@ -73,20 +73,13 @@ RECIPE_FOLDER = "recipes"
 
 @dataclass(frozen=True, slots=True)
 class ExperimentOutcome:
-    """How a recipe's run ended.
+    """How a recipe's run ended."""
 
-    Attributes:
-        experiment: all its steps; None when the corpus could not be made.
-        outcomes: of the corpus, of the experiment's steps, of the report, as far as it came.
-        notes: what was looked at again before the steps, one sentence each.
-        tuning: the search before them, for a recipe with `tune`; None: there was none.
-    """
-
-    experiment: Experiment | None
-    outcomes: tuple[Outcome, ...]
+    experiment: Experiment | None  # all its steps; None when the corpus could not be made
+    outcomes: tuple[Outcome, ...]  # of the corpus, of the experiment's steps, of the report, as far as it came
     report: Artifact | None
-    notes: tuple[str, ...] = ()
-    tuning: SearchOutcome | None = None
+    notes: tuple[str, ...] = ()  # what was looked at again before the steps, one sentence each
+    tuning: SearchOutcome | None = None  # the search before them, for a recipe with `tune`; None: there was none
 
     @property
     def interrupted_by(self) -> signal.Signals | None:

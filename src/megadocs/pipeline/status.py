@@ -32,21 +32,14 @@ class UnfinishedWork:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceStatus:
-    """The state of a workspace.
+    """The state of a workspace."""
 
-    Attributes:
-        counts: published artifacts by step.
-        unfinished: partial artifacts.
-        plan: what is left of the recipe that ran here last; None when its source can no longer be read.
-        plan_error: why not.
-        search: the `search.json` that `megadocs search` wrote last, and `is_alive`: its driver has written to it within
-            half a minute; None: no search ran here.
-    """
-
-    counts: dict[str, int]
-    unfinished: tuple[UnfinishedWork, ...]
-    plan: Plan | None
-    plan_error: str | None
+    counts: dict[str, int]  # published artifacts by step
+    unfinished: tuple[UnfinishedWork, ...]  # partial artifacts
+    plan: Plan | None  # what is left of the recipe that ran here last; None when its source can no longer be read
+    plan_error: str | None  # why not
+    #: the `search.json` that `megadocs search` wrote last, and `is_alive`: its driver has written to it within half a
+    #: minute; None: no search ran here.
     search: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:

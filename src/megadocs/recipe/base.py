@@ -26,11 +26,9 @@ class OperationalMark:
 
     The measure is that of a number of threads: it may change the last digits of sums, not the data, their order or the
     arithmetic. So moving a run to another device, or logging more often, does not train it again.
-
-    Attributes:
-        was_counted: fingerprints of 0.1 covered it. Work that was published with the field set is still found.
     """
 
+    #: fingerprints of 0.1 covered it. Work that was published with the field set is still found.
     was_counted: bool = False
 
 

@@ -11,15 +11,9 @@ Act = Literal["generate", "train"]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A power that the recipe file asks for.
-
-    Attributes:
-        act: what would use it.
-        what: what it would do.
-        remedy: how the person allows it.
-    """
+    """A power that the recipe file asks for."""
 
     key: str
-    act: Act
-    what: str
-    remedy: str
+    act: Act  # what would use it
+    what: str  # what it would do
+    remedy: str  # how the person allows it

@@ -15,42 +15,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Training curve of one run.
-
-    Attributes:
-        steps: optimiser steps of the logged points, ascending.
-        losses: training loss in nats per token at each of them.
-        tokens_per_step: tokens of one step; with it the x-axis shows tokens.
-        validation_steps: steps at which validation loss was measured during the run.
-        validation_losses: validation loss in nats per token at each of them.
-    """
+    """Training curve of one run."""
 
     arm: str
     seed: int
-    steps: Sequence[float]
-    losses: Sequence[float]
-    tokens_per_step: float | None = None
-    validation_steps: Sequence[float] = ()
-    validation_losses: Sequence[float] = ()
+    steps: Sequence[float]  # optimiser steps of the logged points, ascending
+    losses: Sequence[float]  # training loss in nats per token at each of them
+    tokens_per_step: float | None = None  # tokens of one step; with it the x-axis shows tokens
+    validation_steps: Sequence[float] = ()  # steps at which validation loss was measured during the run
+    validation_losses: Sequence[float] = ()  # validation loss in nats per token at each of them
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """One generation shown beside its document.
+    """One generation shown beside its document."""
 
-    Attributes:
-        kind: name of its task.
-        split_character: thoughts: where in the document it stands.
-        flags: flags of the record ("truncated" ...).
-        num_tokens: new tokens in the generator's tokens.
-    """
-
-    kind: str
+    kind: str  # name of its task
     generation: int
     text: str
-    split_character: int | None = None
-    flags: Sequence[str] = ()
-    num_tokens: int | None = None
+    split_character: int | None = None  # thoughts: where in the document it stands
+    flags: Sequence[str] = ()  # flags of the record ("truncated" ...)
+    num_tokens: int | None = None  # new tokens in the generator's tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +49,19 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class StreamAccount:
-    """Token accounting of one stream of one arm (one seed stands for all; counts do not depend on it).
-
-    Attributes:
-        stream: "real", or the synthetic stream's ordering.
-        num_rows: rows in the stream.
-        num_tokens: their tokens, separators included.
-        num_windows: windows cut from them.
-        num_dropped_tokens: tokens of the tail that fills no window.
-        num_missing: generations that the stream had to do without.
-        planned_epochs: passes the recipe asked for.
-        actual_epochs: passes made.
-        num_window_reads: windows of this stream that were trained on, repeats counted.
-        record: path of the run's record, relative to the report.
-    """
+    """Token accounting of one stream of one arm (one seed stands for all; counts do not depend on it)."""
 
     arm: str
-    stream: str
-    num_rows: int
-    num_tokens: int
-    num_windows: int
-    num_dropped_tokens: int
-    num_missing: int = 0
-    planned_epochs: float | None = None
-    actual_epochs: float | None = None
-    num_window_reads: int | None = None
-    record: str | None = None
+    stream: str  # "real", or the synthetic stream's ordering
+    num_rows: int  # rows in the stream
+    num_tokens: int  # their tokens, separators included
+    num_windows: int  # windows cut from them
+    num_dropped_tokens: int  # tokens of the tail that fills no window
+    num_missing: int = 0  # generations that the stream had to do without
+    planned_epochs: float | None = None  # passes the recipe asked for
+    actual_epochs: float | None = None  # passes made
+    num_window_reads: int | None = None  # windows of this stream that were trained on, repeats counted
+    record: str | None = None  # path of the run's record, relative to the report
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,62 +89,42 @@ class GenerationAccount:
 
 @dataclass(frozen=True, slots=True)
 class StreamWindow:
-    """A sample window of one stream.
+    """A sample window of one stream."""
 
-    Attributes:
-        arms: the arms whose streams begin so.
-        window: number of the window, in stream order.
-        summary: counts of the stream and of who shares windows, a line each.
-        absent: why there is no window to show; else None.
-    """
-
-    arms: Sequence[str]
+    arms: Sequence[str]  # the arms whose streams begin so
     stream: str
-    window: int
-    summary: Sequence[str] = ()
+    window: int  # number of the window, in stream order
+    summary: Sequence[str] = ()  # counts of the stream and of who shares windows, a line each
     pieces: Sequence[WindowPiece] = ()
-    absent: str | None = None
+    absent: str | None = None  # why there is no window to show; else None
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One published artifact behind the report.
-
-    Attributes:
-        label: what it is about (an arm and seed, a task); may be empty.
-        fingerprint: its fingerprint.
-        record: path of its record, relative to the report.
-    """
+    """One published artifact behind the report."""
 
     step: str
-    label: str
-    fingerprint: str
-    record: str | None = None
+    label: str  # what it is about (an arm and seed, a task); may be empty
+    fingerprint: str  # its fingerprint
+    record: str | None = None  # path of its record, relative to the report
     seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReportInputs:
-    """Everything on the page.
+    """Everything on the page."""
 
-    Attributes:
-        results: the dictionary of `analysis.analyze_experiment`, and what the pipeline added to it: `ensembles`,
-            `benchmarks`, `searches`, `audit` (docs/report.md).
-        description: the recipe's paragraph about the experiment.
-        corpus: counts of the corpus step, name -> number or text, printed in this order.
-        steps: artifacts behind the numbers.
-        recipe_yaml: the resolved recipe.
-        environment: versions and machine, name -> text.
-    """
-
+    #: the dictionary of `analysis.analyze_experiment`, and what the pipeline added to it: `ensembles`, `benchmarks`,
+    #: `searches`, `audit` (docs/report.md).
     results: Mapping[str, Any]
-    description: str = ""
+    description: str = ""  # the recipe's paragraph about the experiment
     curves: Sequence[Curve] = ()
     samples: Sequence[Sample] = ()
+    #: counts of the corpus step, name -> number or text, printed in this order.
     corpus: Mapping[str, Any] = field(default_factory=dict)
     streams: Sequence[StreamAccount] = ()
     generations: Sequence[GenerationAccount] = ()
-    steps: Sequence[StepRecord] = ()
+    steps: Sequence[StepRecord] = ()  # artifacts behind the numbers
     windows: Sequence[StreamWindow] = ()
-    recipe_yaml: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    recipe_yaml: str = ""  # the resolved recipe
+    environment: Mapping[str, str] = field(default_factory=dict)  # versions and machine, name -> text

@@ -19,24 +19,15 @@ from megadocs.report.inputs import Curve
 
 @dataclass(frozen=True, slots=True)
 class LiveGeneration:
-    """A task of the generator.
-
-    Attributes:
-        done: generations with a final record.
-        requested: generations asked for.
-        is_running: somebody writes to its ledger now.
-        speed: new tokens a second over the last half minute; 0 when nobody writes.
-        note: failures, waits and costs in words.
-        history: (seconds, done) as seen by this page's server, oldest first.
-    """
+    """A task of the generator."""
 
     task: str
-    done: int
-    requested: int
-    is_running: bool
-    speed: float
-    note: str
-    history: Sequence[tuple[float, int]] = ()
+    done: int  # generations with a final record
+    requested: int  # generations asked for
+    is_running: bool  # somebody writes to its ledger now
+    speed: float  # new tokens a second over the last half minute; 0 when nobody writes
+    note: str  # failures, waits and costs in words
+    history: Sequence[tuple[float, int]] = ()  # (seconds, done) as seen by this page's server, oldest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,19 +28,13 @@ def no_tables(results: Mapping[str, Any]) -> dict[str, list[Row]]:
 
 @dataclass(frozen=True)
 class Section:
-    """One section of the page.
+    """One section of the page."""
 
-    Attributes:
-        name: its id on the page and its template.
-        title: its heading.
-        view: the names of its template; None where there is nothing to show.
-        tables: table name -> flat rows, for the CSV and Parquet files; may be empty, must not depend on the inputs
-            beside the results.
-    """
-
-    name: str
-    title: str
-    view: Callable[[ReportInputs], View]
+    name: str  # its id on the page and its template
+    title: str  # its heading
+    view: Callable[[ReportInputs], View]  # the names of its template; None where there is nothing to show
+    #: table name -> flat rows, for the CSV and Parquet files; may be empty, must not depend on the inputs beside the
+    #: results.
     tables: Callable[[Mapping[str, Any]], dict[str, list[Row]]] = no_tables
 
 

@@ -23,27 +23,16 @@ _BATCH_ROWS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One record of the export.
+    """One record of the export."""
 
-    Attributes:
-        identity: hash that names the generation.
-        document_id: source document; None for an unconditional sample.
-        kind: name of its task.
-        generation: index of the sample or of the split point.
-        num_generations: the G it was asked for with.
-        split_character: where a thought belongs in its document.
-        text: the reply; empty when there is none.
-        status: "ok" or what became of it.
-    """
-
-    identity: str
-    document_id: str | None
-    kind: str
-    generation: int
-    num_generations: int
-    split_character: int | None
-    text: str
-    status: str
+    identity: str  # hash that names the generation
+    document_id: str | None  # source document; None for an unconditional sample
+    kind: str  # name of its task
+    generation: int  # index of the sample or of the split point
+    num_generations: int  # the G it was asked for with
+    split_character: int | None  # where a thought belongs in its document
+    text: str  # the reply; empty when there is none
+    status: str  # "ok" or what became of it
 
     @property
     def is_usable(self) -> bool:

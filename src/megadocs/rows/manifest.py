@@ -25,36 +25,24 @@ LISTED_DOCUMENTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class MissingCount:
-    """Generations of one kind that were asked for and did not become text.
-
-    Attributes:
-        wanted: generations asked for.
-        missing: of these, how many are not ok or empty.
-        documents: their ids, sorted, at most `LISTED_DOCUMENTS`.
-    """
+    """Generations of one kind that were asked for and did not become text."""
 
     kind: str
-    wanted: int
-    missing: int
+    wanted: int  # generations asked for
+    missing: int  # of these, how many are not ok or empty
     num_documents: int
-    documents: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()  # their ids, sorted, at most `LISTED_DOCUMENTS`
 
 
 @dataclass(frozen=True, slots=True)
 class RowsManifest:
-    """The rows of one build.
+    """The rows of one build."""
 
-    Attributes:
-        segments: in a fixed order (kind, then generation).
-        tokenizer_fingerprint: of the tokenizer all rows went through.
-        separators_per_row: 2 (BOS and EOS) or 1.
-        missing: accounts of what was asked for and is not there, one per kind.
-    """
-
-    segments: tuple[SegmentEntry, ...]
-    tokenizer_fingerprint: str
+    segments: tuple[SegmentEntry, ...]  # in a fixed order (kind, then generation)
+    tokenizer_fingerprint: str  # of the tokenizer all rows went through
     vocab_size: int
-    separators_per_row: int
+    separators_per_row: int  # 2 (BOS and EOS) or 1
+    #: accounts of what was asked for and is not there, one per kind.
     missing: tuple[MissingCount, ...] = field(default=())
 
     @property

@@ -29,22 +29,14 @@ _COLUMNS = ["document_id", "kind", "generation", "num_tokens", "num_missing_thou
 
 @dataclass(frozen=True, slots=True)
 class RowStore:
-    """Open rows.
+    """Open rows."""
 
-    Attributes:
-        table: all rows, segment after segment.
-        tokens: one plain array per segment, uint16 or uint32.
-        separators_per_row: 2 or 1.
-        tokenizer_fingerprint: enters stream fingerprints.
-        segments: the segments' directories, in the table's numbering.
-    """
-
-    table: RowTable
-    tokens: list[npt.NDArray[np.generic]]
+    table: RowTable  # all rows, segment after segment
+    tokens: list[npt.NDArray[np.generic]]  # one plain array per segment, uint16 or uint32
     vocab_size: int
-    separators_per_row: int
-    tokenizer_fingerprint: str
-    segments: tuple[Path, ...]
+    separators_per_row: int  # 2 or 1
+    tokenizer_fingerprint: str  # enters stream fingerprints
+    segments: tuple[Path, ...]  # the segments' directories, in the table's numbering
 
     def row_text(self, row: int) -> str:
         """The text of a row, read from its segment."""

@@ -47,20 +47,13 @@ _GROUP_CHARACTERS = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """What a manifest knows of a segment.
+    """What a manifest knows of a segment."""
 
-    Attributes:
-        name: its directory; a hash of everything below.
-        num_tokens: tokens, separators included.
-        dtype: "uint16" or "uint32", stored little-endian.
-        files: file name -> {"bytes": size, "sha256": hex}.
-    """
-
-    name: str
+    name: str  # its directory; a hash of everything below
     num_rows: int
-    num_tokens: int
-    dtype: str
-    files: dict[str, dict[str, Any]]
+    num_tokens: int  # tokens, separators included
+    dtype: str  # "uint16" or "uint32", stored little-endian
+    files: dict[str, dict[str, Any]]  # file name -> {"bytes": size, "sha256": hex}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `SegmentEntry(**object)` reads back."""

@@ -17,20 +17,13 @@ from megadocs.rows.generations import Generation
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One row to be tokenised.
+    """One row to be tokenised."""
 
-    Attributes:
-        document_id: the source document; unconditional samples use their own identity.
-        generation: index of the sample; stretched rows: their G; real: 0.
-        text: without separators.
-        num_missing_thoughts: thoughts that a stretched row should hold and does not.
-    """
-
-    document_id: str
+    document_id: str  # the source document; unconditional samples use their own identity
     kind: str
-    generation: int
-    text: str
-    num_missing_thoughts: int = 0
+    generation: int  # index of the sample; stretched rows: their G; real: 0
+    text: str  # without separators
+    num_missing_thoughts: int = 0  # thoughts that a stretched row should hold and does not
 
 
 def real_sources(documents: Iterable[Document]) -> Iterator[SourceRow]:

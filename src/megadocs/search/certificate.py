@@ -35,22 +35,14 @@ Kind = Literal["interior", "edge", "incomplete"]
 
 @dataclass(frozen=True, slots=True)
 class NeighbourLine:
-    """One neighbour of the centre.
+    """One neighbour of the centre."""
 
-    Attributes:
-        axis: dotted key.
-        value: on that axis; None beyond the last value of the grid.
-        is_extended: the value lies outside the declared ones.
-        verdict: against the centre; None beyond the edge.
-        loss: mean over its seeds.
-        margin, margin_error: see `noise.Comparison`, nats per token.
-    """
-
-    axis: str
-    value: float | None
-    is_extended: bool
-    verdict: Verdict | None
-    loss: float | None = None
+    axis: str  # dotted key
+    value: float | None  # on that axis; None beyond the last value of the grid
+    is_extended: bool  # the value lies outside the declared ones
+    verdict: Verdict | None  # against the centre; None beyond the edge
+    loss: float | None = None  # mean over its seeds
+    #: `margin`, `margin_error`: see `noise.Comparison`, nats per token.
     margin: float | None = None
     margin_error: float | None = None
     num_pairs: int = 0
@@ -58,32 +50,23 @@ class NeighbourLine:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The claim of a search.
+    """The claim of a search."""
 
-    Attributes:
-        kind: interior: a worse or equal neighbour on both sides of every axis; edge: all neighbours that exist were
-            tried, some sides have none; incomplete: some neighbour was not tried or failed, or is better.
-        point: the best setting known; None when no trial has finished.
-        setting: its values.
-        loss: mean over its seeds, nats per token, on the set that decides.
-        num_seeds: seeds at the centre.
-        is_separated: every neighbour that exists is worse beyond the noise.
-        edges: `axis: value` ends without a neighbour.
-        neighbours: axis by axis, lower first.
-        noise_sd, noise_freedom: run-to-run noise among the centre and its neighbours.
-        num_trials, num_failed, num_diverged: of the whole search; a diverged trial's setting is worse than all others.
-    """
-
+    #: interior: a worse or equal neighbour on both sides of every axis; edge: all neighbours that exist were tried,
+    #: some sides have none; incomplete: some neighbour was not tried or failed, or is better.
     kind: Kind
-    point: Point | None
-    setting: dict[str, float]
-    loss: float | None
-    num_seeds: int
-    is_separated: bool
-    edges: tuple[str, ...]
-    neighbours: tuple[NeighbourLine, ...]
+    point: Point | None  # the best setting known; None when no trial has finished
+    setting: dict[str, float]  # its values
+    loss: float | None  # mean over its seeds, nats per token, on the set that decides
+    num_seeds: int  # seeds at the centre
+    is_separated: bool  # every neighbour that exists is worse beyond the noise
+    edges: tuple[str, ...]  # `axis: value` ends without a neighbour
+    neighbours: tuple[NeighbourLine, ...]  # axis by axis, lower first
+    #: `noise_sd`, `noise_freedom`: run-to-run noise among the centre and its neighbours.
     noise_sd: float | None
     noise_freedom: int
+    #: `num_trials`, `num_failed`, `num_diverged`: of the whole search; a diverged trial's setting is worse than all
+    #: others.
     num_trials: int
     num_failed: int
     num_diverged: int = 0

@@ -24,19 +24,12 @@ _MAX_VALUES = 64
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One setting that is searched.
+    """One setting that is searched."""
 
-    Attributes:
-        name: dotted key of the recipe.
-        values: ascending; declared and extended.
-        num_below: how many values at the lower end are extensions.
-        num_above: how many at the upper end are.
-    """
-
-    name: str
-    values: tuple[float, ...]
-    num_below: int = 0
-    num_above: int = 0
+    name: str  # dotted key of the recipe
+    values: tuple[float, ...]  # ascending; declared and extended
+    num_below: int = 0  # how many values at the lower end are extensions
+    num_above: int = 0  # how many at the upper end are
 
     def is_extended(self, index: int) -> bool:
         """Whether the value lies outside the declared ones."""

@@ -41,33 +41,22 @@ Losses = Mapping[Trial, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Run-to-run noise.
+    """Run-to-run noise."""
 
-    Attributes:
-        sd: standard deviation of a run's loss once setting and seed are taken out; None: no setting has two seeds.
-        num_freedom: degrees of freedom of that estimate.
-        seed_effects: seed -> what it adds to every setting's loss, relative to the first seed.
-    """
-
+    #: standard deviation of a run's loss once setting and seed are taken out; None: no setting has two seeds.
     sd: float | None
-    num_freedom: int
-    seed_effects: Mapping[int, float]
+    num_freedom: int  # degrees of freedom of that estimate
+    seed_effects: Mapping[int, float]  # seed -> what it adds to every setting's loss, relative to the first seed
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A setting against the centre.
-
-    Attributes:
-        margin: mean over common seeds of (its loss - the centre's); None without a common seed.
-        margin_error: standard error of the margin; None while the noise is unknown (see `MIN_FREEDOM`).
-        num_pairs: common seeds.
-    """
+    """A setting against the centre."""
 
     verdict: Verdict
-    margin: float | None
-    margin_error: float | None
-    num_pairs: int
+    margin: float | None  # mean over common seeds of (its loss - the centre's); None without a common seed
+    margin_error: float | None  # standard error of the margin; None while the noise is unknown (see `MIN_FREEDOM`)
+    num_pairs: int  # common seeds
 
 
 def losses_by_point(losses: Losses) -> dict[Point, dict[int, float]]:

@@ -42,23 +42,14 @@ class LocalWalk:
 
 @dataclass(slots=True)
 class Walk:
-    """One walk as far as it has come.
+    """One walk as far as it has come."""
 
-    Attributes:
-        chooser: proposes its trials.
-        rounds: what it has asked for; the last one may be open.
-        ahead: what it asks for after the last round if that changes nothing.
-        losses: of the rounds that it has taken in.
-        is_finished: it asks for nothing more.
-        is_cut: the budget ends within or before its last round.
-    """
-
-    chooser: LocalWalk
-    rounds: list[list[Trial]] = field(default_factory=list)
-    ahead: list[Trial] = field(default_factory=list)
-    losses: dict[Trial, float | None] = field(default_factory=dict)
-    is_finished: bool = False
-    is_cut: bool = False
+    chooser: LocalWalk  # proposes its trials
+    rounds: list[list[Trial]] = field(default_factory=list)  # what it has asked for; the last one may be open
+    ahead: list[Trial] = field(default_factory=list)  # what it asks for after the last round if that changes nothing
+    losses: dict[Trial, float | None] = field(default_factory=dict)  # of the rounds that it has taken in
+    is_finished: bool = False  # it asks for nothing more
+    is_cut: bool = False  # the budget ends within or before its last round
 
     @property
     def open_round(self) -> list[Trial]:

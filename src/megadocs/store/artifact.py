@@ -49,18 +49,12 @@ _VERSIONED_PACKAGES = ("megadocs", "torch", "numpy", "pyarrow", "tokenizers", "t
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A published artifact.
-
-    Attributes:
-        step: name of the step that made it.
-        fingerprint: hash of configuration, inputs and step version.
-        record: the parsed record.json (config, inputs, versions, argv, seconds, files, summary).
-    """
+    """A published artifact."""
 
     path: Path
-    step: str
-    fingerprint: str
-    record: Mapping[str, Any]
+    step: str  # name of the step that made it
+    fingerprint: str  # hash of configuration, inputs and step version
+    record: Mapping[str, Any]  # the parsed record.json (config, inputs, versions, argv, seconds, files, summary)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -15,17 +15,11 @@ NO_COPY = "is no copy of a published report"
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was checked and what was found.
+    """What was checked and what was found."""
 
-    Attributes:
-        num_files: files whose SHA-256 was compared.
-        num_bytes: their size.
-        problems: everything that differs, in a stable order; empty is good.
-    """
-
-    num_files: int
-    num_bytes: int
-    problems: tuple[Problem, ...]
+    num_files: int  # files whose SHA-256 was compared
+    num_bytes: int  # their size
+    problems: tuple[Problem, ...]  # everything that differs, in a stable order; empty is good
 
 
 def verify_workspace(

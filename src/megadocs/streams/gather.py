@@ -23,36 +23,22 @@ from megadocs.kinds.ordering import Int64Array
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Rows of one epoch in order, with where each lies.
+    """Rows of one epoch in order, with where each lies."""
 
-    Attributes:
-        rows: int64 (R,), indices into the row table.
-        ends: int64 (R,), stream position just past each row.
-        shifts: int64 (R,), position within the segment minus position in the stream, of each token of the row.
-        segments: int32 (R,), index of each row's token array.
-    """
-
-    rows: Int64Array
-    ends: Int64Array
-    shifts: Int64Array
-    segments: npt.NDArray[np.int32]
+    rows: Int64Array  # int64 (R,), indices into the row table
+    ends: Int64Array  # int64 (R,), stream position just past each row
+    shifts: Int64Array  # int64 (R,), position within the segment minus position in the stream, of each token of the row
+    segments: npt.NDArray[np.int32]  # int32 (R,), index of each row's token array
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Contiguous pieces of token arrays, window after window.
+    """Contiguous pieces of token arrays, window after window."""
 
-    Attributes:
-        owners: int64 (P,), the window each belongs to, ascending.
-        segments: integers (P,), index of the token array.
-        starts: int64 (P,), first token within it.
-        stops: int64 (P,), just past the last one.
-    """
-
-    owners: Int64Array
-    segments: npt.NDArray[np.signedinteger]
-    starts: Int64Array
-    stops: Int64Array
+    owners: Int64Array  # int64 (P,), the window each belongs to, ascending
+    segments: npt.NDArray[np.signedinteger]  # integers (P,), index of the token array
+    starts: Int64Array  # int64 (P,), first token within it
+    stops: Int64Array  # int64 (P,), just past the last one
 
 
 def layout_pieces(layout: Layout, windows: Int64Array, context_length: int) -> Pieces:

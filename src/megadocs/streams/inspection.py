@@ -30,36 +30,23 @@ _COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red")
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """One stream in numbers (epoch 0; windows before any cap).
-
-    Attributes:
-        num_rows: rows of an epoch.
-        num_documents: distinct source documents.
-        num_tokens: tokens of an epoch.
-        context_length: T.
-        num_windows: windows of an epoch, after `max_windows`.
-        num_tail_tokens: tokens after the last window, dropped.
-        num_dropped_tokens: the tail and whatever `max_windows` leaves out.
-        num_missing: generations left out because they are missing.
-        rows_by_kind: kind -> rows.
-        mean_rows_per_window: rows that a window touches.
-        siblings_per_window: number of rows of one document in one window -> how many (window, document) pairs have it.
-        rephrases_beside_real: k -> how many times a window with (part of) a real document also has (parts of) k of its
-            rephrases, or whatever else was written about it.
-    """
+    """One stream in numbers (epoch 0; windows before any cap)."""
 
     name: str
-    num_rows: int
-    num_documents: int
-    num_tokens: int
-    context_length: int
-    num_windows: int
-    num_tail_tokens: int
-    num_dropped_tokens: int
-    num_missing: int
-    rows_by_kind: dict[str, int]
-    mean_rows_per_window: float
+    num_rows: int  # rows of an epoch
+    num_documents: int  # distinct source documents
+    num_tokens: int  # tokens of an epoch
+    context_length: int  # T
+    num_windows: int  # windows of an epoch, after `max_windows`
+    num_tail_tokens: int  # tokens after the last window, dropped
+    num_dropped_tokens: int  # the tail and whatever `max_windows` leaves out
+    num_missing: int  # generations left out because they are missing
+    rows_by_kind: dict[str, int]  # kind -> rows
+    mean_rows_per_window: float  # rows that a window touches
+    #: number of rows of one document in one window -> how many (window, document) pairs have it.
     siblings_per_window: dict[int, int]
+    #: k -> how many times a window with (part of) a real document also has (parts of) k of its rephrases, or whatever
+    #: else was written about it.
     rephrases_beside_real: dict[int, int]
 
     def to_json(self) -> dict[str, Any]:
@@ -72,23 +59,15 @@ class StreamFacts:
 
 @dataclass(frozen=True, slots=True)
 class WindowPiece:
-    """The part of one row that lies in a window.
-
-    Attributes:
-        generation: of the row.
-        num_tokens: tokens of the piece.
-        begins: whether the row begins in this window.
-        ends: whether it ends in it.
-        text: the decoded piece.
-    """
+    """The part of one row that lies in a window."""
 
     document_id: str
     kind: str
-    generation: int
-    num_tokens: int
-    begins: bool
-    ends: bool
-    text: str
+    generation: int  # of the row
+    num_tokens: int  # tokens of the piece
+    begins: bool  # whether the row begins in this window
+    ends: bool  # whether it ends in it
+    text: str  # the decoded piece
 
     @property
     def label(self) -> str:

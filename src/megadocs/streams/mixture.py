@@ -29,26 +29,16 @@ from megadocs.streams.stream import Boundary, Stream, WindowId
 
 @dataclass(frozen=True, slots=True)
 class StreamExposure:
-    """What a run takes from one stream.
-
-    Attributes:
-        num_windows: windows of one epoch.
-        num_tokens: tokens of one epoch, the dropped tail included.
-        num_dropped_tokens: tokens of each epoch in no window.
-        num_samples: windows given over the run.
-        planned_epochs: epochs by the shares, before rounding.
-        actual_epochs: num_samples / num_windows.
-        num_missing: generations the stream lacks.
-    """
+    """What a run takes from one stream."""
 
     name: str
-    num_windows: int
-    num_tokens: int
-    num_dropped_tokens: int
-    num_samples: int
-    planned_epochs: float
-    actual_epochs: float
-    num_missing: int
+    num_windows: int  # windows of one epoch
+    num_tokens: int  # tokens of one epoch, the dropped tail included
+    num_dropped_tokens: int  # tokens of each epoch in no window
+    num_samples: int  # windows given over the run
+    planned_epochs: float  # epochs by the shares, before rounding
+    actual_epochs: float  # num_samples / num_windows
+    num_missing: int  # generations the stream lacks
 
 
 class Mixture:

@@ -28,38 +28,23 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The rows an ordering asks for.
+    """The rows an ordering asks for."""
 
-    Attributes:
-        kinds: names of row kinds.
-        num_generations: G of the sampled kinds (first G generations); None: all there are.
-        num_thoughts: G of the stretched kinds; None: the only one there is.
-    """
-
-    kinds: tuple[str, ...]
-    num_generations: int | None = None
-    num_thoughts: int | None = None
+    kinds: tuple[str, ...]  # names of row kinds
+    num_generations: int | None = None  # G of the sampled kinds (first G generations); None: all there are
+    num_thoughts: int | None = None  # G of the stretched kinds; None: the only one there is
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Rows of one stream.
+    """Rows of one stream."""
 
-    Attributes:
-        rows: int64 (R,), ascending indices into the table.
-        num_generations: the G of its rephrases or samples (0 without).
-        num_thoughts: the G of its stretched rows (0 without).
-        num_wanted: generations (samples and thoughts) the stream wanted.
-        num_missing: how many of them the table lacks; they are left out.
-        missing_documents: ids of the documents concerned, sorted.
-    """
-
-    rows: Int64Array
-    num_generations: int
-    num_thoughts: int
-    num_wanted: int
-    num_missing: int
-    missing_documents: tuple[str, ...]
+    rows: Int64Array  # int64 (R,), ascending indices into the table
+    num_generations: int  # the G of its rephrases or samples (0 without)
+    num_thoughts: int  # the G of its stretched rows (0 without)
+    num_wanted: int  # generations (samples and thoughts) the stream wanted
+    num_missing: int  # how many of them the table lacks; they are left out
+    missing_documents: tuple[str, ...]  # ids of the documents concerned, sorted
 
 
 def select_rows(

@@ -16,17 +16,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Exact shares of the streams and the counts that follow from them.
+    """Exact shares of the streams and the counts that follow from them."""
 
-    Attributes:
-        shares: one positive fraction per stream; they add up to 1.
-        block_windows: windows of a block.
-        rounding: "exact" over the run, or "levanter" within each block.
-    """
-
-    shares: Sequence[Fraction]
-    block_windows: int
-    rounding: Literal["exact", "levanter"] = "exact"
+    shares: Sequence[Fraction]  # one positive fraction per stream; they add up to 1
+    block_windows: int  # windows of a block
+    rounding: Literal["exact", "levanter"] = "exact"  # "exact" over the run, or "levanter" within each block
 
     def __post_init__(self) -> None:
         if sum(self.shares) != 1 or any(share <= 0 for share in self.shares):

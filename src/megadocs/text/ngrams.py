@@ -27,15 +27,10 @@ _MERGE_AT = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class NgramIndex:
-    """The distinct n-grams of a set of texts.
+    """The distinct n-grams of a set of texts."""
 
-    Attributes:
-        hashes: sorted distinct uint64, shape (N,).
-        n: words per n-gram.
-    """
-
-    hashes: Uint64Array
-    n: int
+    hashes: Uint64Array  # sorted distinct uint64, shape (N,)
+    n: int  # words per n-gram
 
 
 def ngram_hashes(text: str, n: int = DEFAULT_N) -> Uint64Array:

@@ -32,15 +32,10 @@ _NO_DOCUMENT = -1  # filler in the neighbour table, as in scipy's and faiss's
 
 @dataclass(frozen=True, slots=True)
 class Neighbors:
-    """The k nearest neighbours of D documents.
+    """The k nearest neighbours of D documents."""
 
-    Attributes:
-        index: int64 (D, k), nearest first; -1 where a document has fewer than k.
-        similarity: float32 (D, k), cosine; 0 at fillers.
-    """
-
-    index: Int64Array
-    similarity: npt.NDArray[np.float32]
+    index: Int64Array  # int64 (D, k), nearest first; -1 where a document has fewer than k
+    similarity: npt.NDArray[np.float32]  # float32 (D, k), cosine; 0 at fillers
 
 
 def similarity_ranks(

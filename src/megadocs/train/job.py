@@ -58,38 +58,26 @@ class TrainSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """One student to be trained from one seed, and what receives its progress.
+    """One student to be trained from one seed, and what receives its progress."""
 
-    Attributes:
-        recipe_model: shape of the student, or the pretrained model to continue from.
-        config: optimiser, context, checkpoints.
-        mixture: number of steps and the window ids of each.
-        read_batch: step -> (tokens (batch_size, context_length), segment ids or None), the whole batch on every rank.
-        seed: decides the initial weights (with the shape, nothing else) and masked inputs.
-        output_dir: the run's folder; the model goes to `model/` in it.
-        bos_id: for the exported configuration.
-        tokenizer_files: copied into the exported folder; with `init_from` and its tokenizer, all of that model's own.
-        data_identity: JSON values naming the data; a resumed run must have the same.
-        announce: receives steps, tokens, FLOPs and rates before the first step.
-        progress: called after each logged step, first rank only, as `announce` is.
-        warn: receives what the person should know and the run goes on without, first rank only.
-        evaluate: called every `evaluate_every_steps` and at the end, on every rank; its numbers go to the metrics.
-        strict_resume: refuse a damaged newest checkpoint instead of using the one before it.
-    """
-
-    recipe_model: ModelConfig
-    config: TrainConfig
-    mixture: Mixture
+    recipe_model: ModelConfig  # shape of the student, or the pretrained model to continue from
+    config: TrainConfig  # optimiser, context, checkpoints
+    mixture: Mixture  # number of steps and the window ids of each
+    #: step -> (tokens (batch_size, context_length), segment ids or None), the whole batch on every rank.
     read_batch: Callable[[int], Batch]
     vocab_size: int
-    seed: int
-    output_dir: Path
-    bos_id: int | None = None
+    seed: int  # decides the initial weights (with the shape, nothing else) and masked inputs
+    output_dir: Path  # the run's folder; the model goes to `model/` in it
+    bos_id: int | None = None  # for the exported configuration
     eos_id: int | None = None
+    #: copied into the exported folder; with `init_from` and its tokenizer, all of that model's own.
     tokenizer_files: Sequence[Path] = ()
-    data_identity: dict[str, Any] | None = None
-    announce: Callable[[RunPlan], None] | None = None
+    data_identity: dict[str, Any] | None = None  # JSON values naming the data; a resumed run must have the same
+    announce: Callable[[RunPlan], None] | None = None  # receives steps, tokens, FLOPs and rates before the first step
+    #: called after each logged step, first rank only, as `announce` is.
     progress: Callable[[TrainingProgress], None] | None = None
+    #: receives what the person should know and the run goes on without, first rank only.
     warn: Callable[[str], None] | None = None
+    #: called every `evaluate_every_steps` and at the end, on every rank; its numbers go to the metrics.
     evaluate: Callable[[Llama], dict[str, float]] | None = None
-    strict_resume: bool = False
+    strict_resume: bool = False  # refuse a damaged newest checkpoint instead of using the one before it

@@ -19,29 +19,18 @@ from megadocs.train.throughput import matmul_rate
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The two clocks resolved.
+    """The two clocks resolved."""
 
-    Attributes:
-        num_steps: optimiser steps.
-        tokens_per_step: over all ranks.
-        num_tokens: of the whole run.
-        flops_per_token: forward and backward.
-        num_ranks: processes.
-        micro_batch: windows per pass and rank.
-        matmul_flops_per_second: measured for the model's own shapes, one rank.
-        streams: name -> epochs, where the mixture tells.
-        num_lost_steps: steps that an earlier call logged and of which no checkpoint is left: they are trained again.
-    """
-
-    num_steps: int
-    tokens_per_step: int
-    num_tokens: int
-    flops_per_token: float
+    num_steps: int  # optimiser steps
+    tokens_per_step: int  # over all ranks
+    num_tokens: int  # of the whole run
+    flops_per_token: float  # forward and backward
     num_parameters: int
-    num_ranks: int
-    micro_batch: int
-    matmul_flops_per_second: float
-    streams: dict[str, float]
+    num_ranks: int  # processes
+    micro_batch: int  # windows per pass and rank
+    matmul_flops_per_second: float  # measured for the model's own shapes, one rank
+    streams: dict[str, float]  # name -> epochs, where the mixture tells
+    #: steps that an earlier call logged and of which no checkpoint is left: they are trained again.
     num_lost_steps: int = 0
 
     def text(self) -> str:

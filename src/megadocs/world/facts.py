@@ -15,15 +15,10 @@ Name = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a document is about.
+    """What a document is about."""
 
-    Attributes:
-        subject: its name.
-        values: attribute -> value, in the language's order of attributes.
-    """
-
-    subject: Name
-    values: Mapping[str, Name]
+    subject: Name  # its name
+    values: Mapping[str, Name]  # attribute -> value, in the language's order of attributes
 
 
 def draw_facts(world: WorldParameters, draws: Draws) -> Facts:

@@ -28,24 +28,16 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class WorldParameters:
-    """A world.
+    """A world."""
 
-    Attributes:
-        seed: which documents; another seed is another world of the same language.
-        facts: attributes that a document tells of.
-        mentions: how often each is told.
-        name_length: syllables of a name or value.
-        syllables: how many there are to choose from.
-        hops: None: no derived facts; else how many steps of the fixed table lead from the facts of a document's first
-            part to those of its second (0: they are the facts themselves).
-    """
-
-    seed: int = 0
+    seed: int = 0  # which documents; another seed is another world of the same language
     documents: int = 2000
-    facts: int = 8
-    mentions: int = 4
-    name_length: int = 3
-    syllables: int = 64
+    facts: int = 8  # attributes that a document tells of
+    mentions: int = 4  # how often each is told
+    name_length: int = 3  # syllables of a name or value
+    syllables: int = 64  # how many there are to choose from
+    #: None: no derived facts; else how many steps of the fixed table lead from the facts of a document's first part to
+    #: those of its second (0: they are the facts themselves).
     hops: int | None = None
 
     @property

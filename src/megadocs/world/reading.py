@@ -30,17 +30,11 @@ _SENTENCE = re.compile(rf"({'|'.join(map(re.escape, [OPENING, SECOND_OPENING, *_
 
 @dataclass(frozen=True, slots=True)
 class WorldFacts:
-    """What a text tells.
+    """What a text tells."""
 
-    Attributes:
-        facts: its facts.
-        derived: attribute -> derived fact, of those that it states.
-        hops: how many steps lead to these; None: it states none.
-    """
-
-    facts: Facts
-    derived: Mapping[str, Name]
-    hops: int | None
+    facts: Facts  # its facts
+    derived: Mapping[str, Name]  # attribute -> derived fact, of those that it states
+    hops: int | None  # how many steps lead to these; None: it states none
 
     def check_derived(self, syllables: int) -> None:
         """Refuse a text without derived facts, or with others than follow in a world of so many syllables.

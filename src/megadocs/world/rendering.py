@@ -26,17 +26,12 @@ RENDERING_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A run of words of one class.
+    """A run of words of one class."""
 
-    Attributes:
-        text: words and single spaces, without blanks around.
-        token_class: template (leads, attributes, stops, openings), first_mention and later_mention (names), derived.
-        nats: minus the logarithm of its probability given everything before it.
-    """
-
-    text: str
+    text: str  # words and single spaces, without blanks around
+    #: template (leads, attributes, stops, openings), first_mention and later_mention (names), derived.
     token_class: TokenClass
-    nats: float
+    nats: float  # minus the logarithm of its probability given everything before it
 
 
 def joined(spans: Sequence[Span]) -> str:

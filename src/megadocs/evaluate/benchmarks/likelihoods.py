@@ -34,17 +34,12 @@ class TokenPair:
 
 @dataclass(frozen=True, slots=True)
 class PairResults:
-    """What A averages say of N requests.
+    """What A averages say of N requests."""
 
-    Attributes:
-        log_likelihoods: float64 (A, N), log-probability of the continuation, nats.
-        is_greedy: bool (A, N), every token of the continuation is the most probable one; None unless asked for.
-        is_truncated: bool (N,), the request lost tokens from its left.
-    """
-
-    log_likelihoods: npt.NDArray[np.float64]
+    log_likelihoods: npt.NDArray[np.float64]  # float64 (A, N), log-probability of the continuation, nats
+    #: bool (A, N), every token of the continuation is the most probable one; None unless asked for.
     is_greedy: npt.NDArray[np.bool_] | None
-    is_truncated: npt.NDArray[np.bool_]
+    is_truncated: npt.NDArray[np.bool_]  # bool (N,), the request lost tokens from its left
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,43 +30,26 @@ _BOOTSTRAP = 100
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One document of a task.
+    """One document of a task."""
 
-    Attributes:
-        task: the task (of a group, one of several).
-        number: the document's place in its split.
-        target: the right answer, as the harness has it (a choice's number, or a text).
-        log_likelihoods: of each request, nats.
-        metrics: what the harness says of this item.
-    """
-
-    task: str
-    number: int
-    target: str
-    log_likelihoods: Sequence[float]
-    metrics: Mapping[str, float]
+    task: str  # the task (of a group, one of several)
+    number: int  # the document's place in its split
+    target: str  # the right answer, as the harness has it (a choice's number, or a text)
+    log_likelihoods: Sequence[float]  # of each request, nats
+    metrics: Mapping[str, float]  # what the harness says of this item
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkScores:
-    """What a model, or an average of models, got.
-
-    Attributes:
-        split: `test`, `validation`, `local`, ...; None for a group.
-        average: which members, and how they were averaged.
-        num_truncated: requests longer than the models' context: they lost the beginning of their prompts.
-        chance: accuracy of guessing; None where that is not defined.
-        metrics: name -> value; None: not a number.
-        standard_errors: name -> standard error over the items; None: not defined.
-    """
+    """What a model, or an average of models, got."""
 
     task: str
-    split: str | None
-    average: Average
-    num_truncated: int
-    chance: float | None
-    metrics: Mapping[str, float | None]
-    standard_errors: Mapping[str, float | None]
+    split: str | None  # `test`, `validation`, `local`, ...; None for a group
+    average: Average  # which members, and how they were averaged
+    num_truncated: int  # requests longer than the models' context: they lost the beginning of their prompts
+    chance: float | None  # accuracy of guessing; None where that is not defined
+    metrics: Mapping[str, float | None]  # name -> value; None: not a number
+    standard_errors: Mapping[str, float | None]  # name -> standard error over the items; None: not defined
     items: Sequence[Item]
 
     @property

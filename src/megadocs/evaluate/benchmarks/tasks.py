@@ -38,38 +38,24 @@ _NAMES = re.compile(rb"^(task|group):[ \t]*['\"]?([^\s'\"#\[]+)['\"]?[ \t]*(?:#.
 
 @dataclass(frozen=True, slots=True)
 class LocalData:
-    """Records that replace those of the harness's task.
+    """Records that replace those of the harness's task."""
 
-    Attributes:
-        path: file or folder.
-        split: what the split is called.
-        columns: name -> kind, what a record must hold.
-        task: settings of the task that differ for these records.
-    """
-
-    path: Path
-    split: str
-    columns: Mapping[str, str]
-    task: Mapping[str, Any]
+    path: Path  # file or folder
+    split: str  # what the split is called
+    columns: Mapping[str, str]  # name -> kind, what a record must hold
+    task: Mapping[str, Any]  # settings of the task that differ for these records
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark as a recipe names it.
+    """A benchmark as a recipe names it."""
 
-    Attributes:
-        name: the harness's name, or that of a task in `folders`.
-        data: local records; None: the task's own, which the harness gets from the hub's cache or the hub.
-        folder: the user's task folder that has the task; None: the harness's.
-        num_fewshot: examples before each prompt.
-        num_items: only the first so many of each task; None: all.
-    """
-
-    name: str
+    name: str  # the harness's name, or that of a task in `folders`
+    #: local records; None: the task's own, which the harness gets from the hub's cache or the hub.
     data: LocalData | None = None
-    folder: Path | None = None
-    num_fewshot: int = 0
-    num_items: int | None = None
+    folder: Path | None = None  # the user's task folder that has the task; None: the harness's
+    num_fewshot: int = 0  # examples before each prompt
+    num_items: int | None = None  # only the first so many of each task; None: all
 
     def identity(self) -> dict[str, Any]:
         """What decides its scores, JSON-ready: the harness's release, the records' and the folder's content."""

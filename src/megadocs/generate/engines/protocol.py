@@ -77,45 +77,31 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class EngineFailure:
-    """Why there is no reply.
+    """Why there is no reply."""
 
-    Attributes:
-        kind: the class that decides what is done.
-        message: one line without document text: status, code, parameter and the server's own words.
-        retry_after_seconds: what the server asked for.
-        status, code, param: of an HTTP answer; None and empty for other failures.
-        death: which death of which of the engine's own server processes took the request with it.
-    """
-
-    kind: FailureKind
-    message: str
-    retry_after_seconds: float | None = None
+    kind: FailureKind  # the class that decides what is done
+    message: str  # one line without document text: status, code, parameter and the server's own words
+    retry_after_seconds: float | None = None  # what the server asked for
+    #: `status`, `code`, `param`: of an HTTP answer; None and empty for other failures.
     status: int | None = None
     code: str = ""
     param: str = ""
+    #: which death of which of the engine's own server processes took the request with it.
     death: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What is known of an engine without asking it.
+    """What is known of an engine without asking it."""
 
-    Attributes:
-        identity: model name and revision or hash; enters every generation's identity.
-        context_tokens: prompt and reply together.
-        concurrency: requests that may be in flight at once, all servers together.
-        address: where documents are sent, for the consent check; None when they stay in this process.
-        is_remote: whether that is another machine.
-        num_batches: of an engine that runs batches and reads a prompt once for all who share it: how many; lane i is
-            served by batch i modulo their number, and takes any generation of that batch's documents. None: the
-            generations of a document go to one lane, one after the other.
-    """
-
-    identity: Mapping[str, Any]
-    context_tokens: int
-    concurrency: int
-    address: str | None = None
-    is_remote: bool = False
+    identity: Mapping[str, Any]  # model name and revision or hash; enters every generation's identity
+    context_tokens: int  # prompt and reply together
+    concurrency: int  # requests that may be in flight at once, all servers together
+    address: str | None = None  # where documents are sent, for the consent check; None when they stay in this process
+    is_remote: bool = False  # whether that is another machine
+    #: of an engine that runs batches and reads a prompt once for all who share it: how many; lane i is served by batch
+    #: i modulo their number, and takes any generation of that batch's documents. None: the generations of a document go
+    #: to one lane, one after the other.
     num_batches: int | None = None
 
 

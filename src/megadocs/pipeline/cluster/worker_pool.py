@@ -100,20 +100,16 @@ class EngineWorker:
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """One worker's place: the actor that fills it now and what is known of it.
-
-    Attributes:
-        state: `starting`: takes nothing; `serving`; `doubtful`: being looked at, still takes requests.
-        trouble: set to have it looked at.
-    """
+    """One worker's place: the actor that fills it now and what is known of it."""
 
     number: int
+    #: `starting`: takes nothing; `serving`; `doubtful`: being looked at, still takes requests.
     state: Literal["starting", "serving", "doubtful"] = "starting"
     actor: Any = None
     node: str = ""
     in_flight: int = 0
     error: EngineError | None = None
-    trouble: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: asyncio.Event = field(default_factory=asyncio.Event)  # set to have it looked at
 
 
 class WorkerPool:

@@ -68,15 +68,10 @@ def build_executor(
 
 @dataclass(frozen=True, slots=True)
 class PlannedSlots:
-    """Slots that a plan counts on before anything is started.
+    """Slots that a plan counts on before anything is started."""
 
-    Attributes:
-        number: side by side; None: one per core of this machine.
-        where: for people, ` of the Ray cluster at host:port`; empty for this machine.
-    """
-
-    number: int | None
-    where: str = ""
+    number: int | None  # side by side; None: one per core of this machine
+    where: str = ""  # for people, ` of the Ray cluster at host:port`; empty for this machine
 
 
 def planned_slots(

@@ -27,37 +27,25 @@ _LOCKED_RETRY_SECONDS = 1.0
 
 @dataclass(slots=True)
 class StepState:
-    """Where one step stands.
-
-    Attributes:
-        seconds: of the work itself, once it is done.
-        error: what, where, remedy and exit_code of a failure.
-        not_before: when a step that another process works on is looked at again; 0: it was never locked.
-        held_seconds: for which it has held its slots, all attempts together.
-        cpu_seconds: that its worker has used, where the executor tells.
-    """
+    """Where one step stands."""
 
     step: Step
     status: Status = "waiting"
     progress: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-    error: dict[str, Any] | None = None
-    not_before: float = 0.0
+    seconds: float = 0.0  # of the work itself, once it is done
+    error: dict[str, Any] | None = None  # what, where, remedy and exit_code of a failure
+    not_before: float = 0.0  # when a step that another process works on is looked at again; 0: it was never locked
     started: float = 0.0
-    held_seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    held_seconds: float = 0.0  # for which it has held its slots, all attempts together
+    cpu_seconds: float = 0.0  # that its worker has used, where the executor tells
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run of steps ended.
-
-    Attributes:
-        interrupted_by: the signal that ended it early, or None.
-    """
+    """How a run of steps ended."""
 
     states: tuple[StepState, ...]
-    interrupted_by: signal.Signals | None
+    interrupted_by: signal.Signals | None  # the signal that ended it early, or None
 
     @property
     def failures(self) -> list[StepState]:

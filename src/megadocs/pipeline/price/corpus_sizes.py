@@ -39,26 +39,19 @@ _NO_DIGEST = "assumed"
 
 @dataclass(frozen=True, slots=True)
 class CorpusSizes:
-    """Sizes of a split corpus.
-
-    Attributes:
-        facts: counts that decide which arms there can be.
-        num_validation, num_test: held-out documents.
-        held_out_tokens: student tokens of both held-out sets.
-        documents: the documents; None where the sizes are assumed.
-        mean_document_tokens: used where there are no documents.
-        characters_per_token: of the 1x training documents, and of all others, used where there are documents.
-        counted: training document -> its tokens, separators included; empty: estimated by `characters_per_token`.
-    """
+    """Sizes of a split corpus."""
 
     step: Step
-    facts: CorpusFacts
+    facts: CorpusFacts  # counts that decide which arms there can be
+    #: `num_validation`, `num_test`: held-out documents.
     num_validation: int
     num_test: int
-    held_out_tokens: float
-    documents: SplitCorpus | None
-    mean_document_tokens: float = 0.0
+    held_out_tokens: float  # student tokens of both held-out sets
+    documents: SplitCorpus | None  # the documents; None where the sizes are assumed
+    mean_document_tokens: float = 0.0  # used where there are no documents
+    #: of the 1x training documents, and of all others, used where there are documents.
     characters_per_token: tuple[float, float] = (1.0, 1.0)
+    #: training document -> its tokens, separators included; empty: estimated by `characters_per_token`.
     counted: Mapping[str, int] = field(default_factory=dict)
 
     def train_tokens(self, multiple: int) -> float:

@@ -32,17 +32,11 @@ DEFAULT_MFU = 0.4
 
 @dataclass(frozen=True, slots=True)
 class GpuPrice:
-    """A machine to price on.
+    """A machine to price on."""
 
-    Attributes:
-        name: key of `PEAK_FLOPS`.
-        mfu: share of the peak that a run is taken to reach.
-        per_hour: money for an hour of one GPU; None: hours only.
-    """
-
-    name: str
-    mfu: float = DEFAULT_MFU
-    per_hour: float | None = None
+    name: str  # key of `PEAK_FLOPS`
+    mfu: float = DEFAULT_MFU  # share of the peak that a run is taken to reach
+    per_hour: float | None = None  # money for an hour of one GPU; None: hours only
 
     def hours(self, flops: float) -> float:
         """Hours of one GPU."""

@@ -39,41 +39,27 @@ _FEWEST_FLOPS = 5e10
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """What the steps beside generation, training and scoring take, on a two-core virtual machine.
+    """What the steps beside generation, training and scoring take, on a two-core virtual machine."""
 
-    Attributes:
-        workers: of worker processes.
-        command_seconds: until the command has found its first step to do.
-        publish_seconds: of any step beside its work: lock, inputs' hashes, its own record.
-        corpus_seconds: reading, cutting and splitting the corpus.
-        tokenizer_seconds: training or loading the student's tokenizer.
-        encode_seconds_per_character: rows of text.
-        report_seconds, report_seconds_per_run: the report, whole and for each run in it.
-    """
-
+    #: of worker processes.
     workers: WorkerTimes = field(default_factory=lambda: WorkerTimes(process_seconds=0.6, torch_seconds=3.0))
-    command_seconds: float = 0.7
-    publish_seconds: float = 0.05
-    corpus_seconds: float = 1.0
-    tokenizer_seconds: float = 0.5
-    encode_seconds_per_character: float = 1e-6
+    command_seconds: float = 0.7  # until the command has found its first step to do
+    publish_seconds: float = 0.05  # of any step beside its work: lock, inputs' hashes, its own record
+    corpus_seconds: float = 1.0  # reading, cutting and splitting the corpus
+    tokenizer_seconds: float = 0.5  # training or loading the student's tokenizer
+    encode_seconds_per_character: float = 1e-6  # rows of text
+    #: `report_seconds`, `report_seconds_per_run`: the report, whole and for each run in it.
     report_seconds: float = 0.2
     report_seconds_per_run: float = 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Rates of finished work.
+    """Rates of finished work."""
 
-    Attributes:
-        train: training FLOP/s of one slot; None: nothing has been trained here.
-        generate: task -> new tokens per second of the recipe's engine.
-        source: where `train` comes from.
-    """
-
-    train: float | None
-    generate: Mapping[str, float]
-    source: Source
+    train: float | None  # training FLOP/s of one slot; None: nothing has been trained here
+    generate: Mapping[str, float]  # task -> new tokens per second of the recipe's engine
+    source: Source  # where `train` comes from
 
 
 def load_rates(workspace: Workspace, engine: EngineConfig) -> Rates:

@@ -22,21 +22,16 @@ from megadocs.streams.room import formation_tokens, room_for_order
 
 @dataclass(frozen=True, slots=True)
 class OrderRoom:
-    """One arm's room for order, all counts estimates.
-
-    Attributes:
-        rows_per_window: of the synthetic stream's rows.
-        windows_per_megadoc: tokens of a document with its siblings over those of a window.
-        num_steps, train_tokens: of one run; None where it is done.
-        formation_tokens: training tokens after which in-context copying appears at a rate of 2.5e-4; an order of
-            magnitude (arXiv:2511.16893).
-    """
+    """One arm's room for order, all counts estimates."""
 
     arm: str
-    rows_per_window: float
-    windows_per_megadoc: float
+    rows_per_window: float  # of the synthetic stream's rows
+    windows_per_megadoc: float  # tokens of a document with its siblings over those of a window
+    #: `num_steps`, `train_tokens`: of one run; None where it is done.
     num_steps: int | None
     train_tokens: int | None
+    #: training tokens after which in-context copying appears at a rate of 2.5e-4; an order of magnitude
+    #: (arXiv:2511.16893).
     formation_tokens: float
 
 

@@ -21,15 +21,10 @@ TORCH_KINDS = {"train", "evaluate", "ensemble", "extra_set", "benchmark", "sampl
 
 @dataclass(frozen=True, slots=True)
 class WorkerTimes:
-    """Overhead of a worker process.
+    """Overhead of a worker process."""
 
-    Attributes:
-        process_seconds: until a new one can begin its first step.
-        torch_seconds: more, with its first step that trains or scores: imports, kernels that are made once.
-    """
-
-    process_seconds: float = 0.0
-    torch_seconds: float = 0.0
+    process_seconds: float = 0.0  # until a new one can begin its first step
+    torch_seconds: float = 0.0  # more, with its first step that trains or scores: imports, kernels that are made once
 
 
 def wall_seconds(

@@ -39,39 +39,26 @@ from megadocs.text.tokenizer import Tokenizer, load_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class SetResults:
-    """What an additional set gave.
+    """What an additional set gave."""
 
-    Attributes:
-        scores: whole, parts and past positions, under every average.
-        positions: the loss by position of every average, JSON-ready: [{average, members, ranges}].
-    """
-
-    scores: list[EnsembleScores]
-    positions: list[dict[str, Any]]
+    scores: list[EnsembleScores]  # whole, parts and past positions, under every average
+    positions: list[dict[str, Any]]  # the loss by position of every average, JSON-ready: [{average, members, ranges}]
 
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """Members, how they are averaged, and how sets are cut into windows.
+    """Members, how they are averaged, and how sets are cut into windows."""
 
-    Attributes:
-        members: K models of one tokenizer.
-        averages: what is reported of them.
-        context_length: tokens of a window.
-        stride: new tokens per slide of a document past the context; None: half of it.
-        batch_size: windows per forward pass.
-        watch: called after every batch with the set's name, the targets scored and all targets; may raise to stop.
-        boundary: the members were trained with attention that stays inside documents: so they are scored, and windowed
-            across documents, too (mode `windowed_across`).
-    """
-
-    members: Sequence[ScoringModel]
-    averages: Sequence[Average]
+    members: Sequence[ScoringModel]  # K models of one tokenizer
+    averages: Sequence[Average]  # what is reported of them
     tokenizer: Tokenizer
-    context_length: int
-    stride: int | None = None
-    batch_size: int = 32
+    context_length: int  # tokens of a window
+    stride: int | None = None  # new tokens per slide of a document past the context; None: half of it
+    batch_size: int = 32  # windows per forward pass
+    #: called after every batch with the set's name, the targets scored and all targets; may raise to stop.
     watch: Callable[[str, int, int], None] = lambda name, done, total: None
+    #: the members were trained with attention that stays inside documents: so they are scored, and windowed across
+    #: documents, too (mode `windowed_across`).
     boundary: bool = False
 
     @classmethod

@@ -25,25 +25,15 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """What a stage gets.
+    """What a stage gets."""
 
-    Attributes:
-        workspace: for what lives outside artifacts (ledger, segments).
-        config: the step's configuration, as in its fingerprint.
-        settings: how to do the work.
-        inputs: role -> artifact, its content checked against its record.
-        build: directory to write in and summary to fill.
-        report: call with {"done": .., "total": .., "unit": .., "note": ..} now and then.
-        should_stop: ask between two pieces of work; then save and raise `Stopped`.
-    """
-
-    workspace: Workspace
-    config: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    inputs: Mapping[str, Artifact]
-    build: Build
-    report: Callable[[dict[str, Any]], None]
-    should_stop: Callable[[], bool]
+    workspace: Workspace  # for what lives outside artifacts (ledger, segments)
+    config: Mapping[str, Any]  # the step's configuration, as in its fingerprint
+    settings: Mapping[str, Any]  # how to do the work
+    inputs: Mapping[str, Artifact]  # role -> artifact, its content checked against its record
+    build: Build  # directory to write in and summary to fill
+    report: Callable[[dict[str, Any]], None]  # call with {"done": .., "total": .., "unit": .., "note": ..} now and then
+    should_stop: Callable[[], bool]  # ask between two pieces of work; then save and raise `Stopped`
 
     def inputs_of_kind(self, step: str) -> list[Artifact]:
         """The input artifacts that one kind of step made, in the order of their roles."""

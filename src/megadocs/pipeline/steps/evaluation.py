@@ -27,16 +27,11 @@ LOSS_FIELDS = ("batch_size", "stride")
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The steps that score one model or one ensemble on benchmarks and additional sets.
+    """The steps that score one model or one ensemble on benchmarks and additional sets."""
 
-    Attributes:
-        benchmarks: task -> step.
-        sets: name -> step.
-        gate: whether the model uses its context; only of the first seed of arms with several rows of a document.
-    """
-
-    benchmarks: Mapping[str, Step]
-    sets: Mapping[str, Step]
+    benchmarks: Mapping[str, Step]  # task -> step
+    sets: Mapping[str, Step]  # name -> step
+    #: whether the model uses its context; only of the first seed of arms with several rows of a document.
     gate: Step | None = None
 
     @property
@@ -47,21 +42,13 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """An ensemble of the recipe.
+    """An ensemble of the recipe."""
 
-    Attributes:
-        name: its key in `ensembles`.
-        arm: whose runs its members are.
-        seeds: of the members, in order.
-        losses: the step that scores it on validation and test.
-        scored: its benchmarks and additional sets.
-    """
-
-    name: str
-    arm: str
-    seeds: tuple[int, ...]
-    losses: Step
-    scored: Scored
+    name: str  # its key in `ensembles`
+    arm: str  # whose runs its members are
+    seeds: tuple[int, ...]  # of the members, in order
+    losses: Step  # the step that scores it on validation and test
+    scored: Scored  # its benchmarks and additional sets
 
 
 @dataclass(frozen=True, slots=True)

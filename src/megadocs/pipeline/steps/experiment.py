@@ -74,22 +74,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """All steps of a recipe.
+    """All steps of a recipe."""
 
-    Attributes:
-        runs: arm by arm, seed by seed.
-        left_out: arm name -> why this corpus cannot serve it.
-        steps: every step in the order of priority, each once, inputs before users; the report is not among them.
-        ensembles: in the recipe's order.
-        members: runs that are trained only as members of an ensemble or as a teacher, and not evaluated on their own.
-    """
-
-    runs: tuple[Run, ...]
-    left_out: Mapping[str, str]
+    runs: tuple[Run, ...]  # arm by arm, seed by seed
+    left_out: Mapping[str, str]  # arm name -> why this corpus cannot serve it
+    #: every step in the order of priority, each once, inputs before users; the report is not among them.
     steps: tuple[Step, ...]
     corpus: Step
     tokenizer: Step
-    ensembles: tuple[Ensemble, ...] = ()
+    ensembles: tuple[Ensemble, ...] = ()  # in the recipe's order
+    #: runs that are trained only as members of an ensemble or as a teacher, and not evaluated on their own.
     members: tuple[Run, ...] = ()
 
     def of_kind(self, kind: str) -> list[Step]:

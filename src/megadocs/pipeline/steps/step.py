@@ -34,29 +34,17 @@ STEP_VERSIONS: Mapping[str, int] = {
 
 @dataclass(frozen=True)
 class Step:
-    """One unit of work.
+    """One unit of work."""
 
-    Attributes:
-        kind: key of `STEP_VERSIONS` and of the stage that runs it.
-        name: what people call it; not part of its identity.
-        config: JSON value that, with the inputs, decides the result; complete, for the record.
-        identity: the part of `config` that enters the fingerprint.
-        former_identity: that of 0.1, where it differs.
-        inputs: role -> the step whose artifact is needed.
-        settings: JSON value that decides only how the work is done.
-        slots: CPU slots it takes; None takes them all.
-        exclusive: steps with the same word never run at the same time.
-    """
-
-    kind: str
-    name: str
-    config: Mapping[str, Any]
-    identity: Mapping[str, Any]
-    inputs: Mapping[str, Step] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    slots: int | None = 1
-    exclusive: str | None = None
-    former_identity: Mapping[str, Any] | None = None
+    kind: str  # key of `STEP_VERSIONS` and of the stage that runs it
+    name: str  # what people call it; not part of its identity
+    config: Mapping[str, Any]  # JSON value that, with the inputs, decides the result; complete, for the record
+    identity: Mapping[str, Any]  # the part of `config` that enters the fingerprint
+    inputs: Mapping[str, Step] = field(default_factory=dict)  # role -> the step whose artifact is needed
+    settings: Mapping[str, Any] = field(default_factory=dict)  # JSON value that decides only how the work is done
+    slots: int | None = 1  # CPU slots it takes; None takes them all
+    exclusive: str | None = None  # steps with the same word never run at the same time
+    former_identity: Mapping[str, Any] | None = None  # that of 0.1, where it differs
 
     @classmethod
     def of(

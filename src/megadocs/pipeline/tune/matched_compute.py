@@ -28,14 +28,10 @@ _MAX_DIGITS = 17
 
 @dataclass(frozen=True, slots=True)
 class MatchedCompute:
-    """What all runs have in common.
+    """What all runs have in common."""
 
-    Attributes:
-        epochs: passes over the 1x real documents that a run without synthetic text would take.
-        real_tokens: real multiple -> tokens of its documents; empty while they are not counted.
-    """
-
-    epochs: float
+    epochs: float  # passes over the 1x real documents that a run without synthetic text would take
+    #: real multiple -> tokens of its documents; empty while they are not counted.
     real_tokens: Mapping[int, int] = field(default_factory=dict)
 
     def real_epochs(

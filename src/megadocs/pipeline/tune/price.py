@@ -47,24 +47,17 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class SearchPrice:
-    """The price of a search.
+    """The price of a search."""
 
-    Attributes:
-        arms: arm -> (fewest runs, settings of the declared grid, settings with all extensions).
-        least, most: see the module.
-        shared_seconds: corpus, generation and rows that are not there yet; in both.
-        num_slots: steps side by side.
-        matched_tokens: arm -> tokens of each of its runs, when the search matches compute; else empty.
-        rates: where times come from, see `Plan`.
-    """
-
+    #: arm -> (fewest runs, settings of the declared grid, settings with all extensions).
     arms: Mapping[str, tuple[int, int, int]]
+    #: `least`, `most`: see the module.
     least: Cost
     most: Cost
-    shared_seconds: float
-    num_slots: int
-    matched_tokens: Mapping[str, int]
-    rates: str
+    shared_seconds: float  # corpus, generation and rows that are not there yet; in both
+    num_slots: int  # steps side by side
+    matched_tokens: Mapping[str, int]  # arm -> tokens of each of its runs, when the search matches compute; else empty
+    rates: str  # where times come from, see `Plan`
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -148,20 +141,13 @@ class _PointPricer:
 
 @dataclass(frozen=True, slots=True)
 class _PricedArm:
-    """An arm with the cost of its runs.
-
-    Attributes:
-        fewest: runs of its shortest walk.
-        near: of the start and its neighbours with the first seed; finished ones are free.
-        highest: of a new run at the most expensive setting; None: no setting can be run.
-        num_repeats: runs that one certificate can ask for beside the first seed's.
-    """
+    """An arm with the cost of its runs."""
 
     space: ArmSpace
-    fewest: int
-    near: list[Cost]
-    highest: Cost | None
-    num_repeats: int
+    fewest: int  # runs of its shortest walk
+    near: list[Cost]  # of the start and its neighbours with the first seed; finished ones are free
+    highest: Cost | None  # of a new run at the most expensive setting; None: no setting can be run
+    num_repeats: int  # runs that one certificate can ask for beside the first seed's
 
     @classmethod
     def build(cls, space: ArmSpace, near: Mapping[str, Cost], every: Mapping[str, Cost], num_seeds: int) -> _PricedArm:

@@ -46,28 +46,18 @@ Ending = Literal["finished", "max_runs", "max_hours", "interrupted", "unfinished
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """One trial that has ended.
-
-    Attributes:
-        setting: dotted key -> value.
-        loss: on validation, nats per token; None: it failed, see `error`.
-        test_loss: on the reported set; shown only at the settings of a certificate.
-        fingerprint: of the train step; None: the setting cannot be trained at all.
-        seconds: of training.
-        held_seconds: for which its steps held slots in this call.
-        is_new: trained by this call, not found in the workspace.
-    """
+    """One trial that has ended."""
 
     seed: int
-    setting: Mapping[str, float]
-    fingerprint: str | None
-    loss: float | None
-    test_loss: float | None = None
+    setting: Mapping[str, float]  # dotted key -> value
+    fingerprint: str | None  # of the train step; None: the setting cannot be trained at all
+    loss: float | None  # on validation, nats per token; None: it failed, see `error`
+    test_loss: float | None = None  # on the reported set; shown only at the settings of a certificate
     num_tokens: int = 0
     flops: float = 0.0
-    seconds: float = 0.0
-    held_seconds: float = 0.0
-    is_new: bool = False
+    seconds: float = 0.0  # of training
+    held_seconds: float = 0.0  # for which its steps held slots in this call
+    is_new: bool = False  # trained by this call, not found in the workspace
     error: str | None = None
     diverged: str | None = None
 
@@ -94,18 +84,13 @@ class RunningTrial:
 
 @dataclass(slots=True)
 class ArmSearch:
-    """The search of one arm as far as it has come.
-
-    Attributes:
-        walk: its rounds and what it has taken in.
-        results: whatever has ended, asked for or not.
-    """
+    """The search of one arm as far as it has come."""
 
     space: ArmSpace
-    walk: Walk
+    walk: Walk  # its rounds and what it has taken in
     seeds: list[int]
     confidence: float
-    results: dict[Trial, TrialResult] = field(default_factory=dict)
+    results: dict[Trial, TrialResult] = field(default_factory=dict)  # whatever has ended, asked for or not
 
     @property
     def known(self) -> dict[Trial, float | None]:
@@ -163,24 +148,16 @@ class Utilisation:
 
 @dataclass(frozen=True, slots=True)
 class SearchOutcome:
-    """How a search ended, or how it stands.
-
-    Attributes:
-        arms: in the recipe's order.
-        interrupted_by: the signal, when it was one.
-        left_out: arm -> why the corpus cannot serve it.
-        budget: max_runs, max_hours, compute_matched_epochs.
-        running: trials under way.
-    """
+    """How a search ended, or how it stands."""
 
     name: str
-    arms: tuple[ArmSearch, ...]
+    arms: tuple[ArmSearch, ...]  # in the recipe's order
     ending: Ending
-    interrupted_by: signal.Signals | None
-    left_out: Mapping[str, str]
+    interrupted_by: signal.Signals | None  # the signal, when it was one
+    left_out: Mapping[str, str]  # arm -> why the corpus cannot serve it
     utilisation: Utilisation
-    budget: Mapping[str, float | None]
-    running: tuple[RunningTrial, ...] = ()
+    budget: Mapping[str, float | None]  # max_runs, max_hours, compute_matched_epochs
+    running: tuple[RunningTrial, ...] = ()  # trials under way
 
     @property
     def seconds(self) -> float:

@@ -29,18 +29,13 @@ _MULTIPLE = "mixture.real_multiple"
 
 @dataclass(frozen=True, slots=True)
 class ArmSpace:
-    """What is searched for one arm.
+    """What is searched for one arm."""
 
-    Attributes:
-        arm: with its recipe as it stands.
-        overrides: the arm's own, dotted key -> value.
-        matched: what all runs have in common when compute is matched (`SearchConfig.compute_matched_epochs`), or None.
-    """
-
-    arm: Arm
+    arm: Arm  # with its recipe as it stands
     grid: Grid
     start: Point
-    overrides: Mapping[str, Any]
+    overrides: Mapping[str, Any]  # the arm's own, dotted key -> value
+    #: what all runs have in common when compute is matched (`SearchConfig.compute_matched_epochs`), or None.
     matched: MatchedCompute | None
 
     def overrides_at(self, point: Point) -> dict[str, Any]:
@@ -105,17 +100,11 @@ def build_spaces(recipe: Recipe) -> list[ArmSpace]:
 
 @dataclass(frozen=True, slots=True)
 class TrialSteps:
-    """What some trials need.
+    """What some trials need."""
 
-    Attributes:
-        runs: (arm name, trial) -> its steps.
-        impossible: (arm name, trial) -> why there can be no such run.
-        steps: all steps in the order of priority, each once.
-    """
-
-    runs: Mapping[tuple[str, Trial], Run]
-    impossible: Mapping[tuple[str, Trial], str]
-    steps: tuple[Step, ...]
+    runs: Mapping[tuple[str, Trial], Run]  # (arm name, trial) -> its steps
+    impossible: Mapping[tuple[str, Trial], str]  # (arm name, trial) -> why there can be no such run
+    steps: tuple[Step, ...]  # all steps in the order of priority, each once
 
 
 def trial_steps(
