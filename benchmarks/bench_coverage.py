@@ -10,8 +10,9 @@ A fourth simulates corpora of 3, 5, 8, 15 and 30 sources of unequal length: cove
 multipliers over new sources and new seeds. A fifth simulates experiments in which nothing is worth anything (every
 arm is as good as the baseline, 8 sources, 3 seeds) and counts how often the answer claims something.
 Prints, per method and design, the share of intervals that hold the truth (with its standard error), the median
-width, and how often the asymptote is "not identified". `--bootstrap 0` leaves the parametric bootstrap out. The table
-in docs/statistics.md is of 500 experiments a cell, about ten minutes of one processor core.
+width, and how often the asymptote is "not identified". `--bootstrap 0` leaves the parametric bootstrap out, and
+`--cells sources null` measures those cells alone again. The table in docs/statistics.md is of 500 experiments a cell,
+about ten minutes of one processor core.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import json
 import math
 import platform
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -226,7 +229,7 @@ def shares(hits: dict[str, list[bool]], num_experiments: int) -> dict[str, Any]:
     return found | {"standard_errors": errors}
 
 
-def told(found: dict[str, Any]) -> str:
+def shares_line(found: dict[str, Any]) -> str:
     """Shares with their standard errors in one line."""
     errors = found["standard_errors"]
     return ", ".join(f"{name} {found[name]:.1%} +- {error:.1%}" for name, error in errors.items())
@@ -258,16 +261,43 @@ def run_null(num_experiments: int) -> dict[str, Any]:
     return shares(hits, num_experiments)
 
 
+def cells(datasets: int, bootstrap: int, experiments: int) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Every cell of the tables by its name."""
+    found: dict[str, Callable[[], dict[str, Any]]] = {
+        label: partial(run_design, *sizes, datasets, bootstrap) for label, sizes in DESIGNS.items()
+    }
+    found |= {f"experiment, {seeds} seeds": partial(run_experiments, seeds, experiments) for seeds in (2, 3)}
+    found |= {f"{sources} sources": partial(run_sources, sources, experiments) for sources in SOURCES}
+    return found | {"null, nothing is worth anything": partial(run_null, experiments)}
+
+
+def law_lines(found: dict[str, Any]) -> str:
+    """A table of laws, a line for each method and number."""
+    lines = [
+        f"  {method:22} {name:12} coverage {row['coverage']:.1%} +- {row['standard_error']:.1%}"
+        f"  median width {row['median_width']:.4g}"
+        for method, rows in found.items()
+        if isinstance(rows, dict)
+        for name, row in rows.items()
+    ]
+    return "\n".join(["", *lines, f"  asymptote not identified in {found['asymptote not identified']:.1%}"])
+
+
 def main() -> None:
+    """Measure the cells that are asked for; with an output, those of it that are not measured again stay."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", type=int, default=500)
     parser.add_argument(
         "--bootstrap", type=int, default=400, help="resamples of the parametric bootstrap; 0: leave out"
     )
-    parser.add_argument("--experiments", type=int, default=500, help="simulated experiments; 0: leave out")
+    parser.add_argument("--experiments", type=int, default=500, help="simulated experiments a cell")
+    parser.add_argument("--cells", nargs="+", default=[""], help="words of the names of the cells; by default all")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    report: dict[str, Any] = {
+    report: dict[str, Any] = {"designs": {}}
+    if arguments.output and arguments.output.exists():
+        report = json.loads(arguments.output.read_text(encoding="utf-8"))
+    report |= {
         "datasets": arguments.datasets,
         "bootstrap": arguments.bootstrap,
         "experiments": arguments.experiments,
@@ -275,36 +305,16 @@ def main() -> None:
         "seed_sd": SEED_SD,
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
         "machine": platform.machine(),
-        "designs": {},
     }
-    started = time.perf_counter()
-    for label, (num_sizes, num_seeds) in DESIGNS.items():
-        found = run_design(num_sizes, num_seeds, arguments.datasets, arguments.bootstrap)
-        report["designs"][label] = found
-        print(label)
-        for method in [key for key in found if isinstance(found[key], dict)]:
-            for name in NAMES:
-                row = found[method][name]
-                print(
-                    f"  {method:22} {name:12} coverage {row['coverage']:.1%} +- {row['standard_error']:.1%}"
-                    f"  median width {row['median_width']:.4g}"
-                )
-        print(f"  asymptote not identified in {found['asymptote not identified']:.1%}")
-    for num_seeds in (2, 3) if arguments.experiments else ():
-        found = run_experiments(num_seeds, arguments.experiments)
-        report["designs"][f"experiment, {num_seeds} seeds"] = found
-        print(f"experiment, {num_seeds} seeds: {told(found)}", flush=True)
-    for num_sources in SOURCES if arguments.experiments else ():
-        found = run_sources(num_sources, arguments.experiments)
-        report["designs"][f"{num_sources} sources"] = found
-        print(f"{num_sources} sources: {told(found)}", flush=True)
-    if arguments.experiments:
-        report["designs"]["nothing is worth anything"] = found = run_null(arguments.experiments)
-        print(f"null: {told(found)}", flush=True)
-    report["seconds"] = round(time.perf_counter() - started, 1)
-    print(f"{report['seconds']} s")
-    if arguments.output:
-        arguments.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    for label, cell in cells(arguments.datasets, arguments.bootstrap, arguments.experiments).items():
+        if not any(word in label for word in arguments.cells):
+            continue
+        started = time.process_time()
+        found = report["designs"][label] = cell()
+        told = shares_line(found) if "standard_errors" in found else law_lines(found)
+        print(f"{label}: {told}  ({time.process_time() - started:.0f} processor seconds)", flush=True)
+        if arguments.output:
+            arguments.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from megadocs.analysis.document_noise import DocumentNoise
-from megadocs.analysis.paired import PairedLosses, holm, loss_interval, paired_difference
+from megadocs.analysis.paired import PairedLosses, holm, loss_interval, paired_difference, spread_of
 from megadocs.analysis.seed_noise import seed_noise
 
 
@@ -61,6 +61,49 @@ def test_equivalence_is_two_one_sided_tests() -> None:
     assert narrow is not None
     assert narrow.p_equivalent is not None
     assert narrow.p_equivalent > 0.05
+
+
+def test_each_term_keeps_its_own_degrees_of_freedom() -> None:
+    documents, seeds = (4.0, 1.5), (1.0, 10)
+    halves = [stats.t.ppf(0.975, degrees) * math.sqrt(variance) for variance, degrees in (documents, seeds)]
+    assert spread_of(documents, seeds).interval(7.0, 0.95) == pytest.approx(
+        (7.0 - math.hypot(*halves), 7.0 + math.hypot(*halves))
+    )
+    assert spread_of(documents).interval(7.0, 0.95) == pytest.approx((7.0 - halves[0], 7.0 + halves[0]))
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.003, -0.5, 4.0, -300.0])
+def test_a_p_value_is_where_the_interval_reaches_zero(mean: float) -> None:
+    spread = spread_of((4.0, 1.5), (1.0, 10))
+    p_value = spread.p_value(mean)
+    assert p_value is not None
+    low, high = spread.interval(mean, 1 - p_value)
+    assert min(abs(low), abs(high)) == pytest.approx(0.0, abs=1e-6 * max(1.0, abs(mean)))
+    alone = spread_of((4.0, 1.5)).p_value(mean)
+    assert alone == pytest.approx(2 * stats.t.sf(abs(mean) / 2.0, 1.5))
+    assert p_value >= alone  # a second source of noise never makes a difference surer
+
+
+def test_p_values_of_nothing_measured_no_noise_and_far_away() -> None:
+    assert spread_of((0.0, 0.0)).p_value(1.0) is None
+    assert spread_of((0.0, 0.0)).p_equivalent(1.0, 2.0) is None
+    assert (spread_of((0.0, 5)).p_value(0.0), spread_of((0.0, 5)).p_value(1e-9)) == (1.0, 0.0)
+    assert spread_of((1.0, 200.0)).p_value(1e6) == 0.0
+    just_outside, far_inside = spread_of((1.0, 20.0)).p_equivalent(3.0, 2.0), spread_of((0.0, 5)).p_equivalent(0.1, 0.2)
+    assert just_outside == pytest.approx(stats.t.sf(-1.0, 20))
+    assert far_inside == 0.0
+
+
+@pytest.mark.parametrize("ratio", [0.3, 3.0, 10.0])
+def test_a_document_variance_of_few_sources_borrows_no_degrees_from_seeds(ratio: float) -> None:
+    """With Welch-Satterthwaite degrees of freedom these held 90 to 95 % at 1.2 degrees (docs/statistics.md)."""
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(600):
+        documents, seeds = (rng.chisquare(1.2) / 1.2 * ratio, 1.2), (rng.chisquare(10) / 10, 10)
+        low, high = spread_of(documents, seeds).interval(rng.normal(0, math.sqrt(1 + ratio)), 0.95)
+        held += low <= 0 <= high
+    assert held / 600 > 0.955
 
 
 def test_identical_arms_have_p_one() -> None:

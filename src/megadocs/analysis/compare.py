@@ -123,7 +123,7 @@ def _compare_block(
 ) -> SetComparison:
     losses, noise = block.losses(), document_noise(block, groups)
     difference = float(losses[1] - losses[0])
-    spread = spread_of((noise.variance(np.asarray([-1.0, 1.0])), noise.degrees), (None, 0.0))
+    spread = spread_of((noise.variance(np.asarray([-1.0, 1.0])), noise.degrees))
     return SetComparison(
         block.set_name,
         block.mode,

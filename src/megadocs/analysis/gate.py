@@ -52,7 +52,7 @@ def gain_row(
     block = ScoreBlock("", "", tuple(document_ids), num_tokens, num_tokens, (("", 0),), gains[None, :], ())
     noise = document_noise(block, groups)
     mean = float(block.losses()[0])
-    spread = spread_of((noise.variance(np.ones(1)), noise.degrees), (None, 0))
+    spread = spread_of((noise.variance(np.ones(1)), noise.degrees))
     return {
         "nats_per_token": mean,
         "interval": list(spread.interval(mean, 0.95)),

@@ -8,8 +8,11 @@ Both enter the interval:
   equally noisy. Where seed noise is not measured, the interval covers documents only, and the verdict can never be
   "separated".
 
-The two variances add; Student's t has Welch-Satterthwaite degrees of freedom. The interaction of seed and document is
-in both terms, which errs on the wide side.
+Each term has a half-width of its own, by its own Student's t, and their squares add up. Welch-Satterthwaite degrees of
+freedom for the sum were too narrow at few sources: a document variance with one or two degrees is often far too small
+by chance, and the formula then takes the many degrees of the pooled seed noise. Over 3 sources 92.6 % of intervals of
+95 % held the truth; and of 8, some arm was separated from an equal baseline in 7.0 % of experiments. The interaction of
+seed and document is in both terms, which errs on the wide side.
 
 "Not separated" says that the data do not tell which arm is better. That two arms are *equal* within a margin is another
 claim, made only where two one-sided t tests both reject a difference of the margin. See docs/statistics.md.
@@ -26,11 +29,15 @@ import numpy as np
 from scipy import special
 
 from megadocs.analysis.document_noise import DocumentNoise
-from megadocs.analysis.seed_noise import ExperimentNoise, SeedMethod, satterthwaite
+from megadocs.analysis.seed_noise import ExperimentNoise, SeedMethod
 from megadocs.analysis.tables import FloatArray
 
 Verdict = Literal["separated", "not separated"]
 
+#: Smaller p-values are 0: quantiles that far out are no numbers.
+_SMALLEST_P = 1e-150
+#: Of the range of log p, until p is known to some ten digits.
+_HALVINGS = 42
 _ONE_SEED = "seed noise is not measured: one seed"
 _ONE_UNIT = "one source: nothing is known of other documents"
 
@@ -49,7 +56,6 @@ class Difference:
     document_sd: float  # standard error over documents
     seed_se: float | None  # standard error over seeds; `None` where it is not measured
     seed_method: SeedMethod  # how `seed_se` was found
-    degrees: float | None  # degrees of freedom of the t quantile; `None` where there is no interval
     #: two-sided, of no difference; `None` where seed noise is not measured or the difference is NaN.
     p_value: float | None
     #: of a difference of at least the margin, the larger of two one-sided tests; `None` likewise.
@@ -87,57 +93,58 @@ class PairedLosses:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Standard error and degrees of freedom of a mean, and the interval that they give."""
+    """What makes a mean uncertain: independent variances, each with its degrees of freedom; none: not known."""
 
-    error: float
-    degrees: float | None
+    terms: tuple[tuple[float, float], ...]
+
+    def half_width(self, p_value: float) -> float:
+        """Half of the interval at the confidence 1 - `p_value`: squares of the terms' own half-widths add up."""
+        return math.hypot(*(special.stdtrit(degrees, p_value / 2) * math.sqrt(term) for term, degrees in self.terms))
 
     def interval(self, mean: float, confidence: float) -> tuple[float, float]:
-        """Student's t interval; NaN where the error is not known."""
-        if self.degrees is None or not math.isfinite(mean):
+        """Around the mean; NaN where nothing is known."""
+        if not self.terms or not math.isfinite(mean):
             return math.nan, math.nan
-        half = float(special.stdtrit(self.degrees, 0.5 + confidence / 2)) * self.error
+        half = self.half_width(1 - confidence)
         return mean - half, mean + half
 
     def p_value(self, mean: float) -> float | None:
-        """Two-sided, of a true mean of 0."""
-        if self.degrees is None:
+        """Two-sided, of a true mean of 0: where the interval just reaches it."""
+        if not self.terms:
             return None
-        return float(2 * special.stdtr(self.degrees, -abs(mean) / self.error)) if self.error > 0 else float(mean == 0)
+        if all(term == 0 for term, _ in self.terms):
+            return float(mean == 0)
+        if self.half_width(_SMALLEST_P) <= abs(mean):
+            return 0.0
+        low, high = math.log(_SMALLEST_P), 0.0
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if self.half_width(math.exp(middle)) > abs(mean) else (low, middle)
+        return math.exp(high)
 
     def p_equivalent(self, mean: float, margin: float) -> float | None:
         """Of a true mean at least `margin` from 0: the larger of two one-sided p-values."""
-        if self.degrees is None:
-            return None
         room = margin - abs(mean)
-        return float(special.stdtr(self.degrees, -room / self.error)) if self.error > 0 else float(room <= 0)
+        p_value = self.p_value(room)
+        if p_value is None:
+            return None
+        return p_value / 2 if room > 0 else 1 - p_value / 2
 
 
-def spread_of(documents: tuple[float, float], seeds: tuple[float | None, float]) -> Spread:
-    """Two variances with their degrees of freedom as one; documents alone where seed noise is not measured."""
+def spread_of(documents: tuple[float, float], seeds: tuple[float | None, float] = (None, 0.0)) -> Spread:
+    """Two variances, each with its degrees of freedom; documents alone where seed noise is not measured."""
     if documents[1] <= 0:
-        return Spread(math.nan, None)
-    if seeds[0] is None:
-        return Spread(math.sqrt(documents[0]), documents[1])
-    return Spread(math.sqrt(documents[0] + seeds[0]), satterthwaite(documents, (seeds[0], seeds[1])))
+        return Spread(())
+    return Spread((documents,) if seeds[0] is None else (documents, (seeds[0], max(seeds[1], 1.0))))
 
 
 def loss_interval(table: PairedLosses, arm: str, confidence: float) -> tuple[float, float]:
-    """Interval of an arm's mean loss, over new documents and, where seeds are measured, new seeds.
-
-    Each source of noise has a half-width of its own, and their squares add up: Student's t with Welch-Satterthwaite
-    degrees is too narrow where the largest variance has the fewest: the shared effect of two seeds has one degree.
-    """
-    mean = table.arm_loss(arm)
-    documents = (table.documents.variance(table.arm_weights(arm)), table.documents.degrees)
-    if not table.documents.is_known or not math.isfinite(mean):
+    """Interval of an arm's mean loss, over new documents and, where seeds are measured, new seeds."""
+    if not table.documents.is_known:
         return math.nan, math.nan
-    terms = [documents, *table.seeds.of_loss(len(table.arm_runs(arm)))]
-    halves = [
-        float(special.stdtrit(degrees, 0.5 + confidence / 2)) * math.sqrt(variance) for variance, degrees in terms
-    ]
-    half = math.hypot(*halves)
-    return mean - half, mean + half
+    documents = (table.documents.variance(table.arm_weights(arm)), table.documents.degrees)
+    spread = Spread((documents, *table.seeds.of_loss(len(table.arm_runs(arm)))))
+    return spread.interval(table.arm_loss(arm), confidence)
 
 
 def paired_difference(
@@ -158,7 +165,7 @@ def paired_difference(
     common = (arm, reference, seeds, tuple(float(value) for value in per_seed), mean)
     if not math.isfinite(mean):
         nowhere = (math.nan, math.nan)
-        return Difference(*common, nowhere, math.nan, None, "not measured", None, None, reason="a run's loss is NaN")
+        return Difference(*common, nowhere, math.nan, None, "not measured", None, reason="a run's loss is NaN")
     weights = np.zeros(len(table.runs))
     weights[left] += 1.0 / len(seeds)
     weights[right] -= 1.0 / len(seeds)
@@ -172,7 +179,6 @@ def paired_difference(
         math.sqrt(variance) if table.documents.is_known else math.nan,
         None if noise.variance is None else math.sqrt(noise.variance),
         noise.method,
-        spread.degrees,
         spread.p_value(mean) if is_measured else None,
         spread.p_equivalent(mean, margin) if is_measured else None,
         reason=None if is_measured else _ONE_SEED if noise.variance is None else _ONE_UNIT,
