@@ -17,7 +17,7 @@ from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.kinds import SAMPLE, row_kind
-from megadocs.machine import usable_cores
+from megadocs.machine import resolve_dtype, usable_cores
 from megadocs.model import LlamaConfig, resolve_config
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
 from megadocs.pipeline.price.generation import GenerationPricer, reply_tokens
@@ -236,7 +236,9 @@ class _Pricer:
 
     def _train_rate(self) -> float:
         """Model FLOP/s of one slot."""
-        return self.rates.train or self._recipe.plan.train_flops_per_second or _TRAIN_FLOPS_PER_CORE
+        train = self._recipe.train
+        by_table = _TRAIN_FLOPS_PER_CORE[resolve_dtype(train.dtype, train.device)]
+        return self.rates.train or self._recipe.plan.train_flops_per_second or by_table
 
 
 def flops_per_token(recipe: Recipe) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,11 +27,13 @@ def run(context: StageContext) -> None:
     """Make the train artifact: model/, metrics.jsonl, run.json; its summary holds the token accounting."""
     data = TrainingData.open(context)
     context.report({"note": exposure_text(data.mixture)})
+    clock, busy = time.perf_counter(), time.process_time()
     num_processes = context.config["train"]["num_processes"]
     if num_processes > 1 and not is_rank():
         summary = train_on_ranks(context, num_processes)
     else:
         summary = train(context, data)
+    share = core_share(context.config["train"], time.perf_counter() - clock, time.process_time() - busy)
     shutil.rmtree(context.build.path / "checkpoints", ignore_errors=True)  # the model folder holds the result
     context.build.summary.update(
         final_training_loss=summary.final_loss,
@@ -43,10 +45,24 @@ def run(context: StageContext) -> None:
         num_parameters=summary.num_parameters,
         attention_kernel=summary.attention_kernel,
         finished_unix=round(time.time(), 3),
-        rate_for_plan=summary.flops / summary.seconds,
+        rate_for_plan=summary.flops / (summary.seconds * share),
         **real_documents(data.corpus, data.rows, context.config["mixture"]["real_multiple"]),
         **accounting(data.mixture),
     )
+
+
+def core_share(config: Mapping[str, Any], clock_seconds: float, processor_seconds: float) -> float:
+    """The part of a core that this process had while it trained, at most 1: a plan is of free cores.
+
+    By the clock a run beside other work would make every later plan too long; on a GPU, and with several processes, the
+    clock is what counts.
+    """
+    from megadocs.train.distributed import choose_device
+
+    recipe = TrainConfig.model_validate(config)
+    if is_rank() or recipe.num_processes > 1 or choose_device(recipe).type != "cpu":
+        return 1.0
+    return min(1.0, processor_seconds / clock_seconds)
 
 
 def train(context: StageContext, data: TrainingData, *, announce: Callable[[], None] | None = None) -> TrainSummary:
