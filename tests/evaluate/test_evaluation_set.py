@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from megadocs.documents import Document
+from megadocs.errors import InputError
 from megadocs.evaluate.document_losses import score_documents
-from megadocs.evaluate.evaluation_set import build_evaluation_set
+from megadocs.evaluate.evaluation_set import EvaluationSet, build_evaluation_set
 from megadocs.evaluate.scoring_model import ScoringModel
 
 
@@ -44,3 +46,71 @@ def test_order_is_by_hash_and_stable():
     assert "".join(data.ordered().document_ids) == "".join(data.subset(range(7, -1, -1)).ordered().document_ids)
     assert "".join(data.ordered().document_ids) != "abcdefgh"
     assert "".join(data.ordered("given").document_ids) == "abcdefgh"
+
+
+def set_of(**changed):
+    parts = {
+        "name": "held",
+        "document_ids": ("a", "b"),
+        "rows": [np.array([0, 1, 2]), np.array([0, 3])],
+        "num_bytes": (9, 4),
+    }
+    return EvaluationSet(**{**parts, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "what", "remedy"),
+    [
+        (
+            {"document_ids": (), "rows": [], "num_bytes": ()},
+            "the evaluation set is empty",
+            "give it at least one document",
+        ),
+        ({"document_ids": ("a", "a")}, "document ids repeat", "give every document an id of its own"),
+    ],
+)
+def test_sets_that_cannot_be(changed, what, remedy):
+    with pytest.raises(InputError) as caught:
+        set_of(**changed)
+    assert (caught.value.what, caught.value.where, caught.value.remedy) == (what, "held", remedy)
+    with pytest.raises(ValueError, match=r"^document_ids, rows and num_bytes differ in length$"):
+        set_of(num_bytes=(9,))
+
+
+@pytest.mark.parametrize(
+    ("row", "what", "remedy"),
+    [
+        (
+            [5],
+            "document 'b' has 1 tokens: nothing to predict",
+            "a row has two tokens at least, separators included: leave empty documents out",
+        ),
+        (
+            [0, 4],
+            "document 'b' holds token 4, but the model has 4",
+            "encode the set with the tokenizer the model was trained with",
+        ),
+        (
+            [0, -1],
+            "document 'b' holds token 0, but the model has 4",
+            "encode the set with the tokenizer the model was trained with",
+        ),
+    ],
+)
+def test_documents_that_a_model_cannot_score_are_named(row, what, remedy):
+    with pytest.raises(InputError) as caught:
+        set_of(rows=[np.array([0, 1, 2]), np.array(row)]).check(4)
+    assert (caught.value.what, caught.value.where, caught.value.remedy) == (what, "held", remedy)
+    set_of().check(4)
+
+
+def test_short_and_long_sides():
+    data = set_of()
+    assert (len(data), data.num_tokens) == (2, 5)
+    short, long = data.short_and_long(3)
+    assert (short.name, short.document_ids, short.num_bytes) == ("held_short", ["b"], [4])
+    assert (long.name, long.document_ids, [row.tolist() for row in long.rows]) == ("held_long", ["a"], [[0, 1, 2]])
+    assert data.short_and_long(2)[0] is None
+    assert data.short_and_long(4)[1] is None
+    assert data.subset([1]).name == "held"
+    assert data.digest == data.subset([1, 0]).digest != set_of(num_bytes=(9, 5)).digest

@@ -62,3 +62,43 @@ def test_steps_name_the_side_that_has_no_neighbour():
 def test_counts_tell_declared_from_extended():
     grid = Grid((build_axis("a", [1, 2], upper=4), build_axis("b", [1, 2, 3])))
     assert (grid.num_points, grid.num_declared) == (9, 6)
+
+
+DISTINCT = "an axis has at least one value, all distinct and finite"
+RATIO = "an axis extends by the ratio of its last two values, both above 0"
+
+
+@pytest.mark.parametrize(
+    ("values", "limits", "what", "part", "remedy"),
+    [
+        ([], {}, DISTINCT, ".values", None),
+        ([1, 1], {}, DISTINCT, ".values", None),
+        ([1, float("inf")], {}, DISTINCT, ".values", None),
+        ([1, 2], {"upper": 1.5}, "the limit 1.5 lies inside the values", ".upper", "put it past 2"),
+        ([1, 2], {"lower": 1.5}, "the limit 1.5 lies inside the values", ".lower", "put it past 1"),
+        ([1, 2], {"lower": 0}, "the limit 0 lies inside the values", ".lower", "put it past 1"),
+        ([0, 1], {"lower": 0.1}, RATIO, ".lower", None),
+        ([2], {"upper": 8}, RATIO, ".upper", None),
+        ([1, 1.01], {"upper": 2}, "more than 64 values up to the limits", "", "narrow the limits"),
+    ],
+)
+def test_refusals_word_for_word(values, limits, what, part, remedy):
+    with pytest.raises(RecipeError) as caught:
+        build_axis("a.b", values, **limits)
+    assert (caught.value.what, caught.value.where, caught.value.remedy) == (what, f"search.axes.a.b{part}", remedy)
+
+
+def test_sixty_four_values_are_allowed():
+    assert len(build_axis("a", [2.0**n for n in range(62)], lower=0.25).values) == 64
+
+
+def test_distances_are_ratios_only_above_zero():
+    assert [build_axis("a", [-1, 0, 5]).nearest(value) for value in (-0.6, -0.5, -0.4, 4.9)] == [0, 0, 1, 2]
+    assert build_axis("a", [1, 5]).nearest(0.0) == 0
+    assert build_axis("a", [1, 16]).nearest(3.9) == 0
+    assert build_axis("a", [1, 16]).nearest(4.1) == 1
+
+
+def test_the_nearest_point_and_its_setting():
+    grid = Grid((build_axis("a", [1, 4], upper=16), build_axis("b", [1, 2, 3])))
+    assert grid.nearest({"b": 2.2, "a": 100}) == (1, 1)

@@ -90,3 +90,58 @@ def test_required_kinds_of_an_arm() -> None:
     assert required_kinds(StreamConfig(ordering="latent_thoughts"), whole) == {"latent_thoughts"}
     mixed = StreamConfig(ordering="merged", extra=[{"ordering": "self_distilled", "weight": 1}])
     assert required_kinds(mixed, half) == {"real", "rephrase", "latent_thoughts", "self_distilled"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "documents", "what", "where", "remedy"),
+    [
+        (
+            Wanted(("latent_thoughts",)),
+            None,
+            "there are no rows of kind 'latent_thoughts' for this stream",
+            "stream.ordering",
+            "build them first: `megadocs generate run`, then `megadocs rows` (kind latent_thoughts)",
+        ),
+        (
+            Wanted(("real",)),
+            ["z", "a", "y", "z"],
+            "2 of 3 documents have no row in this stream: y, z",
+            "rows",
+            "build the rows from the same documents as the corpus",
+        ),
+        (
+            Wanted(("rephrase",), num_generations=5),
+            None,
+            "the stream asks for 5 generations of kind 'rephrase'; 2 exist",
+            "stream.num_generations",
+            "generate more (generate.rephrase.num_generations=5) or lower it to 2",
+        ),
+    ],
+)
+def test_refusals_word_for_word(wanted: Wanted, documents, what: str, where: str, remedy: str) -> None:
+    table, _ = make_table(rephrased("ab", 2))
+    with pytest.raises((InputError, RecipeError)) as caught:
+        select_rows(table, wanted, documents)
+    found = caught.value.what.replace("z, y", "y, z")
+    assert (found, caught.value.where, caught.value.remedy) == (what, where, remedy)
+
+
+def test_the_limit_that_missing_generations_pass_is_named() -> None:
+    names_of_many = [f"d{number:02d}" for number in range(12)]
+    table, _ = make_table([*rephrased(["x"], 2), *((name, "real", 0, 4) for name in names_of_many)])
+    remedy = "make them with `megadocs generate run RECIPE`, or allow more (stream.max_missing_fraction)"
+    for options, where in (({}, "stream.max_missing_fraction"), ({"missing": "refuse"}, "stream.missing")):
+        with pytest.raises(MissingGenerationsError) as caught:
+            select_rows(table, BOTH, None, **options)
+        assert caught.value.what.startswith("24 of 26 generations are missing, of 12 documents: d00, d01, ")
+        assert caught.value.what.endswith(" more")
+        assert (caught.value.where, caught.value.remedy) == (where, remedy)
+
+
+def test_stretched_rows_of_several_g_are_listed() -> None:
+    table, _ = make_table([("a", "latent_thoughts", 2, 9), ("a", "latent_thoughts", 4, 12)])
+    with pytest.raises(RecipeError) as caught:
+        select_rows(table, Wanted(("latent_thoughts",), num_thoughts=3), None)
+    assert caught.value.what == "stretched rows (latent_thoughts) exist for G = 2, 4; the stream names 3"
+    assert caught.value.where == "stream.num_thoughts"
+    assert caught.value.remedy == "choose one of them, or generate with generate.thought.num_generations=3"
