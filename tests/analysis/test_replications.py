@@ -63,3 +63,50 @@ def test_what_cannot_be_compared_is_refused_in_one_message():
     ):
         with pytest.raises(AnalysisError, match=said):
             replicated_differences(replications, *arms)
+
+
+@pytest.mark.parametrize(
+    ("replications", "arms", "what", "remedy"),
+    [
+        ([], ("a", "b"), "no replication to compare", "name at least one workspace with results.json"),
+        ([make(2.0, 3.0)], ("simple", "simple"), "'simple' cannot be compared with itself", "name two arms"),
+        (
+            [make(2.0, 3.0)],
+            ("merged", "simple"),
+            "w has no finished run of the arm 'merged'",
+            "choose from simple, stitched, or finish its runs",
+        ),
+        (
+            [make(2.0, 3.0), {**make(2.0, 3.1), "sets": [{**make(2.0, 3.1)["sets"][0], "mode": "windowed"}]}],
+            ("stitched", "simple"),
+            "no set was scored for stitched and simple in every replication",
+            "compare workspaces of one recipe (`megadocs report` scores what is missing)",
+        ),
+        (
+            [make(2.0, 3.0), make("Infinity", 3.0, "c")],
+            ("stitched", "simple"),
+            "in c the loss of stitched or simple on test is not a number",
+            "leave that replication out, or train it again at a lower train.learning_rate",
+        ),
+        (
+            [make(2.0, 3.0), make(2.5, 3.6, "b"), make(2.0, 3.0, "c")],
+            ("stitched", "simple"),
+            "two replications have the same losses to the last digit: one was named twice",
+            "name each workspace once",
+        ),
+    ],
+)
+def test_refusals_word_for_word(replications: list, arms: tuple[str, str], what: str, remedy: str) -> None:
+    with pytest.raises(AnalysisError) as caught:
+        replicated_differences(replications, *arms)
+    assert (caught.value.what, caught.value.remedy) == (what, remedy)
+
+
+def test_a_narrower_interval_at_less_confidence() -> None:
+    rows = [
+        replicated_differences(list(map(make, STITCHED, SIMPLE)), "stitched", "simple", level)[0]
+        for level in (0.5, 0.95)
+    ]
+    expected = stats.ttest_rel(STITCHED, SIMPLE).confidence_interval(0.5)
+    assert rows[0].interval == pytest.approx((expected.low, expected.high))
+    assert rows[0].p_value == rows[1].p_value
