@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: setup setup-peers setup-vllm demo test test-quick coverage dist test-slow test-faults test-vllm lint check fmt docs docs-site clean loss-identity bench-rows \
+.PHONY: setup setup-peers setup-vllm demo test test-quick coverage dist test-slow test-faults test-vllm mutation-sample lint check fmt docs docs-site clean loss-identity bench-rows \
 	bench-train bench-eval bench-generate bench-writers bench-generate-full bench-search bench-report bench-coverage
 
 setup: $(STAMP)
@@ -75,6 +75,13 @@ test-mutations: setup-peers
 	$(BIN)/python tests/sabotage.py
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
+
+# A random sample of those mutants, an hour or so on one core: what share the tests notice, and which they miss
+MUTANTS ?= 300
+mutation-sample: setup-peers
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutation]'
+	$(BIN)/python tests/mutation_sample.py build/mutants.jsonl --number $(MUTANTS)
+	$(BIN)/python tests/mutation_sample.py build/mutants.jsonl --table
 
 test-vllm: setup setup-vllm
 	VLLM_VENV=$(abspath $(VLLM_VENV)) $(BIN)/python -m pytest tests/generate/engines/test_vllm_server.py
