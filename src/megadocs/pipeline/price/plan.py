@@ -36,8 +36,9 @@ from megadocs.store.lock import is_locked
 from megadocs.streams import REAL_STREAM
 from megadocs.streams.shares import exact_steps
 
-#: Training rate of one core in bfloat16, model FLOPs per second.
-_TRAIN_FLOPS_PER_CORE = 1.2e11
+#: Training rate of one core, model FLOPs per second, by the type of its products: bfloat16 with AMX; float32 on a
+#: processor that is not faster in bfloat16 (22,700 tokens a second of the quickstart's student).
+_TRAIN_FLOPS_PER_CORE = {"bfloat16": 1.2e11, "float32": 3.6e10}
 #: A zero-shot item: a question with two to four answers, scored separately.
 _TOKENS_PER_BENCHMARK_ITEM = 160
 #: Sampling is bound by memory and by one token at a time: FLOPs a second lower than training's by about this factor.
