@@ -2,7 +2,7 @@
 
     python benchmarks/bench_eval.py                                     # losses and ensembles, random tiny models
     python benchmarks/bench_eval.py --model FOLDER --items 100           # and benchmarks, beside lm-evaluation-harness
-    python benchmarks/bench_eval.py --out results.json
+    python benchmarks/bench_eval.py --out results.json --losses-only --contexts 256 1024 4096
 
 The sides of a comparison take turns, and the ratio is the median of the rounds' ratios, in processor seconds of this
 process: wall time on a shared machine says more about the neighbours. One thread, unless OMP_NUM_THREADS says more.
@@ -32,16 +32,21 @@ from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import Average
 from megadocs.model.llama import Llama, build_model
+from megadocs.model.memory import freed_memory_kept
 from megadocs.recipe import ModelConfig
 from megadocs.recipe.training import Preset
 
 VOCAB_SIZE, CONTEXT, BATCH = 2048, 256, 32
+#: Tokens of a forward pass when losses are compared: the batch at each context.
+PASS_TOKENS = CONTEXT * BATCH
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--windows", type=int, default=256)
+    parser.add_argument("--contexts", nargs="*", type=int, default=[CONTEXT])
+    parser.add_argument("--losses-only", action="store_true", help="no ensembles, no memory")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--model", help="Hugging Face folder for the benchmark comparison (needs lm-eval)")
     parser.add_argument("--items", type=int, default=100)
@@ -49,7 +54,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     record: dict[str, Any] = {"hardware": hardware(), "arguments": {k: str(v) for k, v in vars(arguments).items()}}
-    record["losses"] = [bench_losses(dtype, arguments.windows, arguments.rounds) for dtype in ("float32", "bfloat16")]
+    record["losses"] = [
+        bench_losses(dtype, context, max(1, arguments.windows * CONTEXT // context), arguments.rounds)
+        for context in arguments.contexts
+        for dtype in ("float32", "bfloat16")
+    ]
+    if arguments.losses_only:
+        finish(record, arguments.out)
+        return
     record["ensembles"] = [
         bench_ensemble("tiny", arguments.members, arguments.windows, arguments.rounds),
         bench_ensemble("20m", arguments.members, max(BATCH, arguments.windows // 8), max(1, arguments.rounds // 2)),
@@ -59,45 +71,59 @@ def main() -> None:
         record["benchmarks"] = [
             bench_harness(arguments.model, task, arguments.items) for task in ("piqa", "sciq", "arc_easy")
         ]
+    finish(record, arguments.out)
+
+
+def finish(record: dict[str, Any], out: Path | None) -> None:
     text = json.dumps(record, indent=1)
     print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+    if out:
+        out.write_text(text + "\n")
 
 
-def bench_losses(dtype: Dtype, num_windows: int, rounds: int) -> dict[str, Any]:
-    """A set scored windowed and alone, each against the model called on the very windows that it forms."""
-    model = build_model(ModelConfig(preset="tiny"), VOCAB_SIZE, CONTEXT, 0)
+def bench_losses(dtype: Dtype, context: int, num_windows: int, rounds: int) -> dict[str, Any]:
+    """A set scored windowed and alone, each against the model called on the very windows that it forms.
+
+    The bare loop twice: as it stands, and with freed memory kept in the process, as scoring does.
+    """
+    model = build_model(ModelConfig(preset="tiny"), VOCAB_SIZE, context, 0)
     model.compute_dtype = getattr(torch, dtype)
-    data = random_set(num_windows)
-    tokens = torch.from_numpy(np.concatenate(data.rows)[: num_windows * CONTEXT].astype(np.int64)).view(-1, CONTEXT)
-    scoring = as_scoring_model(model, dtype=dtype)
+    data = random_set(num_windows * context // CONTEXT)
+    tokens = torch.from_numpy(np.concatenate(data.rows)[: num_windows * context].astype(np.int64)).view(-1, context)
+    scoring, batch = as_scoring_model(model, dtype=dtype), max(1, PASS_TOKENS // context)
 
-    slides = windows_alone(data)
+    slides = windows_alone(data, context, batch)
 
     def bare(batches: Sequence[torch.Tensor]) -> None:
         with torch.no_grad():
             for batch in batches:
                 model(batch)
 
+    def bare_in_kept_memory() -> None:
+        with freed_memory_kept():
+            bare(tokens.split(batch))
+
     seconds = take_turns(
         rounds,
-        bare=lambda: bare(tokens.split(BATCH)),
-        windowed=lambda: score_windows(scoring, data, context_length=CONTEXT, batch_size=BATCH),
+        bare=lambda: bare(tokens.split(batch)),
+        bare_in_kept_memory=bare_in_kept_memory,
+        windowed=lambda: score_windows(scoring, data, context_length=context, batch_size=batch),
         bare_alone=lambda: bare(slides),
-        alone=lambda: score_documents(scoring, data, context_length=CONTEXT, batch_size=BATCH),
+        alone=lambda: score_documents(scoring, data, context_length=context, batch_size=batch),
     )
     return {
         "dtype": dtype,
+        "context": context,
         "num_windows": num_windows,
-        "windowed": compare({name: seconds[name] for name in ("bare", "windowed")}, "bare"),
+        "us_per_token": {name: 1e6 * statistics.median(times) / tokens.numel() for name, times in seconds.items()},
+        "windowed": compare({name: seconds[name] for name in ("bare", "bare_in_kept_memory", "windowed")}, "bare"),
         "alone": compare({name: seconds[name] for name in ("bare_alone", "alone")}, "bare_alone"),
         "alone_tokens_forwarded": sum(batch.numel() for batch in slides) / data.num_tokens,
         "target": 1.1,
     }
 
 
-def windows_alone(data: EvaluationSet) -> list[torch.Tensor]:
+def windows_alone(data: EvaluationSet, context: int, batch: int) -> list[torch.Tensor]:
     """The batches that scoring each document alone forms: overlapping slides past the context, padding included."""
     batches: list[torch.Tensor] = []
 
@@ -105,7 +131,7 @@ def windows_alone(data: EvaluationSet) -> list[torch.Tensor]:
         batches.append(tokens_BT)
         return torch.zeros(1).expand(*tokens_BT.shape, VOCAB_SIZE)
 
-    score_documents(ScoringModel.from_callable(record, VOCAB_SIZE), data, context_length=CONTEXT, batch_size=BATCH)
+    score_documents(ScoringModel.from_callable(record, VOCAB_SIZE), data, context_length=context, batch_size=batch)
     return batches
 
 

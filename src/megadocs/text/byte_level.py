@@ -16,6 +16,8 @@ _LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+#: What the `ByteLevel` step stands for where it has a regular expression.
+_GPT_2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _BYTES_ONLY = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 _BYTES_AND_WORDS = {**_BYTES_ONLY, "use_regex": True}
 
@@ -35,6 +37,21 @@ PRE_TOKENIZERS: Mapping[str, dict[str, Any]] = {
     "llama-bpe": _cut_by(_LLAMA_3),
     "qwen2": _cut_by(_LLAMA_3.replace(r"\p{N}{1,3}", r"\p{N}")),
 }
+
+
+def word_pattern(pre_tokenizer: Mapping[str, Any]) -> str | None:
+    """The regular expression that takes every word of a text in turn; None for a pre-tokenizer not known to have one.
+
+    Each of them leaves no character of a text out.
+    """
+    steps = pre_tokenizer.get("pretokenizers") or [pre_tokenizer]
+    if steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space"):
+        return None
+    if len(steps) == 1:
+        return _GPT_2 if steps[0].get("use_regex", True) else None
+    known = [PRE_TOKENIZERS[name]["pretokenizers"][0] for name in ("llama-bpe", "qwen2")]
+    is_known = len(steps) == 2 and steps[0] in known and not steps[1].get("use_regex", True)
+    return str(steps[0]["pattern"]["Regex"]) if is_known else None
 
 
 def byte_characters() -> list[str]:
