@@ -35,6 +35,7 @@ from megadocs.generate import plan_requests, run_generation
 from megadocs.generate.engines import Engine, build_engine
 from megadocs.generate.engines.model_files import find_model
 from megadocs.generate.engines.protocol import Completion, EngineFailure, EngineInfo, Reply
+from megadocs.machine import resolve_dtype
 from megadocs.recipe import GenerateConfig, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -180,8 +181,9 @@ def transformers_writer(config: GenerateConfig) -> Callable[[Sequence[Document]]
     from megadocs.text.chat import load_chat
 
     path = find_model("smollm2-135m-instruct")
+    dtype = getattr(torch, resolve_dtype("auto", "cpu"))
     model = AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        path.parent, gguf_file=path.name, dtype=dtype, quantization_config=GgufConfig(dequantize=True)
     ).eval()
     chat = load_chat(path)
     assert config.rephrase is not None

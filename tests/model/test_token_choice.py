@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from megadocs.model.token_choice import Sampling, choose_tokens, log_probabilities, uniform_numbers
+from megadocs.model.token_choice import Sampling, choose_tokens, log_probabilities, penalised, uniform_numbers
 
 SETTINGS = [
     Sampling(1.0),
@@ -47,6 +47,15 @@ def test_a_draw_falls_among_what_transformers_leaves(sampling, vocabulary):
     shares = torch.bincount(chosen, minlength=vocabulary) / num
     assert (shares - expected).abs().max() <= 1.01 / num
     assert not shares[expected == 0].any()
+
+
+def test_a_frequency_penalty_counts_what_is_written():
+    logits = torch.zeros(3, 5)
+    samplings = [Sampling(frequency_penalty=0.5), Sampling(), Sampling(frequency_penalty=2.0)]
+    found = penalised(logits, samplings, [[1, 1, 4], [1, 1, 1], []])
+    assert found.tolist() == [[0, -1.0, 0, 0, -0.5], [0] * 5, [0] * 5]
+    assert not logits.any()  # the model's own log-probabilities are read from them
+    assert penalised(logits, [Sampling()] * 3, [[1], [2], [3]]) is logits
 
 
 def test_a_nucleus_beyond_the_first_candidates_is_found():

@@ -31,7 +31,7 @@ from megadocs.model.decoder import Batch, Decoder
 from megadocs.model.page_table import PageTable
 from megadocs.model.paged_cache import PAGE_POSITIONS
 from megadocs.model.prompts import Prompt, PromptCache
-from megadocs.model.token_choice import Sampling, choose_tokens, log_probabilities, uniform_numbers
+from megadocs.model.token_choice import Sampling, choose_tokens, log_probabilities, penalised, uniform_numbers
 
 #: What is averaged of several models before the next token is drawn.
 Mix = Literal["logits", "probabilities"]
@@ -300,7 +300,8 @@ class Batcher:
         """The next token of these running sequences, and those that end with it."""
         samplings = [sequence.request.sampling for sequence in sequences]
         uniform_B = torch.stack([sequence.uniform[len(sequence.tokens)] for sequence in sequences])
-        chosen_B = choose_tokens(logits_BV, samplings, uniform_B)
+        allowed_BV = penalised(logits_BV, samplings, [sequence.tokens for sequence in sequences])
+        chosen_B = choose_tokens(allowed_BV, samplings, uniform_B)
         scores: list[float] = []
         if any(sequence.request.wants_log_probabilities for sequence in sequences):
             scores = log_probabilities(logits_BV, chosen_B).tolist()

@@ -28,12 +28,16 @@ _FIRST_CANDIDATES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one sequence draws. Temperature 0 takes the likeliest token; top_k 0, top_p 1 and min_p 0 are off."""
+    """How one sequence draws. Temperature 0 takes the likeliest token; top_k 0, top_p 1 and the others 0 are off.
+
+    `frequency_penalty` is OpenAI's and vLLM's: taken off a token's logit each time the reply holds it already.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    frequency_penalty: float = 0.0
 
     @property
     def is_filtered(self) -> bool:
@@ -60,6 +64,17 @@ def choose_tokens(logits_BV: Tensor, samplings: Sequence[Sampling], uniform_B: T
         if lines:
             chosen_B[lines] = choose(logits_BV[lines], [samplings[line] for line in lines], uniform_B[lines])
     return chosen_B
+
+
+def penalised(logits_BV: Tensor, samplings: Sequence[Sampling], written: Sequence[Sequence[int]]) -> Tensor:
+    """The logits less the frequency penalties of what each sequence has written; themselves where there is none."""
+    lines = [line for line, sampling in enumerate(samplings) if sampling.frequency_penalty and written[line]]
+    if not lines:
+        return logits_BV
+    tokens = torch.tensor([token for line in lines for token in written[line]])
+    rows = torch.repeat_interleave(torch.tensor(lines), torch.tensor([len(written[line]) for line in lines]))
+    amounts = torch.tensor([-samplings[line].frequency_penalty for line in range(len(samplings))])[rows]
+    return logits_BV.cpu().clone().index_put_((rows, tokens), amounts, accumulate=True)
 
 
 def log_probabilities(logits_BV: Tensor, tokens_B: Tensor) -> Tensor:

@@ -107,6 +107,7 @@ class Worker:
                 top_k=message.get("top_k", 0),
                 top_p=message.get("top_p", 1.0),
                 min_p=message.get("min_p", 0.0),
+                frequency_penalty=message.get("frequency_penalty", 0.0),
             ),
             stop_ids=self._chat.stop_ids,
             stops=self._stop_function(stop) if stop else None,

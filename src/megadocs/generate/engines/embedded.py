@@ -27,7 +27,8 @@ from megadocs.machine import child_processes
 from megadocs.recipe import EngineConfig
 
 #: Options of `generate.engine.options` that change what is sampled.
-SAMPLING_DEFAULTS: Mapping[str, int | float] = {"top_k": 0, "min_p": 0.0}
+SAMPLING_DEFAULTS: Mapping[str, int | float] = {"top_k": 0, "min_p": 0.0, "frequency_penalty": 0.0}
+_FRACTIONS = ("min_p", "frequency_penalty")
 #: Options of how it is computed: they are part of no identity.
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 _MACHINE_OPTIONS = ("precision", "cache_megabytes")
@@ -286,7 +287,7 @@ def checked_options(config: EngineConfig) -> dict[str, Any]:
     for name, value in config.options.items():
         where = f"generate.engine.options.{name}"
         if name == "repeat_penalty":
-            raise RecipeError("this engine has no repeat_penalty", where=where, remedy="use kind=llamacpp, or drop it")
+            raise RecipeError("this engine has no repeat_penalty", where=where, remedy="use frequency_penalty")
         if name not in known:
             raise RecipeError(
                 f"unknown option {name!r}", where=where, remedy=f"known options: {', '.join(sorted(known))}"
@@ -294,6 +295,6 @@ def checked_options(config: EngineConfig) -> dict[str, Any]:
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
         if name == "precision" and value not in PRECISIONS:
             raise RecipeError(f"no precision {value!r}", where=where, remedy=f"one of {', '.join(PRECISIONS)}")
-        if name != "precision" and not (is_number and (name == "min_p" or isinstance(value, int))):
+        if name != "precision" and not (is_number and (name in _FRACTIONS or isinstance(value, int))):
             raise RecipeError(f"{value!r} is no size", where=where, remedy="give a number that is not negative")
     return {name: value for name, value in config.options.items() if name in SAMPLING_DEFAULTS}

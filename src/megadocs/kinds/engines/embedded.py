@@ -9,7 +9,7 @@ ENGINE = EngineSpec(
     f"{_MODULE}:EmbeddedEngine",
     works_by="model_file",
     description="our decoder in child processes (Llama family)",
-    options_help="top_k, min_p, precision (auto, float32, float16, bfloat16), cache_megabytes",
+    options_help="top_k, min_p, frequency_penalty, precision (auto, float32, float16, bfloat16), cache_megabytes",
     options=f"{_MODULE}:checked_options",
     identity="megadocs.generate.engines.model_files:model_identity",
     info=f"{_MODULE}:embedded_info",
