@@ -8,6 +8,7 @@ mixture = build_mixture(streams, config=arm.mixture, train=arm.train, seed=0, st
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -160,48 +161,35 @@ def _wanted(spec: OrderingSpec, part: ExtraStream) -> Wanted:
     return Wanted(spec.rows(part.real_document), part.num_generations, num_thoughts)
 
 
+@dataclass(slots=True, eq=False)
 class OrderOfEpoch:
-    """An ordering bound to its rows; checks that it returns each of them once, and the same rows in every epoch.
+    """An ordering bound to its rows; checks that it returns each of them once, and the same rows in every epoch."""
 
-    Args:
-        repeats: it drops or repeats rows on purpose, and says so; then only the epochs are compared.
-    """
-
-    def __init__(
-        self,
-        ordering: Ordering,
-        table: RowTable,
-        rows: Int64Array,
-        seed: int,
-        options: OrderingOptions,
-        *,
-        repeats: bool = False,
-    ) -> None:
-        self._ordering = ordering
-        self._table = table
-        self._rows = rows
-        self._seed = seed
-        self._options = options
-        self._repeats = repeats
-        self._first: Int64Array | None = None
+    ordering: Ordering
+    table: RowTable
+    rows: Int64Array
+    seed: int
+    options: OrderingOptions
+    repeats: bool = False  # it drops or repeats rows on purpose, and says so; then only the epochs are compared
+    _first: Int64Array | None = None
 
     def __call__(self, epoch: int) -> Int64Array:
         """Row indices in stream order."""
-        ordered = self._ordering(self._table, self._rows, seed=self._seed, epoch=epoch, options=self._options)
+        ordered = self.ordering(self.table, self.rows, seed=self.seed, epoch=epoch, options=self.options)
         ordered = np.ascontiguousarray(ordered, dtype=np.int64)
-        if not self._repeats:
+        if not self.repeats:
             self._refuse_other_rows(ordered)
         elif epoch:
             self._refuse_other_epoch(ordered, epoch)
         return ordered
 
     def _refuse_other_rows(self, ordered: Int64Array) -> None:
-        in_table = ordered[(ordered >= 0) & (ordered < len(self._table))]
-        times = np.bincount(in_table, minlength=len(self._table))
-        num_lost, num_twice = int((times[self._rows] == 0).sum()), int((times > 1).sum())
-        if num_lost or len(ordered) != len(self._rows):
+        in_table = ordered[(ordered >= 0) & (ordered < len(self.table))]
+        times = np.bincount(in_table, minlength=len(self.table))
+        num_lost, num_twice = int((times[self.rows] == 0).sum()), int((times > 1).sum())
+        if num_lost or len(ordered) != len(self.rows):
             raise RecipeError(
-                f"the ordering returns {len(ordered)} rows of the {len(self._rows)} that it was given: {num_lost} are "
+                f"the ordering returns {len(ordered)} rows of the {len(self.rows)} that it was given: {num_lost} are "
                 f"lost, {num_twice} stand there more than once",
                 where="stream.ordering",
                 remedy="return each row once, or declare it: `repeats = True` on the function or its OrderingSpec",
@@ -209,7 +197,7 @@ class OrderOfEpoch:
 
     def _refuse_other_epoch(self, ordered: Int64Array, epoch: int) -> None:
         if self._first is None:
-            first = self._ordering(self._table, self._rows, seed=self._seed, epoch=0, options=self._options)
+            first = self.ordering(self.table, self.rows, seed=self.seed, epoch=0, options=self.options)
             self._first = np.sort(first)
         if not np.array_equal(np.sort(ordered), self._first):
             raise RecipeError(

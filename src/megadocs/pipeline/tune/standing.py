@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from megadocs.pipeline.execute.executor import Executor
@@ -40,43 +41,23 @@ class NoWatcher:
         """Ignore it."""
 
 
+@dataclass(slots=True, eq=False)
 class Standing:
-    """Shows and records one call of `run_search`.
+    """Shows and records one call of `run_search`."""
 
-    Args:
-        workspace: where `search.json` goes.
-        executor, scheduler: whose use of slots is measured.
-        interrupt: whose signal is told.
-        budget: max_runs, max_hours, compute_matched_epochs.
-
-    Attributes:
-        arms: once they are chosen.
-        left_out: arm -> why the corpus cannot serve it.
-        trials: once trials can begin.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        workspace: Workspace,
-        executor: Executor,
-        scheduler: Scheduler,
-        interrupt: Interrupt,
-        watcher: Watcher,
-        budget: Mapping[str, float | None],
-    ) -> None:
-        self._name = name
-        self._workspace = workspace
-        self._executor = executor
-        self._scheduler = scheduler
-        self._interrupt = interrupt
-        self._watcher = watcher
-        self._budget = budget
-        self._started = time.monotonic()
-        self._last_written = self._last_watched = self._started
-        self.arms: tuple[ArmSearch, ...] = ()
-        self.left_out: dict[str, str] = {}
-        self.trials: TrialRunner | None = None
+    name: str
+    workspace: Workspace  # where `search.json` goes
+    executor: Executor  # with the scheduler: whose use of slots is measured
+    scheduler: Scheduler
+    interrupt: Interrupt  # whose signal is told
+    watcher: Watcher
+    budget: Mapping[str, float | None]  # max_runs, max_hours, compute_matched_epochs
+    arms: tuple[ArmSearch, ...] = ()  # once they are chosen
+    left_out: dict[str, str] = field(default_factory=dict)  # arm -> why the corpus cannot serve it
+    trials: TrialRunner | None = None  # once trials can begin
+    _started: float = field(default_factory=time.monotonic)
+    _last_written: float = field(default_factory=time.monotonic)
+    _last_watched: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
@@ -88,7 +69,7 @@ class Standing:
         now = time.monotonic()
         if now - self._last_watched >= _WATCH_SECONDS:
             self._last_watched = now
-            self._watcher.search(self._outcome("unfinished"))
+            self.watcher.search(self._outcome("unfinished"))
         if now - self._last_written >= _WRITE_SECONDS:
             self._last_written = now
             self._write(self._outcome("unfinished"))  # what a reader finds when this process dies now
@@ -96,34 +77,34 @@ class Standing:
     def end(self, ending: Ending) -> SearchOutcome:
         """The outcome, told and written."""
         outcome = self._outcome(ending)
-        self._watcher.search(outcome)
+        self.watcher.search(outcome)
         self._write(outcome)
         return outcome
 
     def _outcome(self, ending: Ending) -> SearchOutcome:
         rounds = {arm.space.arm.name: arm.rounds for arm in self.arms}
         return SearchOutcome(
-            self._name,
+            self.name,
             self.arms,
             ending,
-            self._interrupt.signal if self._interrupt.count else None,
+            self.interrupt.signal if self.interrupt.count else None,
             self.left_out,
             self._utilisation(),
-            self._budget,
+            self.budget,
             self.trials.running(rounds) if self.trials is not None and ending == "unfinished" else (),
         )
 
     def _utilisation(self) -> Utilisation:
-        now, num_slots = time.monotonic(), self._executor.num_slots
+        now, num_slots = time.monotonic(), self.executor.num_slots
         held = cpu = 0.0
-        for state in self._scheduler.states.values():
+        for state in self.scheduler.states.values():
             running = now - state.started if state.status == "running" else 0.0
-            held += (state.held_seconds + running) * self._executor.slots_of(state.step)
+            held += (state.held_seconds + running) * self.executor.slots_of(state.step)
             cpu += state.cpu_seconds
         return Utilisation(num_slots, now - self._started, held, cpu)
 
     def _write(self, outcome: SearchOutcome) -> None:
         data = json.dumps(outcome.to_json(), indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
-        make_directory(self._workspace.root / SEARCH_FOLDER)
-        for path in (SEARCH_FILE, f"{SEARCH_FOLDER}/{self._name}.json"):
-            write_bytes_atomic(self._workspace.root / path, data)
+        make_directory(self.workspace.root / SEARCH_FOLDER)
+        for path in (SEARCH_FILE, f"{SEARCH_FOLDER}/{self.name}.json"):
+            write_bytes_atomic(self.workspace.root / path, data)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from megadocs.errors import DamagedError, DivergedError
@@ -37,43 +37,25 @@ class _Begun:
     run: Run
 
 
+@dataclass(slots=True, eq=False)
 class TrialRunner:
-    """Begins trials and collects their results.
+    """Begins trials and collects their results."""
 
-    Args:
-        corpus: the corpus step, published.
-        slots_of: how many of the executor's slots a step takes.
-        listener: receives the progress of steps that trials share (generation, rows).
-        allow_code: load orderings of the form module:attribute.
-    """
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        workspace: Workspace,
-        scheduler: Scheduler,
-        corpus: Step,
-        facts: CorpusFacts,
-        *,
-        slots_of: Callable[[Step], int],
-        listener: Listener,
-        allow_code: bool,
-    ) -> None:
-        self._recipe = recipe
-        self._workspace = workspace
-        self._scheduler = scheduler
-        self._corpus = corpus
-        self._facts = facts
-        self._slots_of = slots_of
-        self._listener = listener
-        self._allow_code = allow_code
-        self._begun: dict[tuple[str, Trial], _Begun] = {}
-        self._steps: dict[tuple[str, Trial], TrialSteps] = {}
+    recipe: Recipe
+    workspace: Workspace
+    scheduler: Scheduler
+    corpus: Step  # the corpus step, published
+    facts: CorpusFacts
+    slots_of: Callable[[Step], int]  # how many of the executor's slots a step takes
+    listener: Listener  # receives the progress of steps that trials share (generation, rows)
+    allow_code: bool  # load orderings of the form module:attribute
+    _begun: dict[tuple[str, Trial], _Begun] = field(default_factory=dict, init=False)
+    _steps: dict[tuple[str, Trial], TrialSteps] = field(default_factory=dict, init=False)
 
     @property
     def num_taken_slots(self) -> int:
         """Slots that the trials under way take or wait for; one that another process works on takes none here."""
-        return sum(self._slots_of(begun.run.train) for begun in self._begun.values() if not self._is_elsewhere(begun))
+        return sum(self.slots_of(begun.run.train) for begun in self._begun.values() if not self._is_elsewhere(begun))
 
     def trials_of(self, space: ArmSpace) -> set[Trial]:
         """An arm's trials under way."""
@@ -103,8 +85,8 @@ class TrialRunner:
         key = (space.arm.name, trial)
         needed = self._steps_of(space, trial)
         run, steps = needed.runs[key], needed.steps
-        self._scheduler.add([step for step in steps if step.kind not in _OWN_KINDS], self._listener)
-        self._scheduler.add([step for step in steps if step.kind in _OWN_KINDS])
+        self.scheduler.add([step for step in steps if step.kind not in _OWN_KINDS], self.listener)
+        self.scheduler.add([step for step in steps if step.kind in _OWN_KINDS])
         self._begun[key] = _Begun(space, trial, run)
 
     def take_ended(self) -> list[tuple[str, Trial, TrialResult]]:
@@ -127,12 +109,12 @@ class TrialRunner:
         key = (space.arm.name, trial)
         if key not in self._steps:
             self._steps[key] = trial_steps(
-                self._recipe, [(space, trial)], self._corpus, self._facts, allow_code=self._allow_code
+                self.recipe, [(space, trial)], self.corpus, self.facts, allow_code=self.allow_code
             )
         return self._steps[key]
 
     def _states(self, begun: _Begun) -> list[StepState]:
-        return [self._scheduler.states[step.fingerprint] for step in (begun.run.train, begun.run.evaluate)]
+        return [self.scheduler.states[step.fingerprint] for step in (begun.run.train, begun.run.evaluate)]
 
     def _is_elsewhere(self, begun: _Begun) -> bool:
         """Whether another process works on it now."""
@@ -140,13 +122,13 @@ class TrialRunner:
 
     def _is_published(self, run: Run) -> bool:
         try:
-            return all(find_artifact(step, self._workspace) is not None for step in (run.train, run.evaluate))
+            return all(find_artifact(step, self.workspace) is not None for step in (run.train, run.evaluate))
         except DamagedError:
             return False
 
     def _result(self, begun: _Begun, *, is_new: bool) -> TrialResult:
         run, trial = begun.run, begun.trial
-        train, evaluate = find_artifact(run.train, self._workspace), find_artifact(run.evaluate, self._workspace)
+        train, evaluate = find_artifact(run.train, self.workspace), find_artifact(run.evaluate, self.workspace)
         assert train is not None and evaluate is not None
         summary, losses = train.summary, evaluate.summary["losses"]
         loss = float(losses[DECIDES]["nats_per_token"])
@@ -180,7 +162,7 @@ class TrialRunner:
         )
 
     def _held_seconds(self, begun: _Begun) -> float:
-        states = self._scheduler.states
+        states = self.scheduler.states
         steps = (begun.run.train, begun.run.evaluate)
         return sum(states[step.fingerprint].held_seconds for step in steps if step.fingerprint in states)
 
