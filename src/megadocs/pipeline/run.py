@@ -32,7 +32,7 @@ from megadocs.pipeline.steps.experiment import Experiment, build_experiment
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.rows import generate_step, without_custom_orderings
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
-from megadocs.pipeline.steps.step import Step, find_artifact
+from megadocs.pipeline.steps.step import Step, find_artifact, with_inputs
 from megadocs.pipeline.tune.before_run import tune_recipe
 from megadocs.pipeline.tune.results import SearchOutcome
 from megadocs.pipeline.tune.standing import Watcher
@@ -266,16 +266,8 @@ def read_recipe(path: Path) -> Recipe:
 
 def steps_of_stage(experiment: Experiment, stage: str) -> list[Step]:
     """The experiment's steps of a stage's kinds and everything that they need, in order of priority."""
-    wanted: set[str] = set()
-
-    def add(step: Step) -> None:
-        wanted.add(step.fingerprint)
-        for needed in step.inputs.values():
-            add(needed)
-
-    for step in experiment.steps:
-        if step.kind in STAGES[stage]:
-            add(step)
+    chosen = with_inputs(step for step in experiment.steps if step.kind in STAGES[stage])
+    wanted = {step.fingerprint for step in chosen}
     return [step for step in experiment.steps if step.fingerprint in wanted]
 
 

@@ -11,6 +11,7 @@ import collections
 from pathlib import Path
 from typing import Any
 
+from megadocs.generate.engines import engine_info
 from megadocs.generate.engines.fake_replies import FakeScript, build_reply, choose_fault, request_digest
 from megadocs.generate.engines.fake_server import FakeServer
 from megadocs.generate.engines.openai import OpenAIEngine
@@ -48,7 +49,7 @@ class FakeEngine:
 
     def info(self) -> EngineInfo:
         """The configured name."""
-        return fake_info(self._config)
+        return engine_info(self._config)
 
     async def close(self) -> None:
         """Stop client and server."""
@@ -90,16 +91,7 @@ class InProcessFakeEngine:
 
     def info(self) -> EngineInfo:
         """The configured name."""
-        return fake_info(self._config)
+        return engine_info(self._config)
 
     async def close(self) -> None:
         """Nothing to close."""
-
-
-def fake_info(config: EngineConfig) -> EngineInfo:
-    """What is known of the fake engine; faults are not part of its identity."""
-    return EngineInfo(
-        identity={"model": config.model, "revision": config.revision},
-        context_tokens=config.context_tokens,
-        concurrency=config.concurrency * config.num_servers,
-    )

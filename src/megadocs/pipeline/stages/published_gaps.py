@@ -10,23 +10,13 @@ from collections.abc import Collection
 from megadocs.errors import InputError, MissingGenerationsError, RecipeError
 from megadocs.pipeline.stages.arm_data import published_mixture
 from megadocs.pipeline.steps.experiment import Experiment, Run
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.steps.step import Step, with_inputs
 from megadocs.store.artifact import Workspace
 
 
 def steps_before_gaps(experiment: Experiment, arms: Collection[str] | None = None) -> list[Step]:
     """The rows of the arms that read published datasets, and what these need, inputs first; None: of all arms."""
-    ordered: dict[str, Step] = {}
-
-    def add(step: Step) -> None:
-        for needed in step.inputs.values():
-            add(needed)
-        ordered.setdefault(f"{step.kind}/{step.fingerprint}", step)
-
-    for run in _readers(experiment, arms):
-        for step in run.train.inputs.values():
-            add(step)
-    return list(ordered.values())
+    return with_inputs(step for run in _readers(experiment, arms) for step in run.train.inputs.values())
 
 
 def refuse_gaps(experiment: Experiment, workspace: Workspace, arms: Collection[str] | None = None) -> None:

@@ -44,7 +44,7 @@ from megadocs.pipeline.steps.evaluation import (
 from megadocs.pipeline.steps.gate import check_probes, gate_step, sibling_kind
 from megadocs.pipeline.steps.published import published_corpus_fields
 from megadocs.pipeline.steps.rows import arm_codes, arm_rows, needs_samples, own_code_settings, with_generations
-from megadocs.pipeline.steps.step import Step
+from megadocs.pipeline.steps.step import Step, with_inputs
 from megadocs.recipe import Arm, Recipe, build_arms, own_code_names
 from megadocs.text.sources import local_digest
 from megadocs.text.vocab_size import LLAMA_3_VOCAB_SIZE, read_vocab_size
@@ -266,30 +266,15 @@ def _in_priority(
     The largest number of generations of a task is written first: a document's stand together then, so that a server
     processes their common prompt once, and what fewer of them need is there.
     """
-    ordered: dict[str, Step] = {}
-
-    def add(step: Step) -> None:
-        for needed in step.inputs.values():
-            add(needed)
-        ordered.setdefault(f"{step.kind}/{step.fingerprint}", step)
-
-    add(corpus)
-    add(tokenizer)
     rows = [step for run in runs for step in run.train.inputs.values() if "generations" in step.inputs]
     rows.sort(key=lambda step: -step.inputs["generations"].config["num_generations"])
-    for kind in ("generate", "sample"):
-        for step in rows:
-            if step.inputs["generations"].kind == kind:
-                add(step.inputs["generations"])
-    for run in runs:
-        if run.scored.gate is not None and "probe" in run.scored.gate.inputs:
-            add(run.scored.gate.inputs["probe"])
-    for run in runs:
-        add(run.train)
-        add(run.evaluate)
-    for ensemble in ensembles:
-        add(ensemble.losses)
+    written = [step.inputs["generations"] for step in rows]
+    gates = [run.scored.gate for run in runs if run.scored.gate is not None]
+    ordered = [corpus, tokenizer]
+    ordered += [step for kind in ("generate", "sample") for step in written if step.kind == kind]
+    ordered += [gate.inputs["probe"] for gate in gates if "probe" in gate.inputs]
+    ordered += [step for run in runs for step in (run.train, run.evaluate)]
+    ordered += [ensemble.losses for ensemble in ensembles]
     for scored in (*(run.scored for run in runs), *(ensemble.scored for ensemble in ensembles)):
-        for step in scored.steps:
-            add(step)
-    return tuple(ordered.values())
+        ordered += scored.steps
+    return tuple(with_inputs(ordered))

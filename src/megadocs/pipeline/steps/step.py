@@ -6,7 +6,7 @@ fingerprints of the steps it needs. `experiment.py` and the other files here say
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -131,3 +131,17 @@ def job_of(step: Step) -> dict[str, Any]:
         "settings": step.settings,
         "inputs": {role: [needed.kind, *needed.fingerprints] for role, needed in step.inputs.items()},
     }
+
+
+def with_inputs(steps: Iterable[Step]) -> list[Step]:
+    """The steps and everything that they need, each once and after its inputs, otherwise in their order."""
+    ordered: dict[str, Step] = {}
+
+    def add(step: Step) -> None:
+        for needed in step.inputs.values():
+            add(needed)
+        ordered.setdefault(f"{step.kind}/{step.fingerprint}", step)
+
+    for step in steps:
+        add(step)
+    return list(ordered.values())
