@@ -94,12 +94,18 @@ def position_losses(
     targets_N = torch.from_numpy(targets).to(models[0].device)
     nll_AN = np.empty((len(averages), len(targets)), dtype=np.float32)
     is_top_AN = np.empty(nll_AN.shape, dtype=np.bool_) if want_top else None
+    is_alone = len(models) == len(averages) == 1 and models[0].head_weight is not None and not want_top
     with torch.no_grad():
         heads = [model.open_head() for model in models]
         states = [_states_at(model, tokens_BT, positions, segments_BT) for model in models]
         step = max(MIN_CHUNK, CHUNK_LOGITS // models[0].vocab_size)
         for start in range(0, len(targets), step):
             chunk = slice(start, start + step)
+            if is_alone:
+                nll_AN[0, chunk] = _losses(
+                    heads[0](states[0][chunk]).float(), targets_N[chunk, None], in_place=True
+                ).cpu()
+                continue
             joint = _Chunk(averages, targets_N[chunk], want_top=want_top)
             for k, (head, state) in enumerate(zip(heads, states, strict=True)):
                 joint.add(k, head(state[chunk]).float())
@@ -213,12 +219,14 @@ class _Chunk:
                 self._likeliest["probabilities", members] = self._sums.pop(members).argmax(dim=-1)
 
 
-def _losses(logits_NL: torch.Tensor, targets_N1: torch.Tensor) -> torch.Tensor:
-    """Nats of the targets, (N,), float32.
+def _losses(logits_NL: torch.Tensor, targets_N1: torch.Tensor, *, in_place: bool = False) -> torch.Tensor:
+    """Nats of the targets, (N,), float32; `in_place` writes over the logits, where nobody needs them again.
 
     In powers of two: torch's exp2 takes a quarter of exp's time on a CPU (0.28 against 1.22 us for 2,048 logits), and
     the whole 0.6 us where cross_entropy takes 0.87.
     """
     largest_N1 = logits_NL.amax(dim=-1, keepdim=True)
-    powers_NL = torch.add(largest_N1 * -_LOG2_E, logits_NL, alpha=_LOG2_E).exp2_()
-    return (powers_NL.sum(dim=-1, keepdim=True).log_() + (largest_N1 - logits_NL.gather(1, targets_N1))).squeeze(1)
+    of_targets_N1 = logits_NL.gather(1, targets_N1)
+    out = logits_NL if in_place else None
+    powers_NL = torch.add(largest_N1 * -_LOG2_E, logits_NL, alpha=_LOG2_E, out=out).exp2_()
+    return (powers_NL.sum(dim=-1, keepdim=True).log_() + (largest_N1 - of_targets_N1)).squeeze(1)

@@ -74,7 +74,7 @@ class _FusedLayer(torch.autograd.Function):
         gate_up = F.linear(normed_2, gate_up_weight)
         gate_NI, up_NI = gate_up.chunk(2, dim=-1)
         swish_NI = F.silu(gate_NI)
-        product_NI = swish_NI * up_NI
+        product_NI = swish_NI * up_NI if save else swish_NI.mul_(up_NI)
         out_BTD = torch.empty_like(x_BTD, memory_format=torch.contiguous_format)  # no view: FSDP2 hooks into the output
         torch.addmm(middle_ND, product_NI, w.down.to(dtype).t(), out=out_BTD.view(-1, out_BTD.shape[-1]))
         if save:
@@ -140,7 +140,8 @@ def _normalise(x_ND: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """x / rms(x) in x's dtype, and 1 / rms(x), float32 (N, 1)."""
     wide_ND = x_ND.float()
     scale_N1 = torch.rsqrt(wide_ND.square().mean(dim=-1, keepdim=True).add_(eps))
-    return (wide_ND * scale_N1).to(x_ND.dtype), scale_N1
+    scaled_ND = wide_ND * scale_N1 if wide_ND is x_ND else wide_ND.mul_(scale_N1)
+    return scaled_ND.to(x_ND.dtype), scale_N1
 
 
 def _normalise_backward(grad_ND: Tensor, normed_ND: Tensor, scale_N1: Tensor) -> Tensor:
