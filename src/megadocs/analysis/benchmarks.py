@@ -34,7 +34,6 @@ def benchmark_results(scores: Sequence[BenchmarkScore], arms: Sequence[str]) -> 
 
     Args:
         scores: one per model and task.
-        arms: order of the rows; ensembles follow.
 
     Returns:
         `tasks`, `chance`, `rows` [{arm, num_seeds, cells, truncated, error, standard_error, seed_errors}] and `scores`.

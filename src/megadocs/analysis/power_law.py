@@ -72,7 +72,6 @@ class LawProblem:
 
     Args:
         x: N positive numbers.
-        losses: N losses.
 
     Raises:
         AnalysisError: fewer than three distinct x, or values that are not finite or not positive.

@@ -57,7 +57,6 @@ def score_windows(
     """Losses per document, windowed as in training.
 
     Args:
-        batch_size: windows per forward pass.
         order: `hash` (the same windows however the set is listed) or `given`.
 
     Raises:

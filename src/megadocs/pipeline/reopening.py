@@ -32,7 +32,6 @@ def reopen_generations(steps: Iterable[Step], workspace: Workspace, *, check_led
 
     Args:
         steps: of a run; those of the kind `generate` are looked at.
-        workspace: where they are published.
         check_ledger: look for lost records of complete artifacts, too (reads the whole ledger).
     """
     notes: list[str] = []

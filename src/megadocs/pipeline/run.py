@@ -116,7 +116,6 @@ def run_experiment(
 
     Args:
         stage: key of `STAGES` at which to stop.
-        num_slots: steps side by side; None is one per core.
         show: makes a listener for a number of steps (see `cli.console.show_progress`).
         allow_code: load the kinds, orderings and engines of the form module:attribute that the recipe names.
         executor: where steps run, closed at the end; None: processes of this machine.

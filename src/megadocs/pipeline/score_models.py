@@ -92,7 +92,6 @@ class ContinuedScoring:
         context_length: tokens of a window; None: what the models were trained in; for models from elsewhere 1,024, or
             what they take if that is less.
         stride: new tokens per slide past the context; None: half of it.
-        batch_size: windows per forward pass.
         subsets: of several members, which are averaged at each size.
         cache: where results are kept; None: nowhere.
     """

@@ -39,9 +39,6 @@ _TRIAL = "trial"
 class Watcher:
     """Looks at one workspace again and again.
 
-    Args:
-        allow_code: load orderings of the form module:attribute that its recipe names.
-
     Raises:
         InputError: the directory is no workspace.
         MegadocsError: its recipe is not one of this version.

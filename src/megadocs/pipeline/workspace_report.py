@@ -43,7 +43,6 @@ def report_workspace(
     """Build the report over all recipes of a workspace.
 
     Args:
-        allow_code: load orderings of the form module:attribute.
         executor: where the report's step runs, closed at the end; None: a process of this machine.
 
     Raises:

@@ -45,7 +45,6 @@ def stretched_sources(
     """Each document with its thoughts, in the order of document ids.
 
     Args:
-        documents: any order.
         thoughts: every thought asked for with this G, sorted by document id; those not ok leave the text unbroken.
         num_generations: G; the rows' generation.
         kind: a stretched one.

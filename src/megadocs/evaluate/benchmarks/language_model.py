@@ -34,7 +34,6 @@ class AveragedLM(LM):  # type: ignore[misc]
         members: K models of one tokenizer.
         add_bos: whether prompts start with BOS.
         batch_tokens: tokens of one forward pass.
-        watch: called after every batch with the requests answered and all of them; may raise to stop.
 
     Attributes:
         average: index of the average that answers.

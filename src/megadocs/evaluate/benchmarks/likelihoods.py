@@ -68,7 +68,6 @@ def score_pairs(
         pairs: N requests.
         batch_tokens: tokens of one forward pass, padding included (a longer request runs alone).
         want_greedy: also say whether the continuation is what greedy decoding would give.
-        watch: called after every batch with the requests answered and all of them; may raise to stop.
     """
     check_members(models, averages)
     _check_tokens(pairs, models[0].vocab_size)

@@ -100,7 +100,6 @@ def generation_seconds(
     """Time of a task's requests.
 
     Args:
-        recipe: for the rates that it names.
         num_read: prompt tokens that are not in the cache.
         num_new: tokens that are written.
         measured: new tokens per second of this task, by finished steps.

@@ -69,7 +69,6 @@ def build_plan(
         only: price steps of these kinds, as if the others were there; None: all.
         whole: where a search prices settings as arms, the recipe with all arms and seeds (see `build_experiment`).
             A setting whose runs have no optimiser step then is a line with `num_steps` 0, else an error.
-        allow_code: load orderings of the form module:attribute that the recipe names.
     """
     workspace = Workspace(root)
     slots = num_slots or usable_cores()

@@ -63,7 +63,6 @@ def build_arm_mixture(config: Mapping[str, Any], rows: RowStore, corpus: SplitCo
     """The mixture of an arm over its rows.
 
     Args:
-        config: a train step's configuration.
         corpus: for the ids of the real documents, 1x and the arm's multiple.
     """
     train = TrainConfig.model_validate(config["train"])

@@ -43,7 +43,6 @@ def read_extra_set(
 
     Args:
         name: its key in `evaluate.sets`.
-        config: its entry.
         source: how it is read (`steps.evaluation.corpus_config`).
         corpus: whose training texts it may share, and whose test split names the held-out records.
 

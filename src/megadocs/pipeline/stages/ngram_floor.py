@@ -39,7 +39,6 @@ def ngram_floor(
         runs: finished runs; the baseline's decide the windows.
         inputs: of the report; the roles `rows <run> <role>` are read.
         corpus: for the 1x documents and those of the headline's set.
-        workspace: where the segments of the rows lie.
 
     Returns:
         `order`, `set`, `num_targets`, and a list `models`: `text` ("real", or the kind of synthetic rows added to it),

@@ -70,7 +70,6 @@ def train_as_rank(
         recipe: with one arm and one seed.
         root: the workspace, on storage that all machines see; the run's rows must be published already.
         report: receives a line of progress now and then, on the first rank.
-        allow_code: load orderings of the form module:attribute that the recipe names.
 
     Returns:
         The published artifact on the first rank, None on the others.

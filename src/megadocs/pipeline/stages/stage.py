@@ -50,7 +50,6 @@ def run_step(
 
     Args:
         job: kind, fingerprint, version, config, settings and inputs (role -> [kind, fingerprints]) of a step.
-        workspace: where inputs are found and the artifact goes.
         report: receives progress.
         should_stop: whether the work is to be interrupted.
 

@@ -110,7 +110,6 @@ def build_experiment(
     """All steps of the recipe over a corpus, arms that it cannot serve left out.
 
     Args:
-        allow_code: load what the recipe names as module:attribute (kinds, orderings, engines), and task folders.
         whole: where a search tries one arm on its own, the recipe with all arms and seeds: teachers are named in it.
 
     Raises:

@@ -56,7 +56,6 @@ def tune_recipe(
         recipe: with `tune` and the student that it trains (`with_student`).
         corpus: published; arms that need more real documents than it has are not walked.
         executor: stays open.
-        allow_code: load orderings of the form module:attribute.
 
     Raises:
         RecipeError: no arm that this corpus can serve is to be tuned, or an axis fits no arm.

@@ -53,10 +53,8 @@ def run_search(
     """Search every arm of the recipe's section `search`.
 
     Args:
-        num_slots: steps side by side; None is one per core.
         max_runs: trials over all arms, reused ones included; None: the recipe's.
         max_hours: no new trial starts after so many hours; None: the recipe's.
-        allow_code: load orderings of the form module:attribute.
         executor: where steps run, closed at the end; None: processes of this machine.
 
     Raises:

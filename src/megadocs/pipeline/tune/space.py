@@ -119,7 +119,6 @@ def trial_steps(
 
     Args:
         trials: with the space of their arm.
-        allow_code: load orderings of the form module:attribute.
     """
     runs: dict[tuple[str, Trial], Run] = {}
     impossible: dict[tuple[str, Trial], str] = {}
