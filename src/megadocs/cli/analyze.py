@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +55,7 @@ def _print_published(*, as_json: bool) -> None:
 
     checks = check_published()
     if as_json:
-        print_json([asdict(check) for check in checks])
+        print_json(checks)
         return
     for check in checks:
         computed = check.computed or "-"
@@ -73,7 +72,7 @@ def _print_replications(workspaces: list[Path], arm: str | None, against: str | 
         raise InputError("replications compare two arms", remedy="name them: --arm stitched --against simple")
     rows = replicated_differences([open_results(path)[0] for path in workspaces], arm, against)
     if as_json:
-        print_json([asdict(row) for row in rows])
+        print_json(rows)
         return
     typer.echo(f"{arm} minus {against}, nats per token, over {len(workspaces)} replications (paired t)")
     for row in rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,7 @@ def compare(first: _Run, second: _Run, as_json: AsJson = False) -> None:
     runs = open_run(first), open_run(second)
     result = compare_runs(runs[0].scores(), runs[1].scores(), (runs[0].facts(), runs[1].facts()))
     if as_json:
-        print_json(asdict(result))
+        print_json(result)
         return
     for row in result.sets:
         low, high = row.interval

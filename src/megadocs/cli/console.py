@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from megadocs.errors import MegadocsError
@@ -29,7 +30,9 @@ def print_json(value: Any) -> None:
 
 
 def _with_words(value: Any) -> Any:
-    """The value with "NaN", "Infinity" and "-Infinity" for the numbers that JSON lacks."""
+    """The value, data classes as mappings, with "NaN", "Infinity" and "-Infinity" for the numbers that JSON lacks."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
     if isinstance(value, dict):
         return {key: _with_words(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -17,7 +17,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = examine()
     if as_json:
-        print_json([finding.to_json() for finding in findings])
+        print_json(findings)
         return
     for finding in findings:
         mark = "ok     " if finding.is_ok else "missing"

@@ -65,7 +65,7 @@ def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None =
         price = price_search(searched, root, num_slots=slots.number, allow_code=options.allow_code)
     if options.as_json:
         on_gpu = {"gpu": gpu.to_json(plan.flops)} if gpu is not None else {}
-        tuning = {"tuning": price.to_json()} if price is not None else {}
+        tuning = {"tuning": price} if price is not None else {}
         print_json(plan.to_json() | on_gpu | tuning)
         return
     corpus = plan.corpus

@@ -65,7 +65,7 @@ def search(
         raise
     if runner is None:
         if options.as_json:
-            print_json(price.to_json())
+            print_json(price)
         return
     with open_search_display() as watcher:
         outcome = run_search(
@@ -101,7 +101,7 @@ def _print_outcome(outcome: SearchOutcome, price: SearchPrice, *, as_json: bool)
     """The result on standard output."""
     result = outcome.to_json()
     if as_json:
-        print_json(result | {"price": price.to_json()})
+        print_json(result | {"price": price})
         return
     for line in result_lines(result):
         typer.echo(line)

@@ -24,7 +24,7 @@ def status(
 
     found = read_status(workspace)
     if as_json:
-        print_json(found.to_json())
+        print_json(found)
         return
     typer.echo("published: " + (", ".join(f"{n} {step}" for step, n in sorted(found.counts.items())) or "nothing"))
     for work in found.unfinished:

@@ -30,7 +30,6 @@ def show(
 
     megadocs streams show recipes/quickstart.yaml --arm stitched
     """
-    from dataclasses import asdict
 
     from megadocs.pipeline.streams import iter_streams
     from megadocs.streams import render_plain
@@ -38,7 +37,7 @@ def show(
     experiment, opened = _open(recipe, overrides, workspace, allow_code=allow_code)
     shown = list(iter_streams(experiment, opened, arm=arm, window=window))
     if as_json:
-        print_json([asdict(stream) for stream in shown])
+        print_json(shown)
         return
     for stream in shown:
         if sys.stdout.isatty():

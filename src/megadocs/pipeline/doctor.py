@@ -8,9 +8,8 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megadocs.machine import cpu_flags, memory_bytes, usable_cores
 
@@ -34,10 +33,6 @@ class Finding:
     found: str
     is_ok: bool = True
     remedy: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
 
 def examine() -> list[Finding]:

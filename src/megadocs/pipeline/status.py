@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,6 @@ class WorkspaceStatus:
     #: the `search.json` that `megadocs search` wrote last, and `is_alive`: its driver has written to it within half a
     #: minute; None: no search ran here.
     search: dict[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
 
 def read_status(root: Path) -> WorkspaceStatus:

@@ -11,8 +11,8 @@ stitched stream it nearly always does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -48,13 +48,6 @@ class StreamFacts:
     #: k -> how many times a window with (part of) a real document also has (parts of) k of its rephrases, or whatever
     #: else was written about it.
     rephrases_beside_real: dict[int, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for `--json`; histogram keys become text."""
-        data = asdict(self)
-        for name in ("siblings_per_window", "rephrases_beside_real"):
-            data[name] = {str(key): value for key, value in data[name].items()}
-        return data
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Container, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megadocs.errors import RecipeError
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes
@@ -58,10 +57,6 @@ class SearchPrice:
     num_slots: int  # steps side by side
     matched_tokens: Mapping[str, int]  # arm -> tokens of each of its runs, when the search matches compute; else empty
     rates: str  # where times come from, see `Plan`
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
 
 def price_search(
