@@ -8,15 +8,11 @@
 A weight on a CPU is held in the way that is fastest for its type; on other devices a product is torch's linear.
 
 - bfloat16, one row: such a product is bound by reading its weight, and `embedding_bag` (a weighted sum of the
-  transposed weight's rows) streams it: sampling from 20M weights takes 2.3 ms a token so, against 2.8 with oneDNN's
-  product (one thread, AMD Zen 5); torch's linear is at 10 GB/s there, a quarter of memory's rate.
+  transposed weight's rows) streams it where torch's linear has a quarter of memory's rate.
 - bfloat16 and float32, more rows: oneDNN's own packed layout, as a frozen compiled model has it; torch's linear takes
-  up to twice as long, which goes into unpacking (bfloat16, 16 x 384 by 384 x 2048: 96 against 200 us).
-- float16: FBGEMM's packed half-precision weights with float32 rows, sums and results. The products of SmolLM2-135M,
-  new tokens a second on one thread of an EPYC with AVX2 only, by rows: 190 at 8, 261 at 16, 305 at 32, 318 at 64;
-  oneDNN's packed float32 117, 184, 230, 252; torch's linear in float32 75, 133, 188, 250. On a Xeon with AVX-512 and
-  no AMX: half precision 168, 215, 293, 365; packed float32 138, 208, 310, 406, torch's linear 154 at 16 where packed
-  float32 makes 194 and 332 at 64 where it makes 378. Which is taken is decided in `precision`.
+  up to twice as long, which goes into unpacking.
+- float16: FBGEMM's packed half-precision weights with float32 rows, sums and results: ahead of packed float32 where
+  the processor has no bfloat16 products (lab/LOG.md has the rates). Which is taken is decided in `precision`.
 
 The packed layouts are operators that torch's compiler and its quantisation use, not part of its public face:
 `packed_operators` says which this torch has, and without them every product is torch's linear, with the same results
