@@ -1,7 +1,7 @@
 """Texts to checked rows of tokens, in batches, in order.
 
-The tokenizer uses all cores within a batch; the writer works on one batch while the next is encoded. Results depend on
-the texts alone.
+The tokenizer looks words up on one core, or uses all within a batch (`text/word_ids.py`); the writer works on one batch
+while the next is encoded. Results depend on the texts alone.
 """
 
 from __future__ import annotations
