@@ -267,6 +267,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=48, help="sequences of each of the two embedded workers")
     parser.add_argument("--vllm", type=Path, default=None, help="environment of `make setup-vllm`")
     parser.add_argument("--only", nargs="+", default=None)
+    parser.add_argument("--append", action="store_true", help="further rounds of what the output holds already")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "writers.json")
     arguments = parser.parse_args()
     recipe = load_recipe(ROOT / "recipes" / "quickstart.yaml", [])
@@ -282,6 +283,9 @@ def main() -> None:
     names = [name for name in (*configs, "transformers") if arguments.only is None or name in arguments.only]
     write = transformers_writer(configs["embedded"]) if "transformers" in names else None
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    if arguments.append and arguments.output.is_file():
+        before = json.loads(arguments.output.read_text())["writers"]
+        rounds |= {name: found["rounds"] for name, found in before.items()}
     report: dict[str, Any] = {
         "machine": {"processor": processor(), "cpus": os.cpu_count(), "python": platform.python_version()},
         "workload": {
@@ -300,8 +304,8 @@ def main() -> None:
                     assert write is not None
                     measured = write(documents)
                 else:
-                    config = configs[name].model_copy(update={"seed": number})
-                    measured = run_engine(config, documents, Path(folder) / f"{name}-{number}")
+                    config = configs[name].model_copy(update={"seed": len(rounds[name])})
+                    measured = run_engine(config, documents, Path(folder) / f"{name}-{len(rounds[name])}")
                 measured["load"] = os.getloadavg()[0]
                 rounds[name].append(measured)
                 print(number, name, measured, file=sys.stderr, flush=True)

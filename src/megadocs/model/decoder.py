@@ -97,7 +97,12 @@ class Decoder:
         half = config.head_dim // 2
         self.rotations = torch.complex(model.rope_cos[:, :half].float(), model.rope_sin[:, :half].float())
         self.root_epsilon = torch.tensor((config.hidden_size * config.rms_norm_eps) ** 0.5, device=self.device)
-        self.cache = PagedCache(config, num_pages=num_pages, dtype=stored, device=self.device)
+        self._stored = stored
+        self.open_cache(num_pages)
+
+    def open_cache(self, num_pages: int) -> None:
+        """A cache of its own, empty: after a fork, since zeros written before it stay in the parent for good."""
+        self.cache = PagedCache(self.config, num_pages=num_pages, dtype=self._stored, device=self.device)
 
     def batch(self, tables: Sequence[Sequence[int]], lengths: Sequence[int]) -> Batch:
         """Sequences by their pages and the positions they hold; each must have room for its next position."""

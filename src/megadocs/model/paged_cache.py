@@ -67,7 +67,7 @@ class PagedCache:
     """
 
     def __init__(self, config: LlamaConfig, *, num_pages: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.dtype, self.device = dtype, device
+        self.num_pages, self.dtype, self.device = num_pages, dtype, device
         self._heads, self._groups, self._width = (
             config.num_attention_heads,
             config.num_key_value_heads,

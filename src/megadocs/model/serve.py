@@ -3,9 +3,10 @@
     python -m megadocs.model.serve --model PATH --sockets 5 6 --sequences 32 --context-tokens 2048
 
 The first process reads the weights, tries in which precision this machine multiplies them fastest, lays them out, then
-forks the workers: they share that memory, and come up at once. It prints one line of JSON, `{"ready": 2, "precision":
-"float32"}` or `{"error": {...}}`, ends when its standard input closes or a worker ends, and the kernel ends the workers
-with it. On a GPU the workers lay the weights out themselves, since its memory is not shared by a fork.
+forks the workers: they share that memory, and come up at once; each makes a cache of its own. It prints one line of
+JSON, `{"ready": 2, "precision": "float32"}` or `{"error": {...}}`, ends when its standard input closes or a worker
+ends, and the kernel ends the workers with it. On a GPU the workers lay the weights out themselves, since its memory is
+not shared by a fork.
 """
 
 from __future__ import annotations
@@ -116,12 +117,13 @@ class _Loaded:
         return fastest_precision(config, num_rows=self._num_sequences, on_gpu=self._on_gpu)
 
     def _lay_out(self, model: Llama) -> Decoder:
-        return Decoder(model, num_sequences=self._num_sequences, num_pages=self._num_pages, dtype=self._dtype)
+        return Decoder(model, num_sequences=self._num_sequences, num_pages=1, dtype=self._dtype)
 
     def build_batcher(self) -> Batcher:
         """One worker's."""
         shared = self._laid_out
         decoder = shared if isinstance(shared, Decoder) else self._lay_out(shared.to("cuda"))
+        decoder.open_cache(self._num_pages)
         return Batcher(
             [decoder],
             num_sequences=self._num_sequences,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib.util
 import json
@@ -27,6 +28,9 @@ from megadocs.generate.engines import build_engine, engine_info, sampling_option
 from megadocs.generate.engines.embedded import EmbeddedEngine, _Connection
 from megadocs.generate.engines.protocol import EngineFailure, Reply
 from megadocs.model import build_model, export_hf
+from megadocs.model.decoder import Decoder
+from megadocs.model.paged_cache import PAGE_POSITIONS
+from megadocs.model.serve import _Loaded
 from megadocs.recipe import EngineConfig, GenerateConfig
 from megadocs.recipe.training import ModelConfig
 from megadocs.text.chat import load_chat
@@ -125,6 +129,17 @@ def test_a_limit_counts_from_the_last_sign_of_life() -> None:
         theirs.close()
 
     asyncio.run(main())
+
+
+def test_the_cache_is_made_behind_the_fork(folder: Path) -> None:
+    """Zeros written before it would stay in the loading process: 512 MB that nobody reads."""
+    values = {"sequences": 4, "context_tokens": 512, "precision": "float32", "cache_megabytes": 64}
+    loaded = _Loaded(argparse.Namespace(model=folder, **values))
+    decoder = loaded._laid_out
+    assert isinstance(decoder, Decoder)
+    assert decoder.cache.num_pages == 1
+    loaded.build_batcher()
+    assert decoder.cache.num_pages > 4 * 512 // PAGE_POSITIONS
 
 
 async def check_greedy(engine: EmbeddedEngine, folder: Path) -> None:
