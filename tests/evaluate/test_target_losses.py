@@ -57,3 +57,14 @@ def test_impossible_tokens_certain_targets_and_nan():
     assert nll[1] == np.inf
     assert np.isnan(nll[2])
     assert nll[3] == pytest.approx(200 + np.log(VOCAB - 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_alone_has_the_same_bits_written_over_or_not(dtype):
+    generator = torch.Generator().manual_seed(0)
+    states, weight = torch.randn(2, 8, 12, generator=generator), torch.randn(VOCAB, 12, generator=generator)
+    model = ScoringModel(lambda tokens: states, VOCAB, head_weight=weight, dtype=dtype)
+    arguments = (np.zeros((2, 8), dtype=np.int64), np.arange(16), np.arange(16))
+    kept = position_losses([model], [SINGLE], *arguments, want_top=True).nll
+    for _ in range(2):
+        np.testing.assert_array_equal(position_losses([model], [SINGLE], *arguments).nll, kept)
