@@ -24,6 +24,7 @@ def main():
             os._exit(9)
         if step == options.get("hang_at") and rank == options["rank"]:
             time.sleep(600)
+            print("this rank went on", file=sys.stderr, flush=True)
         if step == options.get("stop_at"):
             os._exit(7)
         return read_random(step)

@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from pipeline.corpora import write_recipe, write_texts
-from pipeline.processes import kill, pids_of
+from pipeline.processes import end_of, kill, pids_of, wait_until
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.timeout(1800)  # each is some minutes beside other work; the bounds below count processor time
 
 HOST, ENGINE, WORKER = "ray::StepHost", "ray::EngineWorker", "megadocs.pipeline.execute.worker"
 
@@ -35,9 +35,9 @@ def on(address, *options):
     return ["--executor", "ray", "--ray-address", address, "--jobs", "2", *options]
 
 
-def ended(process, seconds=240):
-    output, messages = process.communicate(timeout=seconds)
-    assert process.returncode == 0, messages[-3000:]
+def ended(process, code=0):
+    output, messages = end_of(process, 240)
+    assert process.returncode == code, messages[-3000:]
     return output, messages
 
 
@@ -56,13 +56,12 @@ def contents(workspace):
     return found
 
 
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
+def wait_for(condition, process):
+    def holds():
         assert process.poll() is None, process.communicate()[1][-3000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
+        return condition()
+
+    return wait_until(holds, 120)
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +142,9 @@ def test_ctrl_c_saves_stops_and_leaves_no_process(recipe, tmp_path):
     process = start("train", recipe, workspace, *on("local"))
     wait_for(lambda: list(workspace.glob("train/*.partial/metrics.jsonl")), process)
     os.killpg(process.pid, signal.SIGINT)
-    _, messages = process.communicate(timeout=120)
-    assert process.returncode == 130, messages[-3000:]
+    _, messages = ended(process, code=130)
     assert "run the same command again" in messages
-    deadline = time.monotonic() + 20
-    while found := pids_of("raylet", under=process.pid) + pids_of(WORKER, under=process.pid):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
+    wait_until(lambda: not pids_of("raylet", under=process.pid) + pids_of(WORKER, under=process.pid), 20)
 
 
 @pytest.mark.slow

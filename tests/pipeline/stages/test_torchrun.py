@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from megadocs.errors import RecipeError
 from megadocs.recipe import load_recipe, select_runs
 from pipeline.corpora import write_recipe, write_texts
+from pipeline.processes import wait_until
 
 ONE_RUN = ("--arm", "simple", "--seed", "0")
 FAST = ("train.checkpoint_minutes=0.00001", "train.dtype=float32")
@@ -108,13 +108,13 @@ def running_run(recipe, workspace, *options):
     before = sum(path.read_bytes().count(b"\n") for path in workspace.glob("train/*.partial/metrics.jsonl"))
     command = [sys.executable, "-m", "megadocs", "train", recipe, *FAST, *ONE_RUN, *options, "--workspace", workspace]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
+
+    def folder():
+        assert process.poll() is None, process.communicate()[0]
         found = list(workspace.glob("train/*.partial/metrics.jsonl"))
-        if found and found[0].read_bytes().count(b"\n") > before + 5:
-            return process, found[0].parent
-        time.sleep(0.01)
-    raise AssertionError(process.communicate()[0])
+        return found[0].parent if found and found[0].read_bytes().count(b"\n") > before + 5 else None
+
+    return process, wait_until(folder, 90)
 
 
 @pytest.mark.slow
@@ -124,7 +124,8 @@ def test_stopped_and_killed_it_resumes_with_another_number_of_processes(one_proc
     long = ("train.real_epochs=8", "train.num_processes=2")
     process, folder = running_run(recipe, workspace, *long, "train.parallel=fsdp")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    wait_until(lambda: process.poll() is not None, 60)
+    assert process.returncode == 143
     assert max(folder.glob("checkpoints/step-*"))
     process, folder = running_run(recipe, workspace, *long)
     ranks = processes_naming(str(folder))
@@ -132,10 +133,7 @@ def test_stopped_and_killed_it_resumes_with_another_number_of_processes(one_proc
     process.kill()
     for worker in processes_naming(str(workspace), "megadocs.pipeline.execute.worker"):
         os.kill(worker, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while processes_naming(str(folder)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not processes_naming(str(folder))
+    wait_until(lambda: not processes_naming(str(folder)), 20)
     done = megadocs("train", recipe, *FAST, *ONE_RUN, "train.real_epochs=8", "--workspace", workspace)
     assert done.returncode == 0, done.stderr
     other = shutil.copytree(rows, tmp_path / "other")

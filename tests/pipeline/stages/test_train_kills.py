@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.corpora import write_recipe, write_texts
+from pipeline.processes import Bound, wait_until
 
 pytestmark = pytest.mark.faults
 VOLATILE = ("seconds", "tokens_per_second", "mfu")
@@ -59,8 +60,8 @@ class Run:
         return [json.loads(line) for line in lines]
 
     def wait_until(self, condition):
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and self.process.poll() is None:
+        bound = Bound(120)
+        while not bound.is_over() and self.process.poll() is None:
             records = self.records()
             if records and condition(records):
                 return
@@ -80,7 +81,8 @@ class Run:
 
     def finish(self):
         self.start()
-        assert self.process.wait(200) == 0, self.process.stderr.read().decode()
+        wait_until(lambda: self.process.poll() is not None, 200)
+        assert self.process.returncode == 0, self.process.stderr.read().decode()
 
     def state(self, step):
         return load_file(self.folder() / f"checkpoints/step-{step:08d}/tensors.safetensors")
@@ -175,7 +177,8 @@ def test_killed_at_four_points_of_a_save(prepared, unbroken, tmp_path):
         tracer = subprocess.Popen(
             ["strace", "-f", "-o", "/dev/null", "-e", f"inject={point}", "-p", str(worker)], stderr=subprocess.DEVNULL
         )
-        assert run.process.wait(60) == 1
+        wait_until(lambda: run.process.poll() is not None, 60)
+        assert run.process.returncode == 1
         assert b"killed by SIGKILL" in run.process.stderr.read()
         tracer.wait(20)
     assert_equal_to_the_bit(run, unbroken)

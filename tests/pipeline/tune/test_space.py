@@ -20,6 +20,7 @@ from megadocs.recipe import load_recipe
 from megadocs.recipe.search import AxisConfig
 from megadocs.search import Trial
 from pipeline.corpora import write_texts
+from pipeline.processes import end_of, wait_until
 
 TOY = {
     "name": "toy_search",
@@ -141,9 +142,7 @@ def test_a_killed_search_goes_on_and_ends_the_same(finished, tmp_path):
     process = subprocess.Popen(
         command(recipe, workspace), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
     )
-    deadline = time.monotonic() + 120
-    while len(records(workspace)) < 2 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
+    wait_until(lambda: len(records(workspace)) >= 2 or process.poll() is not None, 120)
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = records(workspace)
@@ -198,7 +197,7 @@ def test_two_drivers_share_the_work(finished, tmp_path):
         )
         for _ in range(2)
     ]
-    results = [json.loads(driver.communicate(timeout=200)[0]) for driver in drivers]
+    results = [json.loads(end_of(driver, 200)[0]) for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0]
     assert without_costs(results[0]) == without_costs(results[1]) == without_costs(result)
     costs = [one["arms"][0]["cost"] for one in results]
