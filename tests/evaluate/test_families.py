@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +104,11 @@ def test_nothing_stands_behind_a_plain_head(family):
         )
         == 1
     )
+
+
+def test_the_documentation_counts_the_families():
+    page = Path(__file__).parents[2] / "docs" / "evaluation.md"
+    assert f"models of {len(PLAIN_HEADS | BENT.keys())} families" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
