@@ -25,7 +25,7 @@ COMPARED_STEP = 60
 OPTIONS = (
     "train.real_epochs=8",
     "train.checkpoint_minutes=0.0000001",
-    "train.keep_checkpoints=100000",
+    "train.keep_checkpoints=1000",
     "train.evaluate_every_steps=3",
 )
 
