@@ -135,7 +135,7 @@ def assert_equal_to_the_bit(run, unbroken):
     assert models[0] == models[1]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_killed_at_ten_random_steps_and_in_an_evaluation(prepared, unbroken, tmp_path):
     recipe, rows = prepared
     run = Run(recipe, shutil.copytree(rows, tmp_path / "ws"))
@@ -158,7 +158,7 @@ def is_being_evaluated(record):
     return record["step"] % 3 == 0 and "loss" in record
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not can_trace(), reason="needs strace")
 def test_killed_at_four_points_of_a_save(prepared, unbroken, tmp_path):
     recipe, rows = prepared
