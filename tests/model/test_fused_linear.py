@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from megadocs.model import fused_linear as module
-from megadocs.model.fused_linear import fused_linear, fused_swiglu
+from megadocs.model.fused_linear import _padded, fused_linear, fused_swiglu
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -46,3 +46,12 @@ def test_private_packed_products_stand_in_one_file():
     names = ("torch.ops.mkldnn", "torch.ops.quantized")
     texts = {path.name: path.read_text(encoding="utf-8") for path in source.rglob("*.py")}
     assert [file for file, text in texts.items() if any(name in text for name in names)] == ["fused_linear.py"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_few_numbers_of_rows_reach_the_packed_product(dtype):
+    """oneDNN keeps 650 KB for each number of rows and shape of weight it has met."""
+    sizes = {len(_padded(torch.zeros(rows, 8, dtype=dtype))) for rows in range(1, 129)}
+    assert len(sizes) <= (12 if dtype == torch.bfloat16 else 34)
+    assert all(len(_padded(torch.zeros(rows, 8, dtype=dtype))) - rows < 16 for rows in range(1, 129))
+    assert {1, 2, 4, 48, 64, 128} <= sizes
