@@ -11,23 +11,27 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from megadocs.analysis import gain_row, json_form
 from megadocs.corpus import read_corpus
+from megadocs.documents import Document, source_groups
 from megadocs.evaluate.context_use import ContextCase, ContextGains, context_gains, repeat_score
 from megadocs.evaluate.scoring_model import as_scoring_model
 from megadocs.model import import_hf
-from megadocs.pipeline.stages.gate import probe_cases
+from megadocs.pipeline.stages.gate import probe_cases, written_rows
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.text.tokenizer import load_tokenizer
 
 
-def told(gains: ContextGains) -> dict[str, object]:
-    """A gain with its interval over documents."""
-    return {"nats_per_token": gains.nats_per_token, "interval": gains.interval(), "documents": len(gains.document_ids)}
+def told(gains: ContextGains, documents: Sequence[Document]) -> dict[str, object]:
+    """A gain with its interval, whole speeches left out, as the gate of a run has it."""
+    row = gain_row(gains.document_ids, gains.num_tokens, gains.gains, source_groups(documents))
+    return {**json_form(row), "num_context_rows": gains.num_context_rows}
 
 
 def rephrases(workspace: Path) -> Artifact:
@@ -48,7 +52,7 @@ def main(model_folder: str, workspace: str, length: int) -> None:
     torch.set_num_threads(1)
     model, tokenizer = as_scoring_model(import_hf(Path(model_folder))), load_tokenizer(model_folder)
     documents = read_corpus(next(Path(workspace).glob("corpus/*"))).train_multiple(1)
-    cases = probe_cases(documents, rephrases(Path(workspace)), tokenizer, length)
+    cases = probe_cases(documents, written_rows(rephrases(Path(workspace)), tokenizer), tokenizer, length)
     halves = [case.row[: length // 2] for case in cases]
     copies = [
         ContextCase(case.document_id, row, [row], [halves[(number + 1) % len(halves)]])
@@ -58,8 +62,8 @@ def main(model_folder: str, workspace: str, length: int) -> None:
         "context_length": length,
         "mean_document_tokens": float(np.mean([len(case.row) for case in cases])),
         "mean_rephrase_tokens": float(np.mean([len(row) for case in cases for row in case.own])),
-        "sibling_gain": told(context_gains(model, cases, length)),
-        "copy_gain": told(context_gains(model, copies, length)),
+        "sibling_gain": told(context_gains(model, cases, length), documents),
+        "copy_gain": told(context_gains(model, copies, length), documents),
         "repeat_score": repeat_score(model, np.concatenate([case.row for case in cases]), length),
     }
     print(json.dumps(found, indent=1))

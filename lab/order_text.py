@@ -1,11 +1,12 @@
-"""Public text for the warm start of `recipes/order.yaml`: prose of documentation, half of its records twice.
+"""Public text for the warm start of `recipes/order.yaml`: prose of documentation, most of it in some way twice.
 
-    apt-get download linux-doc-6.12 && dpkg -x linux-doc-6.12_*.deb tree
-    python lab/order_text.py tree runs/order_text.jsonl    # several trees: name them one after another
+    apt-get download linux-doc-6.1 && dpkg -x linux-doc-6.1_*.deb tree/linux-doc-6.1
+    python lab/order_text.py tree/linux-doc-6.1 ... runs/order_text    # several trees: name them one after another
 
-Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps paragraphs of prose, and writes records of at
-most 6,000 characters. Every second record is a passage written twice, so that copying from the context pays from
-the start (arXiv:2505.17863). The text is read where it is and never stored in the project.
+Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps paragraphs of prose, and writes whole files for
+the tokenizer, `tokenizer.jsonl`; pieces, `prose.jsonl`; and `text.jsonl`, 30 million characters: 35 of a hundred records are prose; 30 a passage and again, mostly behind another text of any length;
+20 a few words over and over; 15 a passage and its clauses in another order. So copying from the context pays from the
+start (arXiv:2505.17863). The text is read where it is and never stored in the project.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ from __future__ import annotations
 import gzip
 import html
 import json
+import random
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 _ENDINGS = (".rst", ".txt", ".md", ".html")
-_RECORD_CHARACTERS = 6000
-#: A repeated passage: two copies of some 200 tokens stand in one window of 768.
-_PASSAGE_CHARACTERS = 600
+_CLAUSE = re.compile(r"(?<=[.,;:]) ")
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]+>", re.DOTALL)
 
 
@@ -51,35 +51,66 @@ def prose(text: str) -> list[str]:
     return found
 
 
-def iter_records(roots: list[Path]) -> Iterator[str]:
-    """Records of prose; every second one is a passage twice."""
+def read_documents(roots: list[Path]) -> list[list[str]]:
+    """The paragraphs of every file, in a random order of files; none twice."""
     seen: set[str] = set()
-    number = 0
-    for text in (text for root in roots for text in iter_texts(root)):
-        record = ""
-        for paragraph in [*prose(text), None]:
-            if paragraph in seen:
-                continue
-            if record and (paragraph is None or len(record) + len(paragraph) > _RECORD_CHARACTERS):
-                number += 1
-                passage = record[:_PASSAGE_CHARACTERS]
-                yield f"{passage}\n\n{passage}" if number % 2 == 0 else record
-                record = ""
-            if paragraph is not None:
-                seen.add(paragraph)
-                record += ("\n\n" if record else "") + paragraph
+    documents = []
+    for root in sorted(roots):
+        for text in iter_texts(root):
+            paragraphs = [paragraph for paragraph in prose(text) if paragraph not in seen]
+            seen.update(paragraphs)
+            if paragraphs:
+                documents.append(paragraphs)
+    random.Random(0).shuffle(documents)
+    return documents
+
+
+def iter_records(documents: list[list[str]], shares: tuple[float, ...], characters: float, seed: int) -> Iterator[str]:
+    """Records of prose, passages again, words again, clauses again, in these shares."""
+    rng = random.Random(seed)
+    words = [word for paragraphs in rng.sample(documents, 400) for text in paragraphs[:20] for word in text.split()]
+    while characters > 0:
+        text = "\n\n".join(rng.choice(documents))
+        kind = rng.choices(range(len(shares)), shares)[0]
+        if kind == 0:
+            record = part(rng, text, 3000)
+        elif kind == 1:
+            passage = part(rng, text, rng.randint(60, 800))
+            other = "\n\n".join(rng.choice(documents))
+            between = part(rng, other, rng.randint(0, 400))
+            again = [between, passage] if rng.random() < 0.5 else [passage] * (2 if len(passage) < 300 else 1)
+            record = "\n\n".join([passage, *again])
+        elif kind == 2:
+            number = rng.randint(6, 50)
+            record = " ".join(rng.sample(words, number) * max(2, 160 // number))
+        else:
+            passage = part(rng, text, rng.randint(300, 800))
+            clauses = _CLAUSE.split(passage)
+            record = passage + "\n\n" + " ".join(rng.sample(clauses, len(clauses)))
+        yield record
+        characters -= len(record)
+
+
+def part(rng: random.Random, text: str, length: int) -> str:
+    """So many characters of the text, wherever they fall."""
+    start = rng.randrange(max(1, len(text) - length))
+    return text[start : start + length]
 
 
 def main(*names: str) -> None:
-    """Write the records and say how many."""
-    *roots, target = names
-    characters = records = 0
-    with Path(target).open("w", encoding="utf-8") as file:
-        for record in iter_records([Path(root) for root in roots]):
-            file.write(json.dumps({"text": record}) + "\n")
-            characters += len(record)
-            records += 1
-    print(f"{records:,} records, {characters / 1e6:.1f} million characters: {target}")
+    """Write the three files and say how much."""
+    *roots, folder = names
+    documents = read_documents([Path(root) for root in roots])
+    found = {
+        "tokenizer": ["\n\n".join(paragraphs) for paragraphs in documents[:1500]],
+        "text": list(iter_records(documents, (0.35, 0.3, 0.2, 0.15), 30e6, seed=1)),
+        "prose": list(iter_records(documents, (1.0,), 6e5, seed=2)),
+    }
+    for name, records in found.items():
+        path = Path(folder) / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps({"text": record}) + "\n" for record in records), encoding="utf-8")
+        print(f"{len(records):,} records, {sum(map(len, records)) / 1e6:.1f} million characters: {path}")
 
 
 if __name__ == "__main__":
