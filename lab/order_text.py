@@ -3,10 +3,11 @@
     apt-get download linux-doc-6.1 && dpkg -x linux-doc-6.1_*.deb tree/linux-doc-6.1
     python lab/order_text.py tree/linux-doc-6.1 ... runs/order_text    # several trees: name them one after another
 
-Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps paragraphs of prose, and writes whole files for
-the tokenizer, `tokenizer.jsonl`; pieces, `prose.jsonl`; and `text.jsonl`, 30 million characters: 35 of a hundred records are prose; 30 a passage and again, mostly behind another text of any length;
-20 a few words over and over; 15 a passage and its clauses in another order. So copying from the context pays from the
-start (arXiv:2505.17863). The text is read where it is and never stored in the project.
+Reads every .rst, .txt, .md (or .gz of one) and .html in name order, keeps paragraphs of prose, and writes whole files
+for the tokenizer, `tokenizer.jsonl`; pieces of prose, `prose.jsonl`; and 30 million characters, `text.jsonl`. Of a
+hundred of its records 35 are prose; 30 a passage and again, half of them behind another text of any length; 20 a few
+words over and over; 15 a passage and its clauses in another order. So copying from the context pays from the start
+(arXiv:2505.17863). The text is read where it is and never stored in the project.
 """
 
 from __future__ import annotations

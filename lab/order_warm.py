@@ -65,7 +65,7 @@ class Phase:
     seed: int = 0
 
 
-#: As they were run on 2026-11-29: the first two and the next are where training was stopped, looked at and gone on with.
+#: As run on 2026-11-29: after each of the first three, training was stopped, looked at and gone on with.
 PHASES = (
     Phase(800, 4, 128, 1.0, 48, seed=0),
     Phase(1800, 4, 128, 1.0, 48, seed=1),
