@@ -53,6 +53,7 @@ class Phase:
         learning_rate: peak.
         decay: share of the rate that is gone at the end.
         seed: of the windows.
+        text: file that the other windows are cut from.
     """
 
     num_updates: int
@@ -63,6 +64,7 @@ class Phase:
     learning_rate: float = 3e-3
     decay: float = 0.0
     seed: int = 0
+    text: str = "text"
 
 
 #: As run on 2026-11-29: after each of the first three, training was stopped, looked at and gone on with.
@@ -71,6 +73,7 @@ PHASES = (
     Phase(1800, 4, 128, 1.0, 48, seed=1),
     Phase(2500, 1, 512, 0.2, 200, decay=0.6, seed=2),
     Phase(4000, 1, 768, 0.1, 300, learning_rate=2e-3, decay=0.95, seed=3),
+    Phase(5000, 1, 768, 0.0, 300, decay=0.8, seed=4, text="retold"),
 )
 
 
@@ -124,13 +127,15 @@ def main(text_folder: str, model_folder: str) -> None:
     torch.set_num_threads(1)
     source = Path(text_folder)
     tokenizer = train_tokenizer(read_texts(source / "tokenizer.jsonl"), VOCABULARY)
-    text = torch.from_numpy(np.concatenate(tokenizer.encode_rows(read_texts(source / "text.jsonl"))).astype(np.int64))
-    unigrams = np.concatenate(tokenizer.encode_rows(read_texts(source / "prose.jsonl"))).astype(np.int64)
+    tokens = {
+        name: np.concatenate(tokenizer.encode_rows(read_texts(source / f"{name}.jsonl"))).astype(np.int64)
+        for name in ("text", "retold", "prose")
+    }
     model = build_model(SHAPE, VOCABULARY, LONGEST, seed=0)
     with freed_memory_kept():
         for phase in PHASES:
             print(phase, flush=True)
-            train(model, phase, text, unigrams)
+            train(model, phase, torch.from_numpy(tokens[phase.text]), tokens["prose"])
     tokenizer.save(source)
     files = [source / "tokenizer.json", source / "tokenizer_config.json"]
     export_hf(model, Path(model_folder), tokenizer_files=files, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id)
