@@ -22,7 +22,6 @@ from typing import Any
 
 from megadocs.errors import InputError
 from megadocs.model.batching import Batcher, Finished, Request
-from megadocs.model.memory import return_freed_memory
 from megadocs.model.token_choice import Sampling
 from megadocs.text.chat import Chat
 
@@ -30,8 +29,6 @@ _RECEIVE_BYTES = 1 << 16
 #: Tokens beyond those that can hold a stop string: the first one of a window may lose its blank or half a character.
 _STOP_TOKENS_BEFORE = 4
 _ALIVE_SECONDS = 1.0
-#: Steps between two returns of freed memory: tensors of changing sizes leave holes, some 370 MB with 48 sequences.
-_TRIM_STEPS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +56,10 @@ class Worker:
 
     def run(self) -> None:
         """Until the socket closes."""
-        num_steps = 0
         while self._receive():
             if self._batcher.has_work:
                 for finished in self._batcher.step():
                     self._reply(finished)
-                num_steps += 1
-                if num_steps % _TRIM_STEPS == 0:
-                    return_freed_memory()
                 if time.monotonic() >= self._last_sign + _ALIVE_SECONDS:
                     self._send({"alive": True})
 
