@@ -60,7 +60,7 @@ def test_a_model_whose_losses_are_not_numbers_is_printed_as_such(capsys):
     size = {"average": "logits", "num_members": 1, "nats_per_token": "NaN"}
     losses = {"x alone": entry | {"sizes": [size]}}
     print_result({"models": [MODEL], "losses": losses, "benchmarks": []})
-    assert "x alone: nan nats per token, nan bits per byte" in capsys.readouterr().out
+    assert "x per document: nan nats per token, nan bits per byte" in capsys.readouterr().out
 
 
 def test_what_is_no_results_file_is_refused(tmp_path):
