@@ -162,7 +162,7 @@ def write_table() -> None:
         "",
         "Written by `python lab/corpora.py runs/corpora` (its head says what the texts and the two experiments are).",
         "",
-        "| corpus | engine | 1x, held out | simple was worth | shuffled_words | first sentences of the answer | s |",
+        "| corpus | engine | up to 2x, held out | simple was worth | shuffled_words | it says first | s |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in CORPORA:

@@ -100,6 +100,7 @@ def run_tests(mutant: dict[str, Any], tests: Sequence[str]) -> int:
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
         sys.path.insert(0, str(ROOT / "src"))
+        os.environ["PYTHONPATH"] = str(ROOT / "src")  # of processes that tests start
         sys.meta_path.insert(0, Mutated(module_name(mutant["path"]), ROOT / mutant["path"], mutant["source"]))
         sys.dont_write_bytecode = True
         import pytest
