@@ -113,8 +113,21 @@ def test_the_readme_says_what_results_small_holds():
     assert verdicts[frozenset(("stitched_g8", "mis_stitched_g8"))] == "separated"
 
 
-def test_the_sums_of_results_small_are_those_of_its_files():
-    folder = ROOT / "results" / "small"
+@pytest.mark.parametrize("outcome", [("speeches_past_768", "alone"), ("test", "windowed")])
+def test_the_readme_says_what_results_order_holds(outcome):
+    results = json.loads((ROOT / "results" / "order" / "small" / "results.json").read_text(encoding="utf-8"))
+    pairs = next(found["pairs"] for found in results["sets"] if (found["set"], found["mode"]) == outcome)
+    pair = next(pair for pair in pairs if (pair["arm"], pair["reference"]) == ("simple", "stitched"))
+    numbers = [-pair["difference"], *(-end for end in reversed(pair["interval"]))]
+    texts = [f"{number:+.4f}".replace("0.", ".", 1) for number in numbers]
+    told = f"{texts[0].removeprefix('+')}{{}} [{texts[1]}, {texts[2]}]"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert any(told.format(unit) in readme for unit in ("", " nats")), told
+
+
+@pytest.mark.parametrize("name", ["small", "order"])
+def test_the_sums_of_results_are_those_of_their_files(name):
+    folder = ROOT / "results" / name
     said = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
     assert said == {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -37,7 +37,7 @@ class SetComparison:
 
     set_name: str
     mode: str
-    unit: Literal["nats per token", "bits per byte"]  # "nats per token", or "bits per byte" where the tokenizers differ
+    unit: Literal["nats per token", "bits per byte"]  # bits where the tokenizers differ
     first: float
     second: float
     difference: float  # second minus first; below 0 the second is better
