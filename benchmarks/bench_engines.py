@@ -131,7 +131,7 @@ class VllmServer(Server):
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, supervise.__file__, str(environment.absolute() / "bin" / "vllm")]
-        command += serve_arguments(build_config(self.engine, 1, 0).engine, port)
+        command += serve_arguments(build_config(self.engine, 1, 0).engine, port, has_accelerator=False)
         variables = {"VLLM_CPU_KVCACHE_SPACE": "1"} | os.environ
         began = time.monotonic()
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
