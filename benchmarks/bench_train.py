@@ -8,7 +8,8 @@ go through all contestants in turn, so that a busy neighbour hits all alike; med
 which a shared machine disturbs less. Every round also measures the rate of the model's own matrix products:
 `share_of_matmul_rate` is the FLOPs of megadocs' steps (6 x parameters without the input embedding, plus causal
 attention) over it. litgpt runs in a Python that has it, nanoGPT from a checkout; `--compiled` adds what torch.compile
-makes of megadocs, litgpt and nanoGPT. The JSON has hardware and versions.
+makes of megadocs, the Trainer, litgpt and nanoGPT. The JSON has hardware and versions; a shape measured anew takes the
+place of the one in OUT.json, other shapes stay, so that a long comparison can be made in parts on one machine.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from megadocs.machine import resolve_dtype
 
@@ -33,12 +35,12 @@ def contestants(arguments: argparse.Namespace) -> list[str]:
     for name in ("litgpt", "nanogpt"):
         peers += [f"{name}:eager"] if getattr(arguments, name) else []
         peers += [f"{name}:compile"] if getattr(arguments, name) and arguments.compiled else []
-    return peers + (["megadocs:compile"] if arguments.compiled else [])
+    return peers + (["megadocs:compile", "hf-trainer:compile"] if arguments.compiled else [])
 
 
 def run_once(
     peer: str, preset: str, vocab: int, steps: int, context: int, arguments: argparse.Namespace
-) -> dict[str, float]:
+) -> dict[str, Any]:
     script = Path(__file__).with_name("train_peers.py")
     source = str(script.parents[1] / "src")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": source}
@@ -48,7 +50,8 @@ def run_once(
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
         sys.exit(f"{peer} failed:\n{result.stderr[-3000:]}")
-    return json.loads(result.stdout.strip().splitlines()[-1])
+    answer: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
+    return answer
 
 
 def hardware() -> dict[str, object]:
@@ -65,16 +68,32 @@ def hardware() -> dict[str, object]:
     return {"cpu": cpu, "cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability(), **versions}
 
 
-def table_of(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, object]:
+def peer_versions(arguments: argparse.Namespace) -> dict[str, str]:
+    """What litgpt and nanoGPT are, where they take part."""
+    found = {}
+    if arguments.litgpt:
+        code = "from importlib.metadata import version; print(version('litgpt'), 'with torch', version('torch'))"
+        found["litgpt"] = subprocess.check_output([arguments.litgpt, "-c", code], text=True).strip()
+    if arguments.nanogpt:
+        command = ["git", "-C", str(arguments.nanogpt), "rev-parse", "--short", "HEAD"]
+        found["nanogpt"] = subprocess.check_output(command, text=True).strip()
+    return found
+
+
+def table_of(name: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Medians and spread of every contestant, and megadocs' ratio to each; printed as well."""
-    table: dict[str, object] = {"load_average": os.getloadavg()[0]}
+    table: dict[str, Any] = {"load_average": os.getloadavg()[0]}
     medians = {}
     for peer, results in runs.items():
-        rows = {key: [result[key] for result in results] for key in results[0] if key != "peer"}
+        rows = {
+            key: [result[key] for result in results] for key in results[0] if key not in ("peer", "attention_kernel")
+        }
         table[peer] = {
             key: {"median": statistics.median(values), "min": min(values), "max": max(values)}
             for key, values in rows.items()
         }
+        if "attention_kernel" in results[0]:
+            table[peer]["attention_kernel"] = sorted({str(result["attention_kernel"]) for result in results})
         medians[peer] = {key: statistics.median(values) for key, values in rows.items()}
     ours, matmul = medians.get("megadocs"), medians.pop("matmul")
     if ours is not None:
@@ -103,24 +122,29 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", help="these contestants only")
     arguments = parser.parse_args()
     peers = arguments.peers or contestants(arguments)
-    report: dict[str, object] = {
-        "hardware": hardware(),
+    report: dict[str, Any] = {
+        "hardware": hardware() | peer_versions(arguments),
         "tokens_per_step": 4096,
         "threads": 1,
         "dtype": arguments.dtype,
     }
+    if arguments.out and arguments.out.exists():
+        before = json.loads(arguments.out.read_text())
+        if any(before[name] != report[name] for name in report):
+            sys.exit(f"{arguments.out} is of another machine, of other versions or settings: choose another file")
+        report = before
     for preset, vocab, steps in SIZES:
         if preset not in arguments.sizes:
             continue
-        report[preset] = {}
+        sizes = report.setdefault(preset, {})
         for context in arguments.contexts:
-            runs: dict[str, list[dict[str, float]]] = {peer: [] for peer in [*peers, "matmul"]}
+            runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in [*peers, "matmul"]}
             for _ in range(arguments.rounds):
                 for peer in runs:
                     runs[peer].append(run_once(peer, preset, vocab, arguments.steps or steps, context, arguments))
-            report[preset][str(context)] = table_of(f"{preset} {context}", runs)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+            sizes[str(context)] = table_of(f"{preset} {context}", runs)
+            if arguments.out:
+                arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """One timed training run of one contestant: `train_peers.py PEER PRESET VOCAB STEPS CONTEXT DTYPE [FOLDER]`.
 
-Prints a JSON line with tokens per second of wall and of CPU time, the first two steps left out. All contestants train
+Prints a JSON line with tokens per second of wall and of CPU time, the first two steps left out, and of megadocs the
+attention kernel that it chose. All contestants train
 a Llama of the same shape on the same random tokens, 4,096 tokens a step in windows of CONTEXT, the same compute type,
 float32 weights, AdamW, gradient clipping, one thread, in a process of its own.
 
     megadocs       run_training
-    hf-trainer     transformers.Trainer on LlamaForCausalLM, bf16=True, sdpa or eager attention
+    hf-trainer     transformers.Trainer on LlamaForCausalLM, bf16=True, sdpa or eager attention, or sdpa compiled
     plain-loop     LlamaForCausalLM in a bare loop under autocast, fused AdamW: what a script without a framework does
     litgpt         litgpt.pretrain, eager or compiled (in a Python that has litgpt)
     nanogpt        nanoGPT's train.py, eager or compiled, from the checkout FOLDER
@@ -49,7 +50,7 @@ def tokens_of(step: int, vocab: int) -> np.ndarray:
     return np.random.default_rng(step).integers(0, vocab, (BATCH, CONTEXT), dtype=np.int64)
 
 
-def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -> None:
+def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -> dict[str, str | None]:
     from megadocs.recipe.training import ModelConfig, TrainConfig
     from megadocs.train import TrainingJob, run_training
 
@@ -70,10 +71,11 @@ def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -
 
     config = TrainConfig(batch_size=BATCH, context_length=CONTEXT, compile=mode == "compile", dtype=DTYPE)
     with tempfile.TemporaryDirectory() as folder:
-        run_training(TrainingJob(
+        summary = run_training(TrainingJob(
             recipe_model=ModelConfig(preset=preset), config=config,
             mixture=Windows(), read_batch=read_batch, vocab_size=vocab, seed=0, output_dir=Path(folder), progress=last,
         ))  # fmt: skip
+    return {"attention_kernel": summary.attention_kernel}
 
 
 def shape_of(preset: str, vocab: int) -> Any:
@@ -95,7 +97,7 @@ def hf_model(preset: str, vocab: int, attention: str) -> torch.nn.Module:
     return LlamaForCausalLM(config).float()
 
 
-def run_hf_trainer(preset: str, vocab: int, steps: int, clock: Clock, attention: str) -> None:
+def run_hf_trainer(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -> None:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Rows(torch.utils.data.Dataset):
@@ -116,8 +118,9 @@ def run_hf_trainer(preset: str, vocab: int, steps: int, clock: Clock, attention:
             use_cpu=True,
             learning_rate=3e-3, weight_decay=0.8, max_grad_norm=1.0, optim="adamw_torch_fused",
             lr_scheduler_type="cosine", save_strategy="no", report_to=[], logging_steps=10, disable_tqdm=True,
+            torch_compile=mode == "compile",
         )  # fmt: skip
-        model = hf_model(preset, vocab, attention)
+        model = hf_model(preset, vocab, "sdpa" if mode == "compile" else mode)
         Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[Marks()]).train()
 
 
@@ -170,8 +173,9 @@ def main() -> None:
     if name == "matmul":
         print(json.dumps({"peer": peer, **matmul_rates(preset, vocab)}))
         return
+    chosen: dict[str, str | None] = {}
     if name == "megadocs":
-        run_megadocs(preset, vocab, steps, clock, mode)
+        chosen = run_megadocs(preset, vocab, steps, clock, mode)
     elif name == "hf-trainer":
         run_hf_trainer(preset, vocab, steps, clock, mode)
     elif name == "plain-loop":
@@ -180,7 +184,7 @@ def main() -> None:
         run_litgpt(shape_of(preset, vocab), steps, clock, mode)
     else:
         run_nanogpt(shape_of(preset, vocab), steps, clock, mode, Path(sys.argv[7]))
-    print(json.dumps({"peer": peer, **clock.report()}))
+    print(json.dumps({"peer": peer, **chosen, **clock.report()}))
 
 
 if __name__ == "__main__":
