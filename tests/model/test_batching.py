@@ -83,6 +83,24 @@ def test_greedy_is_the_models_own(model):
         assert got == tokens[length:]
 
 
+def test_a_frequency_penalty_bends_the_draw_and_not_the_scores(model):
+    prompt, penalty = prompt_of(20), 0.7
+    sampling = Sampling(temperature=0.0, frequency_penalty=penalty)
+    request = Request(key=0, prompt=prompt, max_new_tokens=30, sampling=sampling, wants_log_probabilities=True)
+    plain = Request(key=1, prompt=prompt, max_new_tokens=30, sampling=GREEDY)
+    got = run(batcher_of(model), [request, plain])
+    tokens, scores = list(prompt), []
+    for _ in range(30):
+        with torch.no_grad():
+            logits = model(torch.tensor([tokens]))[0, -1]
+        counts = torch.bincount(torch.tensor(tokens[20:], dtype=torch.int64), minlength=90)
+        tokens.append(int((logits - penalty * counts).argmax()))
+        scores.append(float(logits.log_softmax(-1)[tokens[-1]]))
+    assert got[0].tokens == tokens[20:]
+    assert got[0].tokens != got[1].tokens
+    assert got[0].log_probabilities == pytest.approx(scores, abs=1e-4)
+
+
 def test_little_memory_costs_restarts_only(model):
     requests = mixed_requests()
     expected = run(batcher_of(model, num_sequences=8, num_pages=200), requests)

@@ -52,10 +52,28 @@ def test_a_draw_falls_among_what_transformers_leaves(sampling, vocabulary):
 def test_a_frequency_penalty_counts_what_is_written():
     logits = torch.zeros(3, 5)
     samplings = [Sampling(frequency_penalty=0.5), Sampling(), Sampling(frequency_penalty=2.0)]
-    found = penalised(logits, samplings, [[1, 1, 4], [1, 1, 1], []])
-    assert found.tolist() == [[0, -1.0, 0, 0, -0.5], [0] * 5, [0] * 5]
-    assert not logits.any()  # the model's own log-probabilities are read from them
-    assert penalised(logits, [Sampling()] * 3, [[1], [2], [3]]) is logits
+    with penalised(logits, samplings, [[1, 1, 4], [1, 1, 1], []]):
+        assert logits.tolist() == [[0, -1.0, 0, 0, -0.5], [0] * 5, [0] * 5]
+    assert not logits.any()
+
+
+def test_penalised_logits_are_given_back_to_the_bit():
+    """The model's own log-probabilities are read from them afterwards, also where the draw ended in an error."""
+    logits = logits_of(48 * 6400, 4).view(48, 6400)
+    kept, where = logits.clone(), logits.data_ptr()
+    generator = torch.Generator().manual_seed(5)
+    written = [torch.randint(0, 300, (number * 5,), generator=generator).tolist() for number in range(48)]
+    samplings = [Sampling(frequency_penalty=0.3 * (number % 3)) for number in range(48)]
+    expected = kept.clone()
+    for line, tokens in enumerate(written):
+        for token in tokens:
+            expected[line, token] -= samplings[line].frequency_penalty
+    with pytest.raises(KeyError), penalised(logits, samplings, written):
+        assert torch.equal(logits, expected)
+        assert not torch.equal(logits, kept)
+        assert logits.data_ptr() == where
+        raise KeyError
+    assert torch.equal(logits, kept)
 
 
 def test_a_nucleus_beyond_the_first_candidates_is_found():

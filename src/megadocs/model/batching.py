@@ -300,8 +300,9 @@ class Batcher:
         """The next token of these running sequences, and those that end with it."""
         samplings = [sequence.request.sampling for sequence in sequences]
         uniform_B = torch.stack([sequence.uniform[len(sequence.tokens)] for sequence in sequences])
-        allowed_BV = penalised(logits_BV, samplings, [sequence.tokens for sequence in sequences])
-        chosen_B = choose_tokens(allowed_BV, samplings, uniform_B)
+        here_BV = logits_BV.cpu()
+        with penalised(here_BV, samplings, [sequence.tokens for sequence in sequences]):
+            chosen_B = choose_tokens(here_BV, samplings, uniform_B)
         scores: list[float] = []
         if any(sequence.request.wants_log_probabilities for sequence in sequences):
             scores = log_probabilities(logits_BV, chosen_B).tolist()
