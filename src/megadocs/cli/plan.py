@@ -56,9 +56,7 @@ def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None =
     slots = planned_slots(options.executor, options.jobs, options.ray_address)
     recipe = load_recipe(recipe_path, options.overrides or ())
     root = options.workspace or default_workspace(recipe_path)
-    searched = recipe if recipe.search is not None else None
-    if recipe.tune != "off":
-        recipe, searched = plan_tuning(recipe, root)
+    recipe, searched = plan_tuning(recipe, root)
     plan = build_plan(recipe, root, slots.number, allow_code=options.allow_code)
     price = None
     if searched is not None and not (options.as_json and recipe.tune == "off"):

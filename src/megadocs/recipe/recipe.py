@@ -41,8 +41,8 @@ class Recipe(Section):
     tune: Literal["auto", "off"] | TuneBudget = Field(
         "off",
         description="Tune on validation over the axes of `search` before the reported arms are trained: auto (12 "
-        "trials an arm), off, or a budget {max_runs, max_hours}. Then a student and a batch_size that the recipe does "
-        "not set follow the number of tokens, too (docs/search.md).",
+        "trials an arm), off, or a budget {max_runs, max_hours}. Where it is written, as off too, a student and a "
+        "batch_size that the recipe does not set follow the number of tokens (docs/search.md).",
     )
     plan: PlanConfig = Field(default_factory=PlanConfig, description="What `megadocs plan` may assume.")
     arms: dict[str, dict[str, Any]] = Field(

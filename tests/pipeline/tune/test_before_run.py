@@ -107,5 +107,7 @@ def test_the_student_follows_the_tokens_where_the_recipe_sets_none(recipe):
     assert (large.model.preset, large.train.batch_size) == ("5m", 16)
     own = recipe.model_copy(update={"model": recipe.model.model_copy(update={"hidden_size": 32})})
     assert with_student(own, 2e6).model == own.model
-    off = recipe.model_copy(update={"tune": "off"})
-    assert with_student(off, 2e6) == off
+    off = recipe.model_copy(update={"tune": "off"})  # written: `tune=off` changes how it is tuned, not what is trained
+    assert with_student(off, 2e6) == large.model_copy(update={"tune": "off"})
+    silent = Recipe.model_validate(recipe.model_dump(mode="json", exclude_unset=True, exclude={"tune"}))
+    assert with_student(silent, 2e6) == silent

@@ -24,7 +24,7 @@ from megadocs.pipeline.steps.sources import corpus_facts
 from megadocs.pipeline.tune.driver import search_arms
 from megadocs.pipeline.tune.results import SearchOutcome
 from megadocs.pipeline.tune.standing import Watcher
-from megadocs.pipeline.tune.student import corpus_tokens, with_student
+from megadocs.pipeline.tune.student import corpus_tokens, follows_tokens, with_student
 from megadocs.recipe import Arm, Recipe, TuneBudget, build_arms
 from megadocs.store.artifact import Artifact
 
@@ -77,14 +77,18 @@ def tune_recipe(
     return Tuning(_with_settings(recipe, outcome), outcome)
 
 
-def plan_tuning(recipe: Recipe, root: Path) -> tuple[Recipe, Recipe]:
-    """For a recipe with `tune`, before anything runs: the recipe with its student, and its search."""
+def plan_tuning(recipe: Recipe, root: Path) -> tuple[Recipe, Recipe | None]:
+    """Before anything runs: the recipe with its student, and the search of its tuning or of its own, if it has one."""
+    if not follows_tokens(recipe):
+        return recipe, recipe if recipe.search is not None else None
     sizes = plan_sizes(recipe, root)
     if sizes.documents is not None:
         num_tokens = corpus_tokens(sizes.documents.train_multiple(1))
     else:
         num_tokens = sizes.train_tokens(1)
     recipe = with_student(recipe, num_tokens)
+    if recipe.tune == "off":
+        return recipe, recipe if recipe.search is not None else None
     return recipe, planned_search(recipe, sizes.facts.max_multiple)
 
 

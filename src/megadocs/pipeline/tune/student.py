@@ -1,4 +1,4 @@
-"""Student and batch by the number of real tokens, for a recipe that tunes itself (`tune`) and sets neither.
+"""Student and batch by the number of real tokens, for a recipe that writes `tune` (`off` too) and sets neither.
 
 A student that is far too large for its text is slow and overfits within an epoch or two, one that is too small cannot
 use more text. The rule is a table, not a formula, because two of its lines are all that was measured: 12,000 tokens
@@ -57,16 +57,21 @@ def corpus_tokens(documents: Iterable[Document]) -> float:
     return sum(estimate_tokens(document.text) for document in documents)
 
 
+def follows_tokens(recipe: Recipe) -> bool:
+    """Whether student and batch go by the table: `tune` is written, so that `tune=off` leaves the student as it was."""
+    return "tune" in recipe.model_fields_set
+
+
 def with_student_of(recipe: Recipe, corpus: Artifact) -> Recipe:
     """`with_student` for a published corpus."""
-    if recipe.tune == "off":
+    if not follows_tokens(recipe):
         return recipe
     return with_student(recipe, corpus_tokens(read_corpus(corpus.path).train_multiple(1)))
 
 
 def with_student(recipe: Recipe, num_tokens: float) -> Recipe:
-    """The recipe with the student of its tokens, where it tunes itself; what it sets stays as it is set."""
-    if recipe.tune == "off":
+    """The recipe with the student of its tokens, where `tune` is written; what it sets stays as it is set."""
+    if not follows_tokens(recipe):
         return recipe
     line = student_for(num_tokens)
     changes: dict[str, Any] = {}
