@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -39,6 +41,17 @@ def run(batcher, requests):
     while batcher.has_work:
         done |= {finished.key: finished for finished in batcher.step()}
     return done
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_is_consumed_is_laid_out_alike_and_gives_its_layers_back(model, dtype):
+    taken = copy.deepcopy(model)
+    decoders = [Decoder(one, num_sequences=4, num_pages=3, dtype=dtype, consume=one is taken) for one in (model, taken)]
+    tokens = torch.arange(20)
+    kept, other = (decoder.read(tokens, [1], start=0, num_logits=20) for decoder in decoders)
+    assert torch.equal(kept, other)
+    assert all(parameter.is_meta for parameter in taken.model.layers.parameters())
+    assert not any(parameter.is_meta for parameter in model.parameters())
 
 
 def prompt_of(length, seed=0):

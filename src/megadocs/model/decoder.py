@@ -77,18 +77,31 @@ class Decoder:
         num_sequences: how many will take steps together; decides how weights are held.
         num_pages: of the cache.
         dtype: the precision (see above); None: the model's compute dtype, float32 for the smallest models.
+        consume: each layer of the model gives its memory back as soon as it is laid out here, so that the two are never
+            there together; the model is of no use afterwards.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: Llama, *, num_sequences: int, num_pages: int, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        model: Llama,
+        *,
+        num_sequences: int,
+        num_pages: int,
+        dtype: torch.dtype | None = None,
+        consume: bool = False,
+    ) -> None:
         config = model.config
         self.config = config
         self.device = model.lm_head.weight.device
         is_cpu = self.device.type == "cpu"
         stored = dtype or _fitting_dtype(model, num_sequences)
         self.dtype = torch.float32 if stored == torch.float16 and is_cpu else stored
-        layers = cast(list[Layer], list(model.model.layers))
-        self.layers = [_fused(layer, stored, num_sequences) for layer in layers]
+        self.layers: list[_Weights] = []
+        for layer in cast(list[Layer], list(model.model.layers)):
+            self.layers.append(_fused(layer, stored, num_sequences))
+            if consume:
+                layer.to("meta")
         head = model.lm_head.weight * (model.model.norm.weight * config.hidden_size**0.5)
         self.head = fused_linear(head.to(stored), num_rows=num_sequences)
         self.embedding = model.model.embed_tokens.weight.detach().to(stored)

@@ -71,7 +71,7 @@ def import_gguf(path: Path) -> Llama:
             heads = config.num_attention_heads if ".attn_q." in name else config.num_key_value_heads
             weight = _halved(weight, heads)
         tensors[_hf_name(name)] = weight
-    return fill_model(config, tensors, path)
+    return fill_model(config, tensors, path, take=True)
 
 
 def _to_config(header: GgufHeader, path: Path, divisors: list[float] | None) -> LlamaConfig:

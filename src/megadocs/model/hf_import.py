@@ -46,8 +46,13 @@ def import_hf(directory: Path, *, context_length: int | None = None) -> Llama:
     return fill_model(config, _read_tensors(directory), directory)
 
 
-def fill_model(config: LlamaConfig, tensors: dict[str, Tensor], source: Path) -> Llama:
+def fill_model(config: LlamaConfig, tensors: dict[str, Tensor], source: Path, *, take: bool = False) -> Llama:
     """A model of this shape with these weights, by Hugging Face's names; float32, on the CPU.
+
+    Args:
+        tensors: emptied on the way.
+        take: the model takes float32 tensors as they are, where their memory is nobody else's (no mapped file), instead
+            of copying them: 540 MB less while SmolLM2-135M is loaded.
 
     Raises:
         DamagedError: a weight is missing, extra, of the wrong shape or no floating-point tensor.
@@ -74,13 +79,14 @@ def fill_model(config: LlamaConfig, tensors: dict[str, Tensor], source: Path) ->
         )
     if whole := sorted(name for name in expected if not tensors[name].is_floating_point()):
         raise DamagedError(f"{whole[0]} holds no floating-point numbers", where=str(source), remedy=_CHECK)
-    model.to_empty(device="cpu")
-    model.reset_rope()
-    if config.tie_word_embeddings:  # making them anew may have split them
+    weights: dict[str, Tensor] = {}
+    for name in expected:
+        weight = tensors.pop(name)
+        weights[name] = weight.float() if take else weight.to(torch.float32, copy=True)
+    model.load_state_dict(weights, strict=False, assign=True)  # a tied head is not among them
+    if config.tie_word_embeddings:
         model.lm_head.weight = model.model.embed_tokens.weight
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors.pop(name))
+    model.reset_rope()
     return model
 
 

@@ -117,7 +117,7 @@ class _Loaded:
         return fastest_precision(config, num_rows=self._num_sequences, on_gpu=self._on_gpu)
 
     def _lay_out(self, model: Llama) -> Decoder:
-        return Decoder(model, num_sequences=self._num_sequences, num_pages=1, dtype=self._dtype)
+        return Decoder(model, num_sequences=self._num_sequences, num_pages=1, dtype=self._dtype, consume=True)
 
     def build_batcher(self) -> Batcher:
         """One worker's."""
