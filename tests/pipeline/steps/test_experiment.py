@@ -40,6 +40,18 @@ def test_every_step_once_inputs_before_users(experiment):
     ]
 
 
+def test_of_the_last_seed_the_longest_runs_come_first(experiment):
+    built = experiment(
+        "arms.all_synthetic={stream.ordering: simple, mixture.synthetic_fraction: 1, train.synthetic_epochs: 2}"
+    )
+    names = [step.name.split()[1:] for step in built.of_kind("train")]
+    first, last = ([arm for arm, _, seed in names if seed == wanted] for wanted in "01")
+    assert first == [run.arm.name for run in built.runs if run.seed == 0]  # as the recipe has them
+    assert [run.seed for run in built.runs] == [0] * len(first) + [1] * len(first)
+    # No end is known without real text; 4 passes of one in four windows, of 2x the documents, of 1x.
+    assert last == ["all_synthetic", "simple", "stitched", "latent_thoughts", "real_2x", "real_only"]
+
+
 def test_arms_that_the_corpus_cannot_serve_are_left_out(experiment):
     built = experiment()
     assert built.left_out == {"real_4x": "needs 48 training documents, the corpus has 24"}

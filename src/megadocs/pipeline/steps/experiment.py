@@ -22,6 +22,7 @@ that more generations leave finished runs valid.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -262,6 +263,7 @@ def _in_priority(
 ) -> tuple[Step, ...]:
     """Generation first (it takes longest), then the runs in order, each step after its inputs and once.
 
+    Of the last seed the longest runs come first, so that no long one is left over for one slot at the end.
     The largest number of generations of a task is written first: a document's stand together then, so that a server
     processes their common prompt once, and what fewer of them need is there.
     """
@@ -272,8 +274,17 @@ def _in_priority(
     ordered = [corpus, tokenizer]
     ordered += [step for kind in ("generate", "sample") for step in written if step.kind == kind]
     ordered += [gate.inputs["probe"] for gate in gates if "probe" in gate.inputs]
-    ordered += [step for run in runs for step in (run.train, run.evaluate)]
+    last = sorted((run for run in runs if run.seed == runs[-1].seed), key=_training_length, reverse=True)
+    in_turn = (*(run for run in runs if run.seed != runs[-1].seed), *last)
+    ordered += [step for run in in_turn for step in (run.train, run.evaluate)]
     ordered += [ensemble.losses for ensemble in ensembles]
     for scored in (*(run.scored for run in runs), *(ensemble.scored for ensemble in ensembles)):
         ordered += scored.steps
     return tuple(with_inputs(ordered))
+
+
+def _training_length(run: Run) -> float:
+    """How long a run's training is beside that of others: passes over 1x real tokens that it is as long as."""
+    recipe = run.arm.recipe
+    real_share = 1 - float(recipe.mixture.synthetic_fraction)
+    return recipe.mixture.real_multiple * recipe.train.real_epochs / real_share if real_share else math.inf
