@@ -43,7 +43,7 @@ class LayerSettings(NamedTuple):
     head_dim: int  # W
     eps: float  # of the norms
     cos_TW: Tensor  # of the positions, compute dtype
-    sin_TW: Tensor
+    sin_TW: Tensor  # likewise, as `signed_sines` gives them
     kernel: Kernel
     groups: list[SegmentGroup] | None  # positions by segment, or None
 
@@ -165,18 +165,22 @@ def _unscaled(grad_OD: Tensor, weights: list[Tensor], norm_D: Tensor) -> tuple[T
     return grad_norm, [grad * norm_D for grad in grads]
 
 
+def signed_sines(sin_TW: Tensor) -> Tensor:
+    """Sines by which a head's swapped halves are multiplied when it is rotated: negative in the first half."""
+    half = sin_TW.shape[-1] // 2
+    return torch.cat([-sin_TW[:, :half], sin_TW[:, half:]], dim=-1)
+
+
 def _rotated(x_BTHW: Tensor, cos_TW: Tensor, sin_TW: Tensor) -> Tensor:
-    """`rope.rotate` of heads in the layout (B, T, H, W)."""
-    half = x_BTHW.shape[-1] // 2
-    out = x_BTHW * cos_TW[:, None]
-    out[..., :half].addcmul_(x_BTHW[..., half:], sin_TW[:, None, :half], value=-1)
-    out[..., half:].addcmul_(x_BTHW[..., :half], sin_TW[:, None, half:])
-    return out
+    """`rope.rotate` of heads in the layout (B, T, H, W).
+
+    Halves are swapped by a copy: on half a row of 32 numbers in bfloat16 torch's addcmul takes its path for single
+    numbers (4 x 256 positions, four heads of 32: 580 us in halves, 205 so).
+    """
+    return (x_BTHW * cos_TW[:, None]).addcmul_(x_BTHW.roll(x_BTHW.shape[-1] // 2, -1), sin_TW[:, None])
 
 
 def _rotate_back(grad_BTHW: Tensor, cos_TW: Tensor, sin_TW: Tensor, *, out: Tensor) -> None:
     """The gradient of what was rotated: turned the other way."""
-    half = grad_BTHW.shape[-1] // 2
     torch.mul(grad_BTHW, cos_TW[:, None], out=out)
-    out[..., :half].addcmul_(grad_BTHW[..., half:], sin_TW[:, None, half:])
-    out[..., half:].addcmul_(grad_BTHW[..., :half], sin_TW[:, None, :half], value=-1)
+    out.addcmul_(grad_BTHW.roll(grad_BTHW.shape[-1] // 2, -1), sin_TW[:, None], value=-1)

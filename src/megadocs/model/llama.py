@@ -32,7 +32,7 @@ from megadocs.model.attention import (
     segment_groups,
 )
 from megadocs.model.config import LlamaConfig, resolve_config
-from megadocs.model.fused_layer import LayerSettings, LayerWeights, fused_layer
+from megadocs.model.fused_layer import LayerSettings, LayerWeights, fused_layer, signed_sines
 from megadocs.model.initialise import initialise
 from megadocs.model.loss import LossKernel, compiled_kernel, linear_cross_entropy, token_losses
 from megadocs.model.rope import rope_tables, rotate
@@ -143,7 +143,7 @@ class Layer(nn.Module):
             self.head_dim,
             self.input_layernorm.eps,
             positions.cos_TW,
-            positions.sin_TW,
+            signed_sines(positions.sin_TW),
             positions.kernel,
             positions.groups,
         )
