@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from megadocs.analysis.statement import multiple_interval_text, multiple_text
+from megadocs.analysis.sentences import multiple_interval_text, multiple_text
 from megadocs.cli import VERBS, build_app
 from megadocs.recipe import load_recipe
 

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from megadocs.analysis.control_gate import control_rows, failed_gate, no_control, null_orderings, passing_arms
+from megadocs.analysis.control_gate import (
+    control_rows,
+    failed_gate,
+    no_control,
+    null_texts,
+    passing_arms,
+    strongest_control,
+    takes_most,
+)
 from megadocs.analysis.document_noise import DocumentNoise
 from megadocs.analysis.paired import PairedLosses
 from megadocs.analysis.seed_noise import seed_noise
@@ -20,7 +28,11 @@ def table_of(seeds: int = 3, **losses: float) -> PairedLosses:
 
 
 def test_the_null_controls_say_nothing_that_the_source_does_not() -> None:
-    assert null_orderings() == {"shuffled_words", "shuffled_thoughts", "repeat"}
+    assert null_texts() == {
+        "shuffled_words": "rephrases whose words are in random order",
+        "shuffled_thoughts": "thoughts whose words are in random order",
+        "repeat": "copies of the documents",
+    }
 
 
 def test_an_arm_must_be_better_than_every_control() -> None:
@@ -55,18 +67,47 @@ def block(**beats: bool) -> dict:
     return {"null_controls": ["shuffled_words", "copies"], "controls": rows}
 
 
+def test_a_control_has_a_share_of_each_gain() -> None:
+    table = table_of(real_only=5.0, good=4.0, close=4.5, worse=5.5, shuffled=4.6, copies=4.9)
+    arms, controls = ["good", "close", "worse"], ["copies", "shuffled"]
+    rows = control_rows(table, arms, controls, AnalysisConfig())
+    assert strongest_control(table, controls) == "shuffled"
+    assert [row["gain_share"] for row in rows[:2]] == pytest.approx([0.4, 0.8], abs=0.01)
+    assert rows[2]["gain_share"] is None  # it has gained nothing
+    assert [takes_most(row) for row in rows] == [False, True, False]
+    assert takes_most({"gain_share": 0.5}) and not takes_most({"gain_share": 0.4999})
+
+
+def test_without_a_loss_there_is_no_share() -> None:
+    broken = table_of(real_only=5.0, good=4.0, shuffled=float("nan"), copies=4.9)
+    assert strongest_control(broken, ["shuffled"]) is None
+    assert strongest_control(broken, ["shuffled", "copies"]) == "copies"
+    assert control_rows(broken, ["good"], ["shuffled"], AnalysisConfig())[0]["gain_share"] is None
+    no_baseline = table_of(good=4.0, shuffled=4.5)
+    assert control_rows(no_baseline, ["good"], ["shuffled"], AnalysisConfig())[0]["gain_share"] is None
+    worse_than_nothing = table_of(real_only=5.0, good=4.0, shuffled=5.5)
+    (row,) = control_rows(worse_than_nothing, ["good"], ["shuffled"], AnalysisConfig())
+    assert row["gain_share"] == pytest.approx(-0.5, abs=0.01)
+
+
 def test_sentences_of_the_gate() -> None:
     lost = block(simple=False, stitched=False)
-    assert failed_gate(lost, ["simple", "stitched"]) == (
-        "No synthetic arm was shown to beat text without meaning, the control shuffled_words and copies (simple "
-        "against shuffled_words -0.004 nats [-0.010, +0.002]; simple against shuffled_words -0.004 nats "
-        "[-0.010, +0.002]): whatever the numbers below say of settings and baseline, they do not show that what the "
-        "synthetic text says was worth anything."
+    failed = failed_gate(lost, ["simple", "stitched"])
+    assert failed is not None
+    assert failed.start == (
+        "No synthetic arm was shown to beat text without meaning, the control shuffled_words and copies"
+    )
+    assert failed.end == (
+        " (simple against shuffled_words \N{MINUS SIGN}0.004 nats [\N{MINUS SIGN}0.010, +0.002]; simple against "
+        "shuffled_words \N{MINUS SIGN}0.004 nats [\N{MINUS SIGN}0.010, +0.002]); whatever these numbers say of "
+        "settings and baseline, they do not show that what the synthetic text says was worth anything"
     )
     for row in lost["controls"]:
         row["p_holm"] = None
-    assert failed_gate(lost, ["simple"]).startswith(
-        "No synthetic arm could be compared with text without meaning, the control shuffled_words and copies: whatever"
+    failed = failed_gate(lost, ["simple"])
+    assert failed is not None and failed.end.startswith("; whatever")
+    assert failed.start == (
+        "No synthetic arm could be compared with text without meaning, the control shuffled_words and copies"
     )
     assert failed_gate(block(simple=True), ["simple"]) is None
     assert failed_gate(lost, []) is None

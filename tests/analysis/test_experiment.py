@@ -192,12 +192,12 @@ def test_errors_say_what_is_wrong() -> None:
 
 def test_controls_are_not_synthetic_text_in_the_answer() -> None:
     arms = {"real_only": (6.4, 1, 0, 8.0), "real_2x": (5.9, 2, 0, 8.0), "real_4x": (5.0, 4, 0, 8.0)}
-    arms |= {"simple": (5.6, 1, 30_000, 8.0), "repeat": (5.8, 1, 30_000, 8.0)}
+    arms |= {"simple": (5.6, 1, 30_000, 8.0), "repeat": (6.2, 1, 30_000, 8.0)}
     made = make_experiment(arms)
     answer = analyze_experiment(made.scores, made.runs, AnalysisConfig(num_bootstrap=100))["answer"]
     assert "repeat" not in answer[0]
     assert answer[0].startswith("Synthetic text was worth")
-    controls = next(sentence for sentence in answer if sentence.startswith("Controls came to 2."))
+    controls = next(sentence for sentence in answer if sentence.startswith("Controls came to 1."))
     assert controls.endswith("with repeat.")
 
 
@@ -212,7 +212,7 @@ def test_text_that_does_not_beat_its_control_is_not_the_answer() -> None:
     assert results["sets"][0]["null_controls"] == ["shuffled_words"]
     assert not any(row["beats"] for row in results["sets"][0]["controls"])
     assert results["answer"][0].startswith(
-        "No synthetic arm was shown to beat text without meaning, the control shuffled_words ("
+        "No synthetic arm was shown to beat text without meaning, the control shuffled_words: synthetic text was worth "
     )
 
 

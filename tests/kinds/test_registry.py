@@ -65,6 +65,7 @@ def test_an_ordering_takes_rows_that_there_are(name: str) -> None:
     assert spec.rows("none") == spec.kinds
     assert spec.contrast is None or ordering_spec(spec.contrast.method).role == "method"
     assert (spec.contrast is None) or spec.role == "control"
+    assert spec.role == "control" or not spec.is_null
 
 
 def test_methods_stand_from_the_plainest_on() -> None:

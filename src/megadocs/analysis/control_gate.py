@@ -4,23 +4,30 @@ A baseline that is badly tuned makes any additional text look good, rephrases wi
 rephrases themselves. So a multiplier is the answer only for arms that beat
 every null control (`OrderingSpec.is_null`: shuffled words, copies of the source). An arm beats them all where the
 largest of its p-values is small (an intersection-union test needs no correction for the number of controls); Holm's
-correction is over the arms.
+correction is over the arms. `takes_most` is the other question: how much of a gain that is shown the strongest control
+has, too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from megadocs.analysis.paired import Difference, PairedLosses, holm, paired_difference
 from megadocs.analysis.results_json import number_of
+from megadocs.analysis.sentences import drop_text
 from megadocs.kinds import orderings_of_role
 from megadocs.recipe import AnalysisConfig
 
+#: Share of an arm's gain from which on the first sentence gives the control beside the arm.
+MOST_OF_GAIN = 0.5
 
-def null_orderings() -> set[str]:
-    """Names of the orderings whose text says nothing that the source does not."""
-    return {spec.name for spec in orderings_of_role("control") if spec.is_null}
+
+def null_texts() -> dict[str, str]:
+    """Orderings whose text says nothing that the source does not, and what that text is, in words."""
+    return {spec.name: spec.null_text for spec in orderings_of_role("control") if spec.is_null}
 
 
 def control_rows(
@@ -32,8 +39,9 @@ def control_rows(
         methods: synthetic arms that are no controls.
 
     Returns:
-        One row an arm: `arm`, `beats`, `p_holm` (None where an arm or its seeds could not be compared), and
-        `against`, its differences to the controls.
+        One row an arm: `arm`, `beats`, `p_holm` (None where an arm or its seeds could not be compared),
+        `gain_share`, the strongest control's gain over the baseline as a share of the arm's (None where the arm has
+        gained nothing, or a loss is missing), and `against`, its differences to the controls.
     """
     against: dict[str, list[Difference]] = {}
     for arm in methods:
@@ -46,10 +54,30 @@ def control_rows(
             "arm": arm,
             "beats": p_holm is not None and p_holm < level and all(entry.difference < 0 for entry in against[arm]),
             "p_holm": p_holm,
+            "gain_share": _gain_share(table, arm, strongest_control(table, controls), config.baseline),
             "against": against[arm],
         }
         for arm, p_holm in zip(methods, adjusted, strict=True)
     ]
+
+
+def strongest_control(table: PairedLosses, controls: Sequence[str]) -> str | None:
+    """The control with the lowest loss; None where none has one."""
+    losses = {arm: table.arm_loss(arm) for arm in controls}
+    return min((arm for arm in controls if math.isfinite(losses[arm])), key=losses.__getitem__, default=None)
+
+
+def _gain_share(table: PairedLosses, arm: str, control: str | None, baseline: str) -> float | None:
+    if control is None or not table.arm_runs(baseline):
+        return None
+    base = table.arm_loss(baseline)
+    gain, without_meaning = base - table.arm_loss(arm), base - table.arm_loss(control)
+    return without_meaning / gain if gain > 0 and math.isfinite(without_meaning) else None
+
+
+def takes_most(row: Mapping[str, Any]) -> bool:
+    """Whether the strongest control has at least half of an arm's gain: one row of `control_rows`, as JSON."""
+    return row["gain_share"] is not None and number_of(row["gain_share"]) >= MOST_OF_GAIN
 
 
 def _largest(against: Sequence[Difference], num_controls: int) -> float | None:
@@ -66,23 +94,30 @@ def passing_arms(block: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
     return [arm for arm in arms if arm in beaten]
 
 
-def failed_gate(block: Mapping[str, Any], arms: Sequence[str]) -> str | None:
-    """The first sentence where no arm beats the controls; None where one does or there is no control."""
+@dataclass(frozen=True, slots=True)
+class FailedGate:
+    """Both ends of the first sentence where no arm beats the controls."""
+
+    start: str
+    end: str
+
+
+def failed_gate(block: Mapping[str, Any], arms: Sequence[str]) -> FailedGate | None:
+    """What the first sentence says where no arm beats the controls; None where one does or there is no control."""
     if not block["null_controls"] or not arms or passing_arms(block, arms):
         return None
-    names = " and ".join(block["null_controls"])
     measured = [row for row in block["controls"] if row["p_holm"] is not None]
     how = "was shown to beat" if measured else "could be compared with"
     best = [
-        f"{entry['arm']} against {entry['reference']} {number_of(entry['difference']):+.3f} nats "
-        f"[{number_of(entry['interval'][0]):+.3f}, {number_of(entry['interval'][1]):+.3f}]"
+        f"{entry['arm']} against {entry['reference']} {drop_text(entry)}"
         for row in measured
         for entry in row["against"]
     ]
     detail = f" ({'; '.join(best[:4])})" if best else ""
-    return (
-        f"No synthetic arm {how} text without meaning, the control {names}{detail}: whatever the numbers below say "
-        "of settings and baseline, they do not show that what the synthetic text says was worth anything."
+    return FailedGate(
+        f"No synthetic arm {how} text without meaning, the control {' and '.join(block['null_controls'])}",
+        f"{detail}; whatever these numbers say of settings and baseline, they do not show that what the synthetic text "
+        "says was worth anything",
     )
 
 

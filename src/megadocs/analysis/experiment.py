@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from megadocs.analysis.arm_settings import other_students
-from megadocs.analysis.control_gate import control_rows, null_orderings
+from megadocs.analysis.control_gate import control_rows, null_texts, strongest_control
 from megadocs.analysis.document_noise import DocumentNoise, document_noise
 from megadocs.analysis.laws import law_efficiency, law_rows, law_series
 from megadocs.analysis.paired import Difference, PairedLosses, holm, loss_interval, paired_difference
@@ -176,6 +176,7 @@ def _analyze_block(block: ScoreBlock, setting: _Setting, is_headline: bool) -> d
         "pairs": _compare(_pairs(comparable, table), table, config),
         **worth_rows(table, tokens, block.set_name, config, setting.other_students),
         "null_controls": controls,
+        "strongest_control": strongest_control(table, controls),
         "controls": control_rows(table, methods, controls, config) if controls else [],
     }
     return row if not is_headline else {**row, **_laws(table, setting, arms), **_noise(table, noise.pooled, config)}
@@ -185,7 +186,7 @@ def _methods_and_controls(synthetic: Sequence[str], setting: _Setting) -> tuple[
     """The synthetic arms that are methods, and those that are null controls."""
     ordering = {arm: run.settings.get("ordering") for (arm, _), run in setting.facts.items()}
     all_controls = {spec.name for spec in orderings_of_role("control")}
-    null = null_orderings()
+    null = null_texts()
     methods = [arm for arm in synthetic if ordering[arm] not in all_controls]
     return methods, [arm for arm in synthetic if ordering[arm] in null]
 

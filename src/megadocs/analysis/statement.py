@@ -6,34 +6,46 @@ Reads the results dictionary only, so that the sentences can be no better than t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from megadocs.analysis.arm_settings import other_student_sentences, settings_sentences
-from megadocs.analysis.control_gate import failed_gate, no_control, passing_arms
+from megadocs.analysis.control_gate import no_control, passing_arms
+from megadocs.analysis.headline import (
+    MAX_IN_FIRST,
+    by_worth,
+    first_sentences,
+    is_measured,
+    mostly_without_meaning,
+    named_first,
+)
 from megadocs.analysis.method_findings import control_sentences, method_sentences
 from megadocs.analysis.results_json import number_of
-from megadocs.analysis.sentences import joined
+from megadocs.analysis.sentences import (
+    MAX_NAMED,
+    arm_names,
+    drop_text,
+    joined,
+    level_text,
+    multiple_text,
+    ratio_text,
+    worth_text,
+)
 from megadocs.analysis.worth import CURVE_SLACK
 from megadocs.kinds import orderings_of_role
 
-_MAX_NAMED = 6  # arms named in one sentence; the tables have all
 _MAX_WORTHS = 12  # different multipliers, or ratios of tokens, in one sentence
-_MAX_IN_ALL_PAIRS = 4  # of more arms only those that are not separated from the best are named
-_SETS = {"test": "held-out test", "validation": "validation"}
 
 
 def answer_sentences(results: Mapping[str, Any]) -> list[str]:
     """The report's opening: the worth in real data, what is not separated, what the intervals cover, the cost."""
     block = results["sets"][0]
-    first = "; ".join([_worth(results, block), *_not_separated(results, block)])
-    failed = failed_gate(block, _compared(results, block))
     return [
-        *([failed] if failed else []),
-        f"{first}.",
+        *first_sentences(results, block, _claimed(results, block), _not_separated(results, block)),
         *_behind_controls(results, block),
         *_others(results, block),
-        *(method_sentences(results, block) if len(_synthetic(results)) > _MAX_IN_ALL_PAIRS else ()),
+        *mostly_without_meaning(results, block, _claimed(results, block)),
+        *(method_sentences(results, block) if len(_synthetic(results)) > MAX_IN_FIRST else ()),
         *_equivalent(results, block),
         *_worse(results, block),
         *_controls(results, block),
@@ -80,73 +92,34 @@ def _behind_controls(results: Mapping[str, Any], block: Mapping[str, Any]) -> li
     if not behind or not passing:
         return []
     verb = "was" if len(behind) == 1 else "were"
-    return [f"{_names(behind)} {verb} not shown to beat the control {_names(block['null_controls'])}."]
-
-
-def is_measured(row: Mapping[str, Any]) -> bool:
-    """Whether a comparison has a number: it has none where a run's loss is NaN or infinite."""
-    return math.isfinite(number_of(row["difference"]))
+    return [f"{arm_names(behind)} {verb} not shown to beat the control {arm_names(block['null_controls'])}."]
 
 
 def _controls(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
-    """What the controls came to, on the same scale."""
-    controls = _synthetic(results, is_control=True)
+    """What the controls came to, on the same scale, but for the one in the first sentence."""
+    named = named_first(results, block, _claimed(results, block))
+    controls = [arm for arm in _synthetic(results, is_control=True) if arm not in named]
     rows = [row for row in block["data_efficiency"] if row["arm"] in controls and row["estimate"] is not None]
     if rows:
-        return [f"Controls came to {joined([_worth_part(row, '') for row in rows[:_MAX_NAMED]])}."]
-    drops = [row for row in block["differences"] if row["arm"] in controls and is_measured(row)][:_MAX_NAMED]
-    parts = [f"{_signed(row['difference'])} nats {_span(row['interval'])} with {row['arm']}" for row in drops]
+        parts = [f"{worth_text(row)} with {row['arm']}" for row in rows[:MAX_NAMED]]
+        return [f"Controls came to {joined(parts)}."]
+    drops = [row for row in block["differences"] if row["arm"] in controls and is_measured(row)][:MAX_NAMED]
+    parts = [f"{drop_text(row)} with {row['arm']}" for row in drops]
     return [f"Controls came to {joined(parts)} against {results['baseline']}."] if parts else []
-
-
-def _worth(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
-    synthetic = _claimed(results, block)
-    rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
-    if rows:
-        rows.sort(key=_by_worth(block))
-        if len(rows) > _MAX_IN_ALL_PAIRS:
-            return f"Synthetic text was worth {_worth_part(rows[0], ' the real data')}, the best of {len(rows)} arms"
-        parts = [_worth_part(row, "" if index else " the real data") for index, row in enumerate(rows)]
-        return f"Synthetic text was worth {joined(parts)}"
-    drops = [row for row in block["differences"] if row["arm"] in synthetic and is_measured(row)]
-    if not drops:
-        return _no_worth(results, block, synthetic)
-    shown = sorted(drops, key=lambda row: number_of(row["difference"]))[:_MAX_NAMED]
-    parts = [f"{_signed(row['difference'])} nats {_span(row['interval'])} with {row['arm']}" for row in shown]
-    reason = block["no_data_efficiency"] or "no multiplier can be read off the real-only curve"
-    where = _SETS.get(block["set"], block["set"])
-    return (
-        f"Synthetic text changed the {where} loss per token against {results['baseline']} by {joined(parts)}; "
-        f"what that is worth in real data is not known ({reason})"
-    )
-
-
-def _no_worth(results: Mapping[str, Any], block: Mapping[str, Any], synthetic: Sequence[str]) -> str:
-    """Why there is no comparison at all."""
-    losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
-    baseline = results["baseline"]
-    if not synthetic and any(arm in losses for arm in results["other_students"]):
-        return f"No synthetic arm trains the student of {baseline}, so what the synthetic text was worth is not known"
-    if not any(arm in losses for arm in synthetic):
-        return "There is no finished synthetic arm to compare with the baseline yet"
-    if baseline not in losses:
-        return f"The baseline {baseline} has no finished run, so what the synthetic text was worth is not known"
-    who = f"the baseline {baseline}" if not math.isfinite(losses[baseline]) else "every synthetic arm"
-    return f"The loss of {who} is not a number, so what the synthetic text was worth is not known"
 
 
 def _others(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     """Of many arms, what those after the best were worth; their intervals are in the table."""
     synthetic = _claimed(results, block)
     rows = [row for row in block["data_efficiency"] if row["arm"] in synthetic and row["estimate"] is not None]
-    if len(rows) <= _MAX_IN_ALL_PAIRS:
+    if len(rows) <= MAX_IN_FIRST:
         return []
-    rows.sort(key=_by_worth(block))
+    rows.sort(key=by_worth(block))
     arms_of: dict[str, list[str]] = {}
     for row in rows[1:]:
         arms_of.setdefault(multiple_text(row["estimate"]), []).append(row["arm"])
     shown = _MAX_WORTHS if len(arms_of) > _MAX_WORTHS + 1 else len(arms_of)
-    parts = [f"{_names(arms)} {worth}" for worth, arms in list(arms_of.items())[:shown]]
+    parts = [f"{arm_names(arms)} {worth}" for worth, arms in list(arms_of.items())[:shown]]
     left = [arm for arms in list(arms_of.values())[shown:] for arm in arms]
     parts += [f"{len(left)} more arms down to {multiple_text(rows[-1]['estimate'])}"] if left else []
     return [f"The others: {'; '.join(parts)}."]
@@ -156,38 +129,8 @@ def _worse(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
     """Synthetic arms that lost to the baseline beyond noise."""
     arms = _synthetic(results)
     rows = [row for row in block["differences"] if row["arm"] in arms and row["verdict"] == "separated"]
-    parts = [
-        f"{row['arm']} ({_signed(row['difference'])} nats {_span(row['interval'])})"
-        for row in rows
-        if number_of(row["difference"]) > 0
-    ]
+    parts = [f"{row['arm']} ({drop_text(row)})" for row in rows if number_of(row["difference"]) > 0]
     return [f"Worse than {results['baseline']}: {joined(parts)}."] if parts else []
-
-
-def _worth_part(row: Mapping[str, Any], what: str) -> str:
-    return f"{multiple_text(row['estimate'])} {multiple_interval_text(row)}{what} with {row['arm']}"
-
-
-def multiple_interval_text(row: Mapping[str, Any]) -> str:
-    """ "[1.9x, 2.3x]"; in words where the whole interval lies past the measured curve."""
-    low, high = multiple_text(row["lower"]), multiple_text(row["upper"])
-    return "(whole interval)" if low == high == multiple_text(row["estimate"]) != "unknown" else f"[{low}, {high}]"
-
-
-def multiple_text(multiple: Mapping[str, Any] | None) -> str:
-    """ "2.1x", "more than 4.0x" or "unknown"."""
-    if multiple is None:
-        return "unknown"
-    value = number_of(multiple["value"])
-    if multiple["relation"] != "equal":
-        return f"{multiple['relation']} {ratio_text(value)}"
-    return ratio_text(value)
-
-
-def ratio_text(value: Any) -> str:
-    """A ratio as every place of the answer and the page writes it: "2.16x", from 10 on "12.3x"."""
-    ratio = number_of(value)
-    return f"{ratio:.2f}x" if ratio < 9.995 else f"{ratio:.1f}x"
 
 
 def _against_baseline(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
@@ -199,7 +142,7 @@ def _against_baseline(results: Mapping[str, Any], block: Mapping[str, Any]) -> l
     verb = "is" if len(rows) == 1 else "are"
     reasons = sorted({row["reason"] for row in rows if row["reason"]})
     because = f" ({'; '.join(reasons)})" if reasons else ""
-    return [f"{_names([row['arm'] for row in rows])} {verb} not separated from {results['baseline']}{because}."]
+    return [f"{arm_names([row['arm'] for row in rows])} {verb} not separated from {results['baseline']}{because}."]
 
 
 def _not_separated(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str]:
@@ -209,16 +152,16 @@ def _not_separated(results: Mapping[str, Any], block: Mapping[str, Any]) -> list
     ties = [row for row in pairs if row["verdict"] != "separated" and is_measured(row)]
     if not ties:
         return []
-    if block["pairs_of"] == "best" or len(arms) > _MAX_IN_ALL_PAIRS:
+    if block["pairs_of"] == "best" or len(arms) > MAX_IN_FIRST:
         losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
         best = min((arm for arm in arms if math.isfinite(losses[arm])), key=losses.__getitem__, default=arms[0])
         with_best = [row["arm"] if row["reference"] == best else row["reference"] for row in ties if best in _pair(row)]
-        return [f"{best} is not separated from {_names(with_best)}"] if with_best else []
+        return [f"{best} is not separated from {arm_names(with_best)}"] if with_best else []
     names = list(dict.fromkeys(name for row in ties for name in _pair(row)))
     if len(ties) == 1:
         return [f"{names[0]} and {names[1]} are not separated"]
     if len(ties) == len(names) * (len(names) - 1) // 2:
-        return [f"{_names(names)} are not separated from each other"]
+        return [f"{arm_names(names)} are not separated from each other"]
     listed = joined([f"{row['arm']} from {row['reference']}" for row in ties])
     return [f"not separated: {listed}"]
 
@@ -228,7 +171,7 @@ def _equivalent(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[st
     pairs = [f"{row['arm']} and {row['reference']}" for row in block["pairs"] if row["is_equivalent"]]
     if not pairs:
         return []
-    shown = pairs[:_MAX_NAMED] + ([f"{len(pairs) - _MAX_NAMED} more pairs"] if len(pairs) > _MAX_NAMED else [])
+    shown = pairs[:MAX_NAMED] + ([f"{len(pairs) - MAX_NAMED} more pairs"] if len(pairs) > MAX_NAMED else [])
     return [f"Shown to be equal within {number_of(results['equivalence_margin']):g} nats: {joined(shown)}."]
 
 
@@ -251,7 +194,7 @@ def _intervals(results: Mapping[str, Any], block: Mapping[str, Any]) -> list[str
         text += f"; multipliers are interpolated on the measured losses of {arms}, never extrapolated"
         text += _if_curve_lower(block)
     best = block["best"]
-    if best is not None and len(_synthetic(results)) > _MAX_IN_ALL_PAIRS:
+    if best is not None and len(_synthetic(results)) > MAX_IN_FIRST:
         text += (
             f". The best arm was picked on these same documents; allowing for the choice among {best['num_arms']} "
             f"arms, {best['arm']} was worth {multiple_text(best['lower'])} to {multiple_text(best['upper'])}"
@@ -264,16 +207,11 @@ def _if_curve_lower(block: Mapping[str, Any]) -> str:
     rows = [row for row in block["data_efficiency"] if row["estimate"] and row["estimate"]["relation"] == "equal"]
     if not rows:
         return ""
-    row = min(rows, key=_by_worth(block))
+    row = min(rows, key=by_worth(block))
     return (
         f" (were those points past the baseline {CURVE_SLACK:g} nats lower, "
         f"{row['arm']} would be {multiple_text(row['if_curve_lower'])})"
     )
-
-
-def level_text(share: float) -> str:
-    """ "95 %", "97.5 %": as many digits as it has."""
-    return f"{100 * share:.10g} %"
 
 
 def _cost(results: Mapping[str, Any]) -> list[str]:
@@ -284,7 +222,7 @@ def _cost(results: Mapping[str, Any]) -> list[str]:
     for row in rows:
         arms_of.setdefault(ratio_text(row["ratio"]), []).append(row["arm"])
     shown = _MAX_WORTHS if len(arms_of) > _MAX_WORTHS + 1 else len(arms_of)
-    parts = [f"{_names(arms)} ({ratio})" for ratio, arms in list(arms_of.items())[:shown]]
+    parts = [f"{arm_names(arms)} ({ratio})" for ratio, arms in list(arms_of.items())[:shown]]
     left = [row for row in rows if ratio_text(row["ratio"]) in list(arms_of)[shown:]]
     most = max((number_of(row["ratio"]) for row in left), default=0.0)
     parts += [f"{len(left)} more arms (up to {ratio_text(most)})"] if left else []
@@ -296,28 +234,3 @@ def _missing(results: Mapping[str, Any]) -> list[str]:
     if not num:
         return []
     return [f"{num} run{'s are' if num > 1 else ' is'} missing; the numbers are from the runs that finished."]
-
-
-def _by_worth(block: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], tuple[float, float]]:
-    """Sorts multipliers, the largest first; equal ones, as past the curve, by their losses."""
-    losses = {row["arm"]: number_of(row["loss"]) for row in block["losses"]}
-    return lambda row: (-_rank(row["estimate"]), losses[row["arm"]])
-
-
-def _rank(multiple: Mapping[str, Any]) -> float:
-    push = {"more than": 1e9, "less than": -1e9, "equal": 0.0}
-    return number_of(multiple["value"]) + push[multiple["relation"]]
-
-
-def _signed(value: Any) -> str:
-    return f"{number_of(value):+.3f}".replace("-", "\N{MINUS SIGN}").replace("+nan", "NaN")
-
-
-def _span(interval: Sequence[Any]) -> str:
-    return f"[{_signed(interval[0])}, {_signed(interval[1])}]"
-
-
-def _names(arms: Sequence[str]) -> str:
-    if len(arms) <= _MAX_NAMED + 1:
-        return joined(arms)
-    return joined([*arms[:_MAX_NAMED], f"{len(arms) - _MAX_NAMED} more arms"])

@@ -76,8 +76,14 @@ class OrderingSpec:
     start: Mapping[int, Setting] = field(default_factory=dict)
     colour: int = 5  # of the report's six, for figures over several recipes
     contrast: Contrast | None = None  # of a control that stands beside one method
-    #: of a control whose text says nothing that the source does not: a method that does not beat it has shown nothing.
-    is_null: bool = False
+    #: of a control whose text says nothing that the source does not: what it is, in words. A method that does not beat
+    #: such a null control has shown nothing.
+    null_text: str = ""
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it is a null control."""
+        return bool(self.null_text)
 
     def rows(self, real_document: str) -> tuple[str, ...]:
         """Kinds of row that a stream with this `real_document` takes."""

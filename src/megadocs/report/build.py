@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from megadocs.analysis.statement import level_text, multiple_interval_text, multiple_text, ratio_text
+from megadocs.analysis.sentences import level_text, multiple_interval_text, multiple_text, ratio_text
 from megadocs.report import wording
 from megadocs.report.cards import with_labels
 from megadocs.report.figures import MAX_CURVES, arm_links, arm_styles

@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from megadocs.analysis import number_of
-from megadocs.analysis.statement import multiple_text, ratio_text
+from megadocs.analysis.sentences import multiple_text, ratio_text
 from megadocs.report.axes import Frame, both_sizes, label_width, value_axis, x_axis, y_axis
 from megadocs.report.inputs import Curve
 from megadocs.report.names import text_width

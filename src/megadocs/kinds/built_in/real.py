@@ -30,6 +30,14 @@ def repeat(table: RowTable, rows: Int64Array, *, seed: int, epoch: int, options:
 KIND = Kind(
     rows=(RowKind(REAL, REAL_CODE, holds_document=True),),
     orderings=(
-        OrderingSpec("repeat", repeat, (REAL,), role="control", is_null=True, repeats=True, counts_copies=True),
+        OrderingSpec(
+            "repeat",
+            repeat,
+            (REAL,),
+            role="control",
+            null_text="copies of the documents",
+            repeats=True,
+            counts_copies=True,
+        ),
     ),
 )

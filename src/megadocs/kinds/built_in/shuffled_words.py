@@ -42,6 +42,8 @@ def shuffled_thoughts(document: str, written: Sequence[Written], tags: Tags) -> 
 
 
 _QUESTION = "what the text says"
+_REPHRASES = "rephrases whose words are in random order"
+_THOUGHTS = "thoughts whose words are in random order"
 
 KIND = Kind(
     rows=(
@@ -63,16 +65,16 @@ KIND = Kind(
             ("shuffled_rephrase",),
             adds_real=True,
             role="control",
-            is_null=True,
-            contrast=Contrast("simple", "rephrases with their words shuffled", _QUESTION),
+            null_text=_REPHRASES,
+            contrast=Contrast("simple", _REPHRASES, _QUESTION),
         ),
         OrderingSpec(
             "shuffled_thoughts",
             simple,
             ("shuffled_thoughts",),
             role="control",
-            is_null=True,
-            contrast=Contrast("latent_thoughts", "thoughts with their words shuffled", _QUESTION),
+            null_text=_THOUGHTS,
+            contrast=Contrast("latent_thoughts", _THOUGHTS, _QUESTION),
         ),
     ),
 )
