@@ -76,6 +76,8 @@ def print_plan(recipe_path: Path, options: RunOptions, *, gpu: GpuPrice | None =
             "the source is not here: sizes are the recipe's own (corpus.split, plan); additional sets and benchmarks "
             "are not priced"
         )
+    for note in plan.notes:
+        typer.echo(note)
     print_lines(plan, slots.where)
     print_order_room(plan)
     if gpu is not None:

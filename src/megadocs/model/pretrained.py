@@ -17,7 +17,7 @@ from pathlib import Path
 
 from megadocs.errors import InputError
 from megadocs.hub_errors import hub_errors
-from megadocs.recipe.paths import user_path
+from megadocs.recipe.paths import is_path, user_path
 from megadocs.store.files import file_sha256
 
 _WANTED = [
@@ -44,7 +44,7 @@ def find_pretrained(source: str) -> Path:
     path = user_path(source)
     if path.is_dir():
         return path
-    if source.startswith((".", "/", "~")) or source.count("/") > 1:
+    if is_path(source):
         raise InputError("no such folder", where=f"model.init_from: {source}", remedy="check the path")
     from huggingface_hub import snapshot_download
 
@@ -52,10 +52,24 @@ def find_pretrained(source: str) -> Path:
         return Path(snapshot_download(source, allow_patterns=_WANTED))
     except hub_errors() as error:
         raise InputError(
-            f"the hub did not give this model: {error}",
+            f"no folder of this name is here, and the hub did not give such a model: {error}",
             where=f"model.init_from: {source}",
-            remedy="check the name and the network, or download the folder and give its path",
+            remedy="make or copy the folder first, if it is one (the comment at the head of the recipe may say how), "
+            "else check the name and the network",
         ) from error
+
+
+def local_model(source: str) -> Path | None:
+    """The folder of a model that is on this machine: its own, or the one in the hub's cache; None: there is none."""
+    path = user_path(source)
+    if path.is_dir():
+        return path
+    if is_path(source):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(source, "config.json")
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 @cache

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from megadocs.pipeline.price.rates import keep_rates
 from megadocs.pipeline.reopening import reopen_generations
 from megadocs.pipeline.stages.published_gaps import refuse_gaps, steps_before_gaps
 from megadocs.pipeline.steps.experiment import Experiment, build_experiment
+from megadocs.pipeline.steps.places import check_places, fetch_named
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.rows import generate_step, without_custom_orderings
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
@@ -124,21 +126,25 @@ def run_experiment(
     Raises:
         ConsentError: the recipe's file asks for a power that the person did not give; nothing was started.
         UsageError: a tracker's package is missing, the recipe names code and `allow_code` is not set, the corpus
-            cannot be read, or no arm can be trained.
+            cannot be read, a path that it names leads nowhere (`steps.places`), or no arm can be trained.
         MissingGenerationsError: a published dataset lacks more than an arm allows; nothing was trained.
         StoreError: the workspace cannot be written, or holds damaged bytes.
     """
     run = _Run(Workspace(root), executor or LocalExecutor(root, num_slots), show)
     try:
         acts = _allow(recipe, stage, allow_code=allow_code)
+        check_places(recipe, acts)
         corpus = sources_step(recipe, run.workspace)
         run(corpus)
         artifact = find_artifact(corpus, run.workspace)
         if artifact is None:
             return run.ended(None)
         recipe = with_student_of(recipe, artifact)
+        build = partial(build_experiment, recipe, corpus, corpus_facts(artifact), allow_code=allow_code)
+        if "train" in acts and isinstance(run.executor, LocalExecutor):  # the nodes of a cluster fetch for themselves
+            fetch_named(recipe, build, run.workspace)
         if recipe.published is not None and "train" in acts:
-            untuned = build_experiment(recipe, corpus, corpus_facts(artifact), allow_code=allow_code)
+            untuned = build()
             if run(*steps_before_gaps(untuned)).interrupted_by is not None:
                 return run.ended(untuned)
             refuse_gaps(untuned, run.workspace)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Any
 
 from megadocs.errors import InputError
 from megadocs.hub_errors import hub_errors
-from megadocs.recipe.paths import user_path
+from megadocs.recipe.paths import is_path, user_path
 from megadocs.text.gguf_file import read_gguf
 from megadocs.text.plain_text import TokenizerJson, model_vocabulary
 from megadocs.text.tiktoken_file import LLAMA_3_BOS, LLAMA_3_EOS, read_llama_3
 
 _MAX_JSON_BYTES = 256 << 20
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _KNOWN_EOS = (
     "<|eos|>",
     "<|end_of_text|>",
@@ -78,8 +76,7 @@ def check_place(source: str) -> bool:
             return True
     except (OSError, ValueError):  # a name too long, a NUL
         pass
-    looks_like_path = source.startswith((".", "/", "~")) or path.suffix.lower() in (".json", ".model", ".gguf")
-    if looks_like_path or not _HUB_NAME.fullmatch(source):
+    if is_path(source):
         raise InputError("no such tokenizer", where=source, remedy=_REMEDY)
     return False
 

@@ -40,6 +40,7 @@ class Plan:
     #: where the times come from: finished steps of this workspace, of earlier runs of the user, or a table.
     rates: Literal["workspace", "user", "default"] = "default"
     order_room: tuple[Any, ...] = ()  # `room.OrderRoom` of the arms whose stream holds several rows of a document
+    notes: tuple[str, ...] = ()  # what the prices do not rest on, one sentence each
 
     @property
     def flops(self) -> float:

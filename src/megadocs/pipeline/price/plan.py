@@ -19,6 +19,7 @@ from megadocs.errors import RecipeError
 from megadocs.kinds import SAMPLE, row_kind
 from megadocs.machine import resolve_dtype, usable_cores
 from megadocs.model import LlamaConfig, resolve_config
+from megadocs.model.pretrained import local_model
 from megadocs.pipeline.price.corpus_sizes import CorpusSizes, characters, measure_corpus
 from megadocs.pipeline.price.generation import GenerationPricer, reply_tokens
 from megadocs.pipeline.price.lines import Plan, PlanLine
@@ -27,10 +28,10 @@ from megadocs.pipeline.price.room import order_room
 from megadocs.pipeline.price.wall_time import wall_seconds
 from megadocs.pipeline.stages.arm_data import published_mixture
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
+from megadocs.pipeline.steps.places import check_places, unseen_names
 from megadocs.pipeline.steps.report import report_step
 from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe
-from megadocs.recipe.paths import user_path
 from megadocs.store.artifact import Workspace
 from megadocs.store.lock import is_locked
 from megadocs.streams import REAL_STREAM
@@ -70,6 +71,8 @@ def build_plan(
         whole: where a search prices settings as arms, the recipe with all arms and seeds (see `build_experiment`).
             A setting whose runs have no optimiser step then is a line with `num_steps` 0, else an error.
     """
+    if whole is None:
+        check_places(recipe)
     workspace = Workspace(root)
     slots = num_slots or usable_cores()
     sizes = sizes or plan_sizes(recipe, root)
@@ -81,7 +84,16 @@ def build_plan(
     report = pricer.report(experiment, is_open=any(line.status != "done" for line in lines))
     seconds = _wall_seconds(experiment, lines, slots, pricer.stages) + report.seconds
     room = order_room(experiment, lines, sizes) if whole is None else ()
-    return Plan((*lines, report), slots, seconds, experiment.left_out, sizes.to_json(), pricer.rates.source, room)
+    return Plan(
+        (*lines, report),
+        slots,
+        seconds,
+        experiment.left_out,
+        sizes.to_json(),
+        pricer.rates.source,
+        room,
+        unseen_names(recipe) if whole is None else (),
+    )
 
 
 def planned_experiment(
@@ -248,10 +260,13 @@ def flops_per_token(recipe: Recipe) -> float:
 
 
 def student_shape(recipe: Recipe) -> LlamaConfig:
-    """The student's shape: of `model.init_from` its folder's own; the preset's where that is not on this machine."""
+    """The student's shape: of `model.init_from` its folder's own; the preset's where the hub's cache has none of it.
+
+    The plan then says so (`unseen_names`).
+    """
     context_length, source = recipe.train.context_length, recipe.model.init_from
-    folder = user_path(source) if source is not None else None
-    if folder is not None and folder.is_dir():
+    folder = local_model(source) if source is not None else None
+    if folder is not None:
         from megadocs.model.hf_import import read_config  # imports torch: only where a folder is to be read
 
         return read_config(folder, context_length=context_length)

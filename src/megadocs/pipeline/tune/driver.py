@@ -15,6 +15,7 @@ this changes the time that a search takes and nothing else.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from megadocs.corpus import read_corpus
@@ -24,6 +25,7 @@ from megadocs.pipeline.execute.local import LocalExecutor
 from megadocs.pipeline.execute.scheduler import Interrupt, Scheduler, StepState
 from megadocs.pipeline.stages.published_gaps import refuse_gaps, steps_before_gaps
 from megadocs.pipeline.steps.experiment import CorpusFacts, build_experiment, tokenizer_step
+from megadocs.pipeline.steps.places import check_places, fetch_named
 from megadocs.pipeline.steps.rows import real_rows_step
 from megadocs.pipeline.steps.sources import corpus_facts, sources_step
 from megadocs.pipeline.steps.step import Step, find_artifact
@@ -69,6 +71,7 @@ def run_search(
     try:
         check_consent(recipe)
         require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
+        check_places(recipe)
         return search_arms(
             recipe, root, executor, max_runs=max_runs, max_hours=max_hours, watcher=watcher, allow_code=allow_code
         )
@@ -131,6 +134,9 @@ class _Driver:
         if artifact is None:
             return self._standing.end("interrupted")
         facts = corpus_facts(artifact)
+        build = partial(build_experiment, self._recipe, corpus, facts, allow_code=allow_code)
+        if isinstance(self._executor, LocalExecutor):  # the nodes of a cluster fetch for themselves
+            fetch_named(self._recipe, build, self._workspace)
         if self._config.compute_matched_epochs is not None:
             tokenizer = tokenizer_step(self._recipe, corpus)
             rows = self._make_shared(tokenizer, real_rows_step(corpus, tokenizer))
@@ -140,7 +146,7 @@ class _Driver:
             tokens = count_real_tokens(rows, self._workspace, read_corpus(artifact.path), multiples)
             spaces = [space.with_real_tokens(tokens) for space in spaces]
         if self._recipe.published is not None:
-            experiment = build_experiment(self._recipe, corpus, facts, allow_code=allow_code)
+            experiment = build()
             names = {space.arm.name for space in spaces}
             needed = steps_before_gaps(experiment, names)
             if needed and self._make_shared(*needed) is None:

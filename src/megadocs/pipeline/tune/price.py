@@ -23,6 +23,7 @@ from megadocs.pipeline.price.corpus_sizes import CorpusSizes
 from megadocs.pipeline.price.lines import Plan, PlanLine
 from megadocs.pipeline.price.plan import build_plan, flops_per_token, plan_sizes, planned_experiment
 from megadocs.pipeline.steps.experiment import CorpusFacts, Experiment, corpus_step
+from megadocs.pipeline.steps.places import check_places
 from megadocs.pipeline.tune.space import ArmSpace, build_spaces, trial_steps
 from megadocs.recipe import Recipe
 from megadocs.search import Point, Trial, cheapest_points, count_bounds
@@ -75,6 +76,7 @@ def price_search(
     config = recipe.search
     if config is None:
         raise RecipeError("the recipe has no section `search`", where="search", remedy="add axes; see docs/search.md")
+    check_places(recipe)
     spaces = build_spaces(recipe)
     sizes = plan_sizes(recipe, root)
     is_matched = config.compute_matched_epochs is not None
