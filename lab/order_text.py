@@ -24,6 +24,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+#: Characters of the files that are drawn, and files that the tokenizer is trained on.
+CHARACTERS = {"text": 30e6, "retold": 10e6, "prose": 6e5}
+TOKENIZER_FILES = 1500
 _ENDINGS = (".rst", ".txt", ".md", ".html")
 _CLAUSE = re.compile(r"(?<=[.,;:]) ")
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]+>", re.DOTALL)
@@ -72,7 +75,7 @@ def read_documents(roots: list[Path]) -> list[list[str]]:
 def iter_records(documents: list[list[str]], shares: tuple[float, ...], characters: float, seed: int) -> Iterator[str]:
     """Records of prose, passages again, words again, clauses again, in these shares."""
     rng = random.Random(seed)
-    words = [word for paragraphs in rng.sample(documents, 400) for text in paragraphs[:20] for word in text.split()]
+    words = draw_words(rng, documents)
     while characters > 0:
         text = "\n\n".join(rng.choice(documents))
         kind = rng.choices(range(len(shares)), shares)[0]
@@ -98,7 +101,7 @@ def iter_records(documents: list[list[str]], shares: tuple[float, ...], characte
 def iter_retold(documents: list[list[str]], characters: float, seed: int) -> Iterator[str]:
     """Records of prose, of passages behind garbled versions of themselves (a record each), of passages again."""
     rng = random.Random(seed)
-    words = [word for paragraphs in rng.sample(documents, 400) for text in paragraphs[:20] for word in text.split()]
+    words = draw_words(rng, documents)
     while characters > 0:
         text = "\n\n".join(rng.choice(documents))
         kind = rng.choices(range(3), (0.4, 0.45, 0.15))[0]
@@ -113,6 +116,12 @@ def iter_retold(documents: list[list[str]], characters: float, seed: int) -> Ite
             found = ["\n\n".join([passage, part(rng, other, rng.randint(0, 600)), passage])]
         yield from found
         characters -= sum(map(len, found))
+
+
+def draw_words(rng: random.Random, documents: list[list[str]]) -> list[str]:
+    """The words of 400 documents, or of all where there are fewer."""
+    drawn = rng.sample(documents, min(400, len(documents)))
+    return [word for paragraphs in drawn for text in paragraphs[:20] for word in text.split()]
 
 
 def garbled(rng: random.Random, passage: str, words: list[str]) -> str:
@@ -142,10 +151,10 @@ def main(*names: str) -> None:
     *roots, folder = names
     documents = read_documents([Path(root) for root in roots])
     found = {
-        "tokenizer": ["\n\n".join(paragraphs) for paragraphs in documents[:1500]],
-        "text": list(iter_records(documents, (0.35, 0.3, 0.2, 0.15), 30e6, seed=1)),
-        "retold": list(iter_retold(documents, 10e6, seed=3)),
-        "prose": list(iter_records(documents, (1.0,), 6e5, seed=2)),
+        "tokenizer": ["\n\n".join(paragraphs) for paragraphs in documents[:TOKENIZER_FILES]],
+        "text": list(iter_records(documents, (0.35, 0.3, 0.2, 0.15), CHARACTERS["text"], seed=1)),
+        "retold": list(iter_retold(documents, CHARACTERS["retold"], seed=3)),
+        "prose": list(iter_records(documents, (1.0,), CHARACTERS["prose"], seed=2)),
     }
     for name, records in found.items():
         path = Path(folder) / f"{name}.jsonl"

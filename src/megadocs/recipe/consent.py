@@ -2,9 +2,9 @@
 
 A recipe is data. Whatever starts a program, names code, sends text or a key off the machine, opens a port or writes
 outside the workspace is decided by the person who runs it: on the command line (overrides are the person's), in the
-environment, or in a file of the person's own. `tests/field_classes.py` classifies every field. `load_recipe`
-notes what the file asks for (`apply_consent`); what starts anything calls `check_consent` first, engines ask
-`key_for` and `check_options`.
+environment, or in a file of the person's own. Every field of a recipe is classified by the repository's tests, and one
+that is not fails them. `load_recipe` notes what the file asks for (`apply_consent`); what starts anything calls
+`check_consent` first, engines ask `key_for` and `check_options`.
 
 The person's own file, `~/.config/megadocs/consent.yaml` (or the file that MEGADOCS_CONSENT names):
 
@@ -13,8 +13,8 @@ The person's own file, `~/.config/megadocs/consent.yaml` (or the file that MEGAD
     programs: [vllm, /path/to/vllm/bin/vllm]                 # what may be started as generate.engine.command
     trackers: [wandb]                                        # services that may receive metrics
 
-Reading is no power: a recipe names the files and Hugging Face repositories that it reads (`READS` there). What
-is read leaves the machine only to a server that the person allowed.
+Reading is no power: a recipe names the files and Hugging Face repositories that it reads. What is read leaves the
+machine only to a server that the person allowed.
 """
 
 from __future__ import annotations
