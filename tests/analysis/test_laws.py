@@ -57,6 +57,7 @@ def test_efficiency_by_law_of_an_arm_on_the_law() -> None:
     series = law_series(losses, facts, CURVE, {})
     arms = {"simple": [2 + 3 * 2.5**-0.3 + shift for shift in (-0.002, 0.0, 0.002)]}
     (row,) = law_efficiency(series, 1000.0, arms, 0.95)
+    assert row["arm"] == "simple"
     assert abs(row["estimate"] - 2.5) < 0.05
     assert row["interval"][0] < 2.5 < row["interval"][1]
     assert law_efficiency(series, 999.0, arms, 0.95) == []
