@@ -5,7 +5,7 @@
 
 The workload is the quickstart's: its passages, its rephrase prompt, sampling and limit, `--generations` of each. Each
 round runs every writer once, in turn, with both cores: `embedded` with two workers of one thread, `embedded_one` with
-one worker of two threads, llama.cpp as the demo had it (two servers of one thread, four slots), vLLM with all cores,
+one worker of two threads, llama.cpp as the demo had it (two servers of one thread, four slots), vLLM as it chooses,
 transformers' `generate` over padded batches with all cores. Engines go through `run_generation`, ledger included, and
 are started before the clock: the start, with a first short reply, is given apart. Rates are new tokens a second of the
 clock and of processor time, all processes together; medians of the rounds. `bare` is the decoder alone: full batches of
@@ -13,7 +13,7 @@ the same prompts, nothing read, nothing ended, in this process with one thread, 
 is given for full batches and for batches of the size that the rounds of `embedded` had on average.
 
 A round takes minutes: `--rounds 1 --append` three times is three rounds. vLLM gets 1 GB for its cache unless
-`VLLM_CPU_KVCACHE_SPACE` says otherwise.
+`VLLM_CPU_KVCACHE_SPACE` says otherwise; of its own accord it leaves one core to its scheduler, which spins there.
 """
 
 from __future__ import annotations

@@ -66,11 +66,19 @@ def redo(root: Path, path: Path, kinds: dict[str, str]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def write_sums() -> None:
+def write_csv_tables(folder: Path) -> None:
+    """The tables of a folder's results.json, as CSV alone."""
+    shutil.rmtree(folder / "tables", ignore_errors=True)
+    for written in write_tables(json.loads((folder / "results.json").read_bytes()), folder / "tables"):
+        if written.suffix != ".csv":
+            written.unlink()
+
+
+def write_sums(folder: Path) -> None:
     """SHA256SUMS of every file of the folder."""
-    files = sorted(path for path in SMALL.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(SMALL)}\n" for path in files]
-    (SMALL / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files]
+    (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
 
 
 def main() -> None:
@@ -84,11 +92,8 @@ def main() -> None:
         built = todo[-1].parent
         for name in FILES:
             shutil.copyfile(built / name, SMALL / name)
-    shutil.rmtree(SMALL / "tables")
-    for written in write_tables(json.loads((SMALL / "results.json").read_bytes()), SMALL / "tables"):
-        if written.suffix != ".csv":
-            written.unlink()
-    write_sums()
+    write_csv_tables(SMALL)
+    write_sums(SMALL)
 
 
 if __name__ == "__main__":

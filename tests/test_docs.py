@@ -1,5 +1,6 @@
 """The documentation says what the code does: references are up to date, the README's commands and links exist."""
 
+import csv
 import functools
 import hashlib
 import json
@@ -113,6 +114,31 @@ def test_the_readme_says_what_results_small_holds():
     assert verdicts[frozenset(("stitched_g8", "mis_stitched_g8"))] == "separated"
 
 
+def test_the_readme_says_what_results_demo_holds():
+    folder, readme = ROOT / "results" / "demo", (ROOT / "README.md").read_text(encoding="utf-8")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    worth = {
+        row["arm"]: f"{multiple_text(row['estimate'])} {multiple_interval_text(row)}"
+        for row in results["sets"][0]["data_efficiency"]
+    }
+    said = [line for line in readme.splitlines() if line.startswith("| demo,")]
+    assert f"| demo, simple, G = 4 | {worth['simple']} |" in said[-1]
+    estimate, _, interval = worth["shuffled_words"].partition(" ")
+    assert f"**shuffled words came to {estimate}** {interval}" in said[-1]
+
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    with (folder / "steps.csv").open(newline="", encoding="utf-8") as file:
+        written = [row for row in csv.DictReader(file) if row["step"] == "generate"]
+    tokens = sum(int(row["tokens"]) for row in written)
+    seconds = float(written[-1]["ended"]) - float(written[0]["began"])
+    clock = "{} min {} s".format(*divmod(round(run["seconds"]), 60))
+    cost = readme.partition("## Cost and time")[2]
+    assert f"took {clock} on a two-core" in cost
+    assert f"({tokens:,} tokens of text in {round(seconds)} s)" in cost
+    assert f"after {round(run['set_up_seconds'])} s of set-up" in cost
+    assert f"{run['memory_megabytes'] / 1000:.1f} GB" in cost
+
+
 @pytest.mark.parametrize("outcome", [("speeches_past_768", "alone"), ("test", "windowed")])
 def test_the_readme_says_what_results_order_holds(outcome):
     results = json.loads((ROOT / "results" / "order" / "small" / "results.json").read_text(encoding="utf-8"))
@@ -125,7 +151,7 @@ def test_the_readme_says_what_results_order_holds(outcome):
     assert any(told.format(unit) in readme for unit in ("", " nats")), told
 
 
-@pytest.mark.parametrize("name", ["small", "order"])
+@pytest.mark.parametrize("name", ["small", "order", "demo"])
 def test_the_sums_of_results_are_those_of_their_files(name):
     folder = ROOT / "results" / name
     said = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
