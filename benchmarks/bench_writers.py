@@ -13,7 +13,7 @@ the same prompts, nothing read, nothing ended, in this process with one thread, 
 is given for full batches and for batches of the size that the rounds of `embedded` had on average.
 
 A round takes minutes: `--rounds 1 --append` three times is three rounds. vLLM gets 1 GB for its cache unless
-`VLLM_CPU_KVCACHE_SPACE` says otherwise; of its own accord it leaves one core to its scheduler, which spins there.
+`VLLM_CPU_KVCACHE_SPACE` says otherwise; of its own accord it leaves a core to its scheduler.
 """
 
 from __future__ import annotations

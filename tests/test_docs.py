@@ -134,7 +134,7 @@ def test_the_readme_says_what_results_demo_holds():
     clock = "{} min {} s".format(*divmod(round(run["seconds"]), 60))
     cost = readme.partition("## Cost and time")[2]
     assert f"took {clock} on a two-core" in cost
-    assert f"({tokens:,} tokens of text in {round(seconds)} s)" in cost
+    assert f"{tokens:,} tokens of text in {round(seconds)} s" in cost
     assert f"after {round(run['set_up_seconds'])} s of set-up" in cost
     assert f"{run['memory_megabytes'] / 1000:.1f} GB" in cost
 
