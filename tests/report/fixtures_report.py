@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from typing import Any
@@ -115,6 +116,17 @@ def make_complete_inputs() -> ReportInputs:
         fixture.scores, fixture.runs, AnalysisConfig(num_bootstrap=200), name="paper", expected=fixture.expected
     )
     return make_inputs(fixture, complete(results))
+
+
+def with_more_sets(inputs: ReportInputs, number: int) -> ReportInputs:
+    """The same page with so many more sets, each scored in every run: a column each in the table of runs."""
+    results = copy.deepcopy(dict(inputs.results))
+    model = results["sets"][-1]
+    names = [f"speeches_past_{128 << place}" for place in range(number)]
+    results["sets"] += [{**model, "set": name} for name in names]
+    for run in results["runs"]:
+        run["losses"] += [{**run["losses"][-1], "set": name, "mode": model["mode"]} for name in names]
+    return dataclasses.replace(inputs, results=results)
 
 
 def with_long_names(inputs: ReportInputs) -> ReportInputs:

@@ -13,7 +13,7 @@ import pytest
 
 from megadocs.report import build_report
 
-from .fixtures_report import make_complete_inputs, make_inputs, with_long_names
+from .fixtures_report import make_complete_inputs, make_inputs, with_long_names, with_more_sets
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None
@@ -103,13 +103,18 @@ document.getElementById("page").onload = () => {{
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("width", [400, 800, 1280])
-@pytest.mark.parametrize("names", ["short", "long"])
+@pytest.mark.parametrize("width", [400, 800, 1000, 1280, 1350])
+@pytest.mark.parametrize("names", ["short", "long", "7 sets", "9 sets", "11 sets"])
 def test_no_table_hides_a_column(tmp_path: Path, width: int, names: str) -> None:
+    """Of arms with short names and long ones, and of a table of runs with more columns than any screen here holds."""
     assert BROWSER is not None
     page, frame = tmp_path / "report.html", tmp_path / "frame.html"
     inputs = make_complete_inputs()
-    page.write_text(build_report(with_long_names(inputs) if names == "long" else inputs), encoding="utf-8")
+    if names == "long":
+        inputs = with_long_names(inputs)
+    elif names != "short":
+        inputs = with_more_sets(inputs, int(names.split()[0]) - len(inputs.results["sets"]))
+    page.write_text(build_report(inputs), encoding="utf-8")
     frame.write_text(_FRAME.format(page=page.as_uri(), width=width), encoding="utf-8")
     options = ["--allow-file-access-from-files", "--window-size=1400,1000", "--virtual-time-budget=5000", "--dump-dom"]
     command = [BROWSER, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *options, frame.as_uri()]

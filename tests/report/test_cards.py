@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from megadocs.report import build_report
-from megadocs.report.cards import with_labels
+from megadocs.report.cards import card_rules, with_labels
 
 from .fixtures_report import make_complete_inputs
 
@@ -43,8 +43,22 @@ def test_a_remark_over_many_columns_is_not_a_value_of_the_first() -> None:
 
 
 def test_a_table_of_many_columns_is_marked() -> None:
-    head = "<th>c</th>" * 7
-    assert with_labels(table(head, "")).startswith('<div class="table many" role')
+    for columns, css in ((6, "table"), (7, "table many"), (11, "table many"), (12, "table many dense")):
+        assert with_labels(table("<th>c</th>" * columns, "")).startswith(f'<div class="{css}" role')
+    assert with_labels(table("<th>c</th>" * 17, "")).startswith('<div class="table many dense packed over" role')
+
+
+def test_more_columns_are_cards_up_to_a_greater_width() -> None:
+    widths = re.findall(r"max-width: (\d+)rem\) \{\n  (\S+) \{", card_rules())
+    assert widths == [
+        ("46", ".table"),
+        ("61", ".table.many"),
+        ("80", ".table.dense"),
+        ("90", ".table.packed"),
+        ("110", ".table.over"),
+    ]
+    assert card_rules().count("{") == card_rules().count("}")
+    assert "TABLE" not in card_rules() and "WIDTH" not in card_rules()
 
 
 def test_every_titled_cell_of_the_page_has_its_title() -> None:

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from megadocs.analysis.sentences import level_text, multiple_interval_text, multiple_text, ratio_text
 from megadocs.report import wording
-from megadocs.report.cards import with_labels
+from megadocs.report.cards import card_rules, with_labels
 from megadocs.report.figures import MAX_CURVES, arm_links, arm_styles
 from megadocs.report.inputs import ReportInputs
 from megadocs.report.names import IN_TABLES, short_names
@@ -68,7 +68,8 @@ def _names(results: Mapping[str, Any]) -> list[str]:
 
 def page_style() -> tuple[Markup, str]:
     """The style sheet of our pages, and the policy that allows it and nothing else."""
-    css = Markup(resources.files("megadocs.report").joinpath("page.css").read_text(encoding="utf-8"))
+    sheet = resources.files("megadocs.report").joinpath("page.css").read_text(encoding="utf-8")
+    css = Markup(sheet + card_rules())
     digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
     return css, f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
 

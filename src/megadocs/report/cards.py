@@ -2,9 +2,10 @@
 
     html = with_labels(html)      # <td> -> <td data-label="loss">
 
-The style sheet hides the head and puts the label before the cell below a width (`page.css`), a higher one for tables of
-many columns; wide screens and print show the table as it is. A cell over two columns has both titles, one over more is
-a remark on its row and has none. Works on the page's own markup: text of documents is escaped, so it holds no tags.
+The style sheet hides the head and puts the label before the cell below a width, a higher one for tables of more
+columns (`card_rules`); wide screens and print show the table as it is. A cell over two columns has both titles, one
+over more is a remark on its row and has none. Works on the page's own markup: text of documents is escaped, so it holds
+no tags.
 """
 
 from __future__ import annotations
@@ -14,13 +15,35 @@ import re
 from markupsafe import Markup
 
 _TABLE = re.compile(r'<div class="table"([^>]*)>(<table>.*?</table>)', re.DOTALL)
-#: From this many columns on a table does not fit a tablet held upright (measured at 800 pixels).
-_MANY = 7
+#: Columns from which on, the table's class, the width in rem up to which its rows are cards. In the pages of results/
+#: seven columns take up to 910 pixels, twelve to fourteen 1,180, fifteen 1,290, beside 64 of margin.
+_LEVELS = ((0, "", 46), (7, "many", 61), (12, "dense", 80), (15, "packed", 90), (17, "over", 110))
+#: A row is a block of titled values.
+_RULES = """
+@media screen and (max-width: WIDTHrem) {
+  TABLE { max-width: 100%; margin-left: 0; transform: none; background: none; overflow-x: visible; }
+  TABLE thead { display: none; } TABLE :is(table, tbody, td, th) { display: block; }
+  TABLE tbody tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 0 2rem;
+    padding: .7rem 0; border-bottom: 1px solid var(--rule); }
+  TABLE :is(tbody th, tbody td) { padding: .12rem 0; border: 0; text-align: right; white-space: normal;
+    overflow-wrap: anywhere; }
+  TABLE .again { visibility: visible; } TABLE tbody th { position: static; grid-column: 1 / -1; text-align: left; }
+  TABLE td:empty { display: none; } TABLE th.pair span { white-space: normal; }
+  TABLE td[data-label]:not(:empty) { display: flow-root; }
+  TABLE td[data-label]::before { content: attr(data-label); float: left; max-width: 55%; padding-right: 1rem;
+    color: var(--soft); text-align: left; }
+}"""
 _HEAD = re.compile(r"<thead>.*?</thead>", re.DOTALL)
 _ROW = re.compile(r"<tr[ >].*?</tr>", re.DOTALL)
 _CELL = re.compile(r"<(th|td)((?: [^>]*)?)>(.*?)</\1>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 _SPAN = re.compile(r'(col|row)span="(\d+)"')
+
+
+def card_rules() -> str:
+    """The style sheet's part on cards: a block for each number of columns from which on they begin at another width."""
+    tables = [(f".table.{name}" if name else ".table", width) for _, name, width in _LEVELS]
+    return "".join(_RULES.replace("TABLE", table).replace("WIDTH", str(width)) for table, width in tables) + "\n"
 
 
 def with_labels(html: str) -> str:
@@ -57,7 +80,7 @@ def _labelled(attributes: str, table: str) -> str:
 
         return _CELL.sub(label_cell, row.group())
 
-    css = "table many" if len(titles) >= _MANY else "table"
+    css = " ".join(["table", *(name for least, name, _ in _LEVELS if name and len(titles) >= least)])
     return f'<div class="{css}"{attributes}>{table[: head.end()]}{_ROW.sub(label_row, body)}'
 
 
