@@ -125,6 +125,9 @@ def test_the_readme_says_what_results_demo_holds():
     assert f"| demo, simple, G = 4 | {worth['simple']} |" in said[-1]
     estimate, _, interval = worth["shuffled_words"].partition(" ")
     assert f"**shuffled words came to {estimate}** {interval}" in said[-1]
+    gained = {row["arm"]: row["gain_share"] for row in results["sets"][0]["controls"]}
+    most = f"but the control shuffled_words came to {estimate} {interval}, so {gained['simple']:.0%}".replace("%", " %")
+    assert most in results["answer"][0]  # most of the gain, so the first sentence says it
 
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     with (folder / "steps.csv").open(newline="", encoding="utf-8") as file:
