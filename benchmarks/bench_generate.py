@@ -32,9 +32,11 @@ from bare_client import bench_bare
 
 from megadocs.documents import Document
 from megadocs.generate import GenerationProgress, load_index, run_generation
+from megadocs.machine import processor_name
 from megadocs.recipe import GenerateConfig
 
 PEER = Path(__file__).with_name("bench_generate_datatrove.py")
+MODES = ("plain", "checkpoints")
 REPLY_CHARACTERS = 2048
 BYTES_PER_RECORD = 3000
 WORDS = ["river", "stone", "cloud", "winter", "letter", "garden"]
@@ -143,7 +145,13 @@ def resume(directory: Path, records: int, generations: int) -> dict[str, float]:
 
 
 def bench_http(
-    records: int, generations: int, concurrency: int, rounds: int, datatrove: str | None, directory: Path
+    records: int,
+    generations: int,
+    concurrency: int,
+    rounds: int,
+    datatrove: str | None,
+    modes: Sequence[str],
+    directory: Path,
 ) -> dict[str, Any]:
     """Ours, a bare client and datatrove's runner, one after the other, `rounds` times, against one server process."""
     cores = sorted(os.sched_getaffinity(0))
@@ -162,7 +170,7 @@ def bench_http(
             results["megadocs"].append(_ours(settings, documents, directory / f"ours-{number}"))
             results["bare"].append(bench_bare(settings, documents))
             if datatrove is not None:
-                for mode in ("plain", "checkpoints"):
+                for mode in modes:
                     folder = str(directory / f"theirs-{mode}-{number}")
                     arguments = [address, str(records), str(concurrency), str(generations), mode, folder]
                     done = subprocess.run([datatrove, str(PEER), *arguments], stdout=subprocess.PIPE, check=True)
@@ -193,6 +201,13 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--datatrove", default=None, help="interpreter of an environment that has datatrove")
+    parser.add_argument(
+        "--modes",
+        nargs="*",
+        choices=MODES,
+        default=MODES,
+        help="of datatrove; with checkpoints it takes 50 times as long",
+    )
     parser.add_argument("--directory", type=Path, default=None, help="where to write (free space is checked first)")
     parser.add_argument("--output", type=Path, default=None, help="file for the JSON, beside standard output")
     parser.add_argument("--resume", type=Path, default=None, help=argparse.SUPPRESS)
@@ -201,7 +216,12 @@ def main() -> None:
         print(json.dumps(resume(arguments.resume, arguments.records[0], arguments.generations)))
         return
     report: dict[str, Any] = {
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]},
+        "machine": {
+            "processor": processor_name(),
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+            "load": os.getloadavg()[0],
+        },
         "generations": arguments.generations,
         "memory": [],
     }
@@ -216,7 +236,7 @@ def main() -> None:
             shutil.rmtree(directory / "memory")
         if arguments.http_records:
             counts = (arguments.http_records, arguments.generations, arguments.concurrency, arguments.rounds)
-            report["http"] = bench_http(*counts, arguments.datatrove, directory)
+            report["http"] = bench_http(*counts, arguments.datatrove, arguments.modes, directory)
     if arguments.output:
         arguments.output.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report, indent=1))

@@ -1,6 +1,7 @@
 """The peer of `bench_generate.py`: datatrove's InferenceRunner sends the same bodies to the same server.
 
-Runs in an environment that has datatrove and not megadocs; prints one line of JSON. `checkpoints` mode writes its
+Runs in an environment that has datatrove and not megadocs (`pip install "datatrove[io]" aiohttp httpx aiofiles`: its
+extra for inference brings vLLM); prints one line of JSON. `checkpoints` mode writes its
 request cache and chunk files, which is what it needs to resume; `plain` keeps nothing until the end.
 """
 
