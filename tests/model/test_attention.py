@@ -58,12 +58,40 @@ def test_every_kernel_equals_the_reference_and_its_gradient(kernel, groups, segm
     assert nothing == []
 
 
-def test_the_gradient_of_blocks_is_numerically_right(monkeypatch):
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 20])
+def test_the_gradient_of_blocks_is_numerically_right(kept_bytes, monkeypatch):
     monkeypatch.setattr(attention, "QUERY_BLOCK", 3)
+    monkeypatch.setattr(attention, "LONG_QUERY_BLOCK", 3)
+    monkeypatch.setattr(attention, "PLAIN_MAX_CONTEXT", 6)
+    monkeypatch.setattr(attention, "KEPT_BYTES", kept_bytes)
     generator = torch.Generator().manual_seed(0)
     leaves = [torch.randn(1, 2, 7, 4, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     for kernel in ("plain", "blocks"):
         assert torch.autograd.gradcheck(lambda *x, kernel=kernel: causal_attention(*x, kernel), leaves)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_made_again_are_the_same_bits_and_not_kept(dtype, monkeypatch):
+    monkeypatch.setattr(attention, "PLAIN_MAX_CONTEXT", 100)
+    monkeypatch.setattr(attention, "LONG_QUERY_BLOCK", 32)
+    generator = torch.Generator().manual_seed(0)
+    leaves = [torch.randn(2, 150, 3, 16, generator=generator).to(dtype).transpose(1, 2) for _ in range(3)]
+    grad = torch.randn(2, 150, 3, 16, generator=generator).to(dtype).transpose(1, 2)
+    found, saved = [], []
+    for kept_bytes in (0, 1 << 30):
+        monkeypatch.setattr(attention, "KEPT_BYTES", kept_bytes)
+        inputs = [leaf.clone().requires_grad_() for leaf in leaves]
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, into=sizes: into.append(x.numel()) or x, lambda x: x):
+            out = causal_attention(*inputs, "blocks")
+        found.append([out, *torch.autograd.grad(out, inputs, grad)])
+        saved.append(sum(sizes))
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+    once = 2 * 3 * 150 * 16
+    assert saved[0] == 3 * once
+    assert saved[1] == 3 * once + 2 * 3 * sum(
+        rows * stop for rows, stop in [(32, 32), (32, 64), (32, 96), (32, 128), (22, 150)]
+    )
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -94,7 +122,7 @@ def test_every_position_belongs_to_one_sequence_of_its_segment_in_order():
 
 
 def test_plain_attention_is_not_measured_where_its_scores_would_not_fit():
-    assert candidates(torch.bfloat16, 4096) == ("fused", "fused_float32")
+    assert candidates(torch.bfloat16, 4096) == ("blocks", "fused", "fused_float32")
     assert candidates(torch.float32, 64) == ("plain", "fused")
     assert default_kernel(torch.float32, 256) == default_kernel(torch.bfloat16, 4096) == "fused"
 

@@ -85,4 +85,25 @@ def test_a_folder_that_cannot_be_written_only_means_measuring_again(measured, tm
 
 def test_every_candidate_can_be_timed():
     for kernel in ("plain", "blocks", "fused", "fused_float32"):
-        assert attention_choice._pass(kernel, 160, 16, torch.bfloat16, grouped=kernel != "plain") > 0
+        for keep in (True, False):
+            options = {"grouped": kernel != "plain", "keep_weights": keep}
+            assert attention_choice._pass(kernel, 160, 16, torch.bfloat16, **options) > 0
+
+
+def test_a_long_window_of_many_heads_is_measured_as_it_will_run(measured, monkeypatch):
+    """With the weights made again in the backward pass; a memory of few heads does not answer for many."""
+    _, seconds = measured
+    kept = []
+
+    def one(kernel, *arguments, keep_weights, **options):
+        kept.append(keep_weights)
+        return seconds[kernel] * (3 if kernel == "blocks" and not keep_weights else 1)
+
+    monkeypatch.setattr(attention_choice, "_pass", one)
+    seconds |= {"blocks": 2.0, "fused": 4.0, "fused_float32": 5.0}
+    for heads, chosen in ((1, "blocks"), (4, "fused")):
+        shape = {"hidden_size": 16 * heads, "num_attention_heads": heads, "num_key_value_heads": heads}
+        config = resolve_config(ModelConfig(**shape), vocab_size=64, context_length=8192)
+        assert choose_kernel(config, length=8192, dtype=torch.bfloat16) == chosen
+        assert set(kept) == {chosen == "blocks"}
+        kept.clear()

@@ -13,6 +13,9 @@ so training measures (`attention_choice.py`). Forward and backward of 4 windows 
 | `fused`: torch's kernel, bfloat16 | 109 | 70 |
 | `fused_float32`: the same on float32 copies | 58 | 65 |
 
+On an EPYC with bfloat16 instructions `blocks` wins at every length: 4 windows x 2 heads x 1,024 x 64 take 18 ms where
+`fused` takes 50; one window of 4,096, 59 to 154.
+
 Boundaries need no T x T mask on a CPU: the positions of one segment are gathered, in order, into a sequence of their
 own, and sequences of like length are attended to as one batch. Padding stands at the end, where causality hides it.
 
@@ -22,7 +25,7 @@ L positions of the longest of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -35,8 +38,13 @@ KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 #: Queries of a block of the kernel `blocks`: the later half of the keys is skipped for the earlier half of the queries.
 QUERY_BLOCK = 128
-#: Above this, the T x T scores of `plain` and `blocks` cost more memory than they are worth.
+#: The same for long sequences, where larger products pay (2 heads of 64, 4,096 long: 67 ms in 128s, 59 in 256s).
+LONG_QUERY_BLOCK = 256
+#: Above this, the T x T scores of `plain` cost more memory than they are worth.
 PLAIN_MAX_CONTEXT = 1024
+#: Bytes of softmax weights that `blocks` keeps for its backward pass in longer sequences; more are made again, the same
+#: bits for a third more time (at 4,096: 82 ms instead of 59, where torch's kernel takes 154).
+KEPT_BYTES = 1 << 26
 
 
 def attention_mask(segments_BT: Tensor | None) -> Tensor | None:
@@ -64,12 +72,20 @@ def candidates(dtype: torch.dtype, length: int) -> tuple[Kernel, ...]:
     """The kernels that are worth measuring."""
     own: tuple[Kernel, ...] = ()
     if length <= PLAIN_MAX_CONTEXT:
-        own = ("plain", "blocks") if length > QUERY_BLOCK else ("plain",)
+        own = ("plain",)
+    if length > QUERY_BLOCK:
+        own = (*own, "blocks")
     return (*own, "fused") if dtype == torch.float32 else (*own, "fused", "fused_float32")
 
 
-def causal_attention(q_BHTW: Tensor, k_BGTW: Tensor, v_BGTW: Tensor, kernel: Kernel) -> Tensor:
-    """Attention output (B, H, T, W) in the dtype of q, differentiable."""
+def causal_attention(
+    q_BHTW: Tensor, k_BGTW: Tensor, v_BGTW: Tensor, kernel: Kernel, *, keep_weights: bool | None = None
+) -> Tensor:
+    """Attention output (B, H, T, W) in the dtype of q, differentiable.
+
+    Args:
+        keep_weights: whether `blocks` keeps its weights for the backward pass; None: where they are few enough.
+    """
     if kernel == "fused":
         return masked_attention(q_BHTW, k_BGTW, v_BGTW)
     if kernel == "fused_float32":
@@ -77,9 +93,19 @@ def causal_attention(q_BHTW: Tensor, k_BGTW: Tensor, v_BGTW: Tensor, kernel: Ker
     repeats = q_BHTW.shape[1] // k_BGTW.shape[1]
     if repeats > 1:
         k_BGTW, v_BGTW = (x.repeat_interleave(repeats, dim=1) for x in (k_BGTW, v_BGTW))
-    block = q_BHTW.shape[2] if kernel == "plain" else QUERY_BLOCK
-    out: Tensor = _BlockAttention.apply(q_BHTW, k_BGTW, v_BGTW, block)  # type: ignore[no-untyped-call]
+    batch, heads, length, _ = q_BHTW.shape
+    if keep_weights is None:
+        keep_weights = keeps_weights(batch * heads, length, q_BHTW.dtype)
+    block = LONG_QUERY_BLOCK if length > PLAIN_MAX_CONTEXT else QUERY_BLOCK
+    out: Tensor = _BlockAttention.apply(  # type: ignore[no-untyped-call]
+        q_BHTW, k_BGTW, v_BGTW, length if kernel == "plain" else block, keep_weights
+    )
     return out
+
+
+def keeps_weights(num_heads: int, length: int, dtype: torch.dtype) -> bool:
+    """Whether `blocks` keeps the softmax weights of so many heads (of all windows) for the backward pass."""
+    return length <= PLAIN_MAX_CONTEXT or num_heads * length**2 // 2 * dtype.itemsize <= KEPT_BYTES
 
 
 @dataclass(frozen=True)
@@ -173,36 +199,49 @@ def _scatter(x_SLHW: Tensor, group: SegmentGroup, out_BTHW: Tensor) -> None:
 
 
 class _BlockAttention(torch.autograd.Function):
-    """softmax(q k^T / sqrt(W)) v over blocks of queries, each with the keys up to its own end; in-place steps."""
+    """softmax(q k^T / sqrt(W)) v over blocks of queries, each with the keys up to its own end; in-place steps.
+
+    Heads are laid out one after the other first: products of strided ones would copy all keys once a block.
+    """
 
     @staticmethod
-    def forward(ctx: Any, q_BHTW: Tensor, k_BHTW: Tensor, v_BHTW: Tensor, block: int) -> Tensor:
-        q_BHTW = q_BHTW * q_BHTW.shape[-1] ** -0.5  # exact for heads of 64 and 16: a power of two
-        length = q_BHTW.shape[2]
-        size = min(block, length)
-        later = torch.full((size, size), float("-inf"), dtype=q_BHTW.dtype).triu_(1)
-        out_BHTW, weights = torch.empty_like(q_BHTW), []
-        for start in range(0, length, block):
-            stop = min(start + block, length)
-            scores = torch.matmul(q_BHTW[:, :, start:stop], k_BHTW[:, :, :stop].transpose(-1, -2))
-            scores[..., start:].add_(later[: stop - start, : stop - start])
-            weights.append(torch.softmax(scores, dim=-1))
-            out_BHTW[:, :, start:stop] = torch.matmul(weights[-1], v_BHTW[:, :, :stop])
-        ctx.block = block
-        ctx.save_for_backward(q_BHTW, k_BHTW, v_BHTW, *weights)
+    def forward(ctx: Any, q_BHTW: Tensor, k_BHTW: Tensor, v_BHTW: Tensor, block: int, keep_weights: bool) -> Tensor:
+        out_BHTW = torch.empty_like(q_BHTW)
+        scaled_BHTW = q_BHTW * q_BHTW.shape[-1] ** -0.5  # exact for heads of 64 and 16: a power of two
+        q_BHTW, k_BHTW, v_BHTW = (x.contiguous() for x in (scaled_BHTW, k_BHTW, v_BHTW))
+        size, kept = min(block, q_BHTW.shape[2]), []
+        ctx.block, ctx.later = block, torch.full((size, size), float("-inf"), dtype=q_BHTW.dtype).triu_(1)
+        for start, stop in _blocks(q_BHTW.shape[2], block):
+            weight = _block_weights(q_BHTW, k_BHTW, ctx.later, start, stop)
+            out_BHTW[:, :, start:stop] = torch.matmul(weight, v_BHTW[:, :, :stop])
+            if keep_weights:
+                kept.append(weight)
+        ctx.save_for_backward(q_BHTW, k_BHTW, v_BHTW, *kept)
         return out_BHTW
 
     @staticmethod
-    def backward(ctx: Any, grad_BHTW: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q_BHTW, k_BHTW, v_BHTW, *weights = ctx.saved_tensors
+    def backward(ctx: Any, grad_BHTW: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        q_BHTW, k_BHTW, v_BHTW, *kept = ctx.saved_tensors
+        grad_BHTW = grad_BHTW.contiguous()
         grad_q = torch.empty_like(q_BHTW)
         grad_k, grad_v = torch.zeros_like(k_BHTW), torch.zeros_like(v_BHTW)
-        for index, weight in enumerate(weights):
-            start, stop = index * ctx.block, weight.shape[-1]
+        for index, (start, stop) in enumerate(_blocks(q_BHTW.shape[2], ctx.block)):
+            weight = kept[index] if kept else _block_weights(q_BHTW, k_BHTW, ctx.later, start, stop)
             grad = grad_BHTW[:, :, start:stop]
             grad_weight = torch.matmul(grad, v_BHTW[:, :, :stop].transpose(-1, -2))
             grad_scores = torch._softmax_backward_data(grad_weight, weight, -1, weight.dtype)
             grad_q[:, :, start:stop] = torch.matmul(grad_scores, k_BHTW[:, :, :stop])
             grad_v[:, :, :stop] += torch.matmul(weight.transpose(-1, -2), grad)
             grad_k[:, :, :stop] += torch.matmul(grad_scores.transpose(-1, -2), q_BHTW[:, :, start:stop])
-        return grad_q.mul_(q_BHTW.shape[-1] ** -0.5), grad_k, grad_v, None
+        return grad_q.mul_(q_BHTW.shape[-1] ** -0.5), grad_k, grad_v, None, None
+
+
+def _blocks(length: int, block: int) -> Iterator[tuple[int, int]]:
+    yield from ((start, min(start + block, length)) for start in range(0, length, block))
+
+
+def _block_weights(q_BHTW: Tensor, k_BHTW: Tensor, later: Tensor, start: int, stop: int) -> Tensor:
+    """Attention of the queries from `start` to `stop` to the keys up to `stop`; `later` is -inf above its diagonal."""
+    scores = torch.matmul(q_BHTW[:, :, start:stop], k_BHTW[:, :, :stop].transpose(-1, -2))
+    scores[..., start:].add_(later[: stop - start, : stop - start])
+    return torch.softmax(scores, dim=-1)

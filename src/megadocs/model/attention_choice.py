@@ -21,7 +21,7 @@ import torch
 
 from megadocs.errors import StoreError
 from megadocs.machine import cache_folder, processor_name
-from megadocs.model.attention import Kernel, candidates, causal_attention
+from megadocs.model.attention import Kernel, candidates, causal_attention, keeps_weights
 from megadocs.model.config import LlamaConfig
 from megadocs.model.memory import freed_memory_kept
 from megadocs.recipe import fingerprint
@@ -51,12 +51,18 @@ def choose_kernel(config: LlamaConfig, *, length: int, dtype: torch.dtype) -> Ke
         "candidates": list(choices),
         "positions": _POSITIONS,
     }
+    keep_weights = keeps_weights(config.num_attention_heads, length, dtype)
+    if not keep_weights:  # `blocks` is slower then
+        key["keep_weights"] = keep_weights
     path = cache_folder() / "attention" / f"{fingerprint(key)}.json"
     found = _remembered(path, choices)
     if found is not None:
         return found
     with freed_memory_kept():  # as in training
-        seconds = _seconds(lambda kernel: _pass(kernel, length, config.head_dim, dtype, grouped=grouped), choices)
+        seconds = _seconds(
+            lambda kernel: _pass(kernel, length, config.head_dim, dtype, grouped=grouped, keep_weights=keep_weights),
+            choices,
+        )
     fastest = min(choices, key=lambda kernel: seconds[kernel])
     chosen = fastest if seconds[fastest] < _WORTH_A_CHANGE * seconds["fused"] else "fused"
     found = _remembered(path, choices)  # of a process that measured at the same time
@@ -89,7 +95,9 @@ def _seconds(run: Callable[[Kernel], float], choices: Sequence[Kernel]) -> dict[
     return {kernel: min(found) for kernel, found in times.items()}
 
 
-def _pass(kernel: Kernel, length: int, head_dim: int, dtype: torch.dtype, *, grouped: bool) -> float:
+def _pass(
+    kernel: Kernel, length: int, head_dim: int, dtype: torch.dtype, *, grouped: bool, keep_weights: bool
+) -> float:
     heads = (2, 1, 1) if grouped else (2, 2, 2)
     rows = max(1, _POSITIONS // length)
     q, k, v = (
@@ -98,5 +106,5 @@ def _pass(kernel: Kernel, length: int, head_dim: int, dtype: torch.dtype, *, gro
     grad = torch.ones(rows, heads[0], length, head_dim, dtype=dtype)
     started = time.process_time()
     with torch.enable_grad():
-        causal_attention(q, k, v, kernel).backward(grad)  # type: ignore[no-untyped-call]
+        causal_attention(q, k, v, kernel, keep_weights=keep_weights).backward(grad)  # type: ignore[no-untyped-call]
     return time.process_time() - started

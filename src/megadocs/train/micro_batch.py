@@ -14,7 +14,7 @@ import torch
 
 from megadocs.errors import TrainingError
 from megadocs.machine import available_memory_bytes
-from megadocs.model.attention import PLAIN_MAX_CONTEXT
+from megadocs.model.attention import KEPT_BYTES, PLAIN_MAX_CONTEXT
 from megadocs.model.config import LlamaConfig
 from megadocs.model.loss import BLOCK_BYTES, CUDA_BLOCK_BYTES
 from megadocs.recipe.training import TrainConfig
@@ -71,8 +71,9 @@ def activation_bytes(shape: LlamaConfig, length: int, dtype: str, device: torch.
     # Residual, two norms with float32 copies, q k v before and after rotation, attention out, gate, up, product.
     per_token = size * (7 * shape.hidden_size + 5 * query + 4 * key_value + 4 * shape.intermediate_size)
     per_layer = length * per_token
-    if device.type == "cpu" and length <= PLAIN_MAX_CONTEXT:
-        per_layer += 2 * size * shape.num_attention_heads * length * length
+    if device.type == "cpu":  # scores of the kernels `plain` and `blocks`
+        scores = size * shape.num_attention_heads * length * length
+        per_layer += 2 * scores if length <= PLAIN_MAX_CONTEXT else min(scores // 2, KEPT_BYTES)
     return int(4 / 3 * (shape.num_hidden_layers * per_layer + 4 * size * length * shape.hidden_size))
 
 
