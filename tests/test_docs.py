@@ -162,6 +162,30 @@ def test_the_sums_of_results_are_those_of_their_files(name):
     assert said == {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def test_the_tables_of_coverage_are_those_that_were_measured():
+    """Shares of docs/statistics.md against benchmarks/results/coverage.json; none is from older intervals."""
+    page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    cells = json.loads((ROOT / "benchmarks" / "results" / "coverage.json").read_text(encoding="utf-8"))["designs"]
+    own = {name: cell for name, cell in cells.items() if "standard_errors" in cell}
+    assert {cell["experiments"] for cell in own.values()} == {2000}
+    assert not any("difference_intervals" in cell for cell in own.values())
+    for name, cell in own.items():
+        shares = [f"{100 * cell[key]:.1f} %" for key in cell["standard_errors"]]
+        if name.startswith("null"):
+            errors = [f"{100 * error:.1f} %" for error in cell["standard_errors"].values()]
+            assert all(f"{share} ({error})" in page for share, error in list(zip(shares, errors, strict=True))[1:])
+            assert f"{shares[0]} (standard error {errors[0]})" in page
+        else:
+            number = re.search(r"\d+", name)[0]
+            assert f"| {number} | {' | '.join(shares)} |" in page, name
+    for name in ("4 sizes x 3 seeds", "6 sizes x 5 seeds"):
+        for quantity, row in cells[name]["profile likelihood"].items():
+            other = cells[name]["parametric bootstrap"][quantity]
+            label = {"coefficient": "A", "exponent": "B", "asymptote": "C", "multiple": "multiplier"}[quantity]
+            told = f"| {label} | {100 * row['coverage']:.1f} % | {row['median_width']:.3f} |"
+            assert f"{told} {100 * other['coverage']:.1f} % |" in page, (name, quantity)
+
+
 def test_recipes_in_the_pages_load(tmp_path):
     seen = 0
     for page in sorted((ROOT / "docs" / "start").glob("*.md")):

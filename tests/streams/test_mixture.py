@@ -223,18 +223,23 @@ def test_arms_pair_on_the_real_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    "arguments, message, where",
     [
-        ({"mixture": {"block_windows": 6}}, "no multiple of the batch"),
-        ({"real_epochs": 0.01}, "do not fill one batch"),
-        ({"mixture": {"synthetic_fraction": "0.5"}}, "no ordering is named"),
-        ({"stream": {"ordering": "sorted"}, "mixture": {"synthetic_fraction": "0.5"}}, "unknown ordering"),
-        ({"context": 4096}, "less than one window"),
+        ({"mixture": {"block_windows": 6}}, "no multiple of the batch", "mixture.block_windows"),
+        ({"real_epochs": 0.01}, "do not fill one batch", "train.real_epochs"),
+        ({"mixture": {"synthetic_fraction": "0.5"}}, "no ordering is named", "stream.ordering"),
+        (
+            {"stream": {"ordering": "sorted"}, "mixture": {"synthetic_fraction": "0.5"}},
+            "unknown ordering",
+            "stream.ordering",
+        ),
+        ({"context": 4096}, "less than one window", "train.context_length"),
     ],
 )
-def test_bad_recipes_are_refused(arguments: dict, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+def test_bad_recipes_are_refused(arguments: dict, message: str, where: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
         build(rephrased("abcdefgh", 2, 8), **arguments)
+    assert caught.value.where == where  # the key to change
 
 
 def test_extra_streams_need_a_block_large_enough_for_all() -> None:

@@ -67,7 +67,6 @@ MISSING = [
     ("generate.split_tokenizer=./no/tokenizer", "generate.split_tokenizer"),
     ("generate.engine={kind: embedded, model: ./no/model}", "generate.engine.model"),
     ("generate.engine={kind: llamacpp, model: no/model.gguf}", "generate.engine.model"),
-    ("generate.engine={kind: vllm, model: /no/model}", "generate.engine.model"),
     ("generate.rephrase.style=./no/prompt.md", "generate.rephrase.style"),
     ("generate.rephrase.diverse_styles=[wikipedia, no/prompt.md]", "generate.rephrase.style"),
     ("generate.thought.style=no/prompt.md", "generate.thought.style"),
@@ -124,6 +123,10 @@ def test_only_what_is_done_with_the_recipe_counts(toy, student: Path) -> None:
         check_places(recipe, {"train"})
     assert caught.value.where == "model.init_from"
     check_places(recipe, set())
+
+
+def test_a_programs_model_may_lie_where_the_program_runs(toy) -> None:
+    check_places(toy("generate.engine={kind: vllm, model: /models/in/a/container}"))
 
 
 def test_what_is_there_passes(toy, student: Path) -> None:

@@ -7,7 +7,8 @@
 One rule for all of them. What is there is taken. What is written as a path (`./runs/model`, `~/model`, `a/b/c`,
 `x.gguf`) and leads nowhere is refused. Any other name may be one of the hub (`runs/model` looks like it): a plan
 downloads nothing and says so; a run fetches it at its start. Corpora, published datasets, additional sets and
-benchmarks are read by their own steps, which come first.
+benchmarks are read by their own steps, which come first; what a program such as vLLM reads may lie in its container or
+on another node, and its start comes before its first request.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _names(recipe: Recipe, acts: Collection[Act]) -> Iterable[tuple[str, str]]:
     if "generate" in acts and recipe.generate.tasks:
         if recipe.generate.split_tokenizer is not None:
             yield "generate.split_tokenizer", recipe.generate.split_tokenizer
-        if engine_spec(recipe.generate.engine.kind).works_by in ("model_file", "program"):
+        if engine_spec(recipe.generate.engine.kind).works_by == "model_file":
             yield "generate.engine.model", recipe.generate.engine.model
 
 
