@@ -39,7 +39,7 @@ from megadocs.pipeline.tune.before_run import tune_recipe
 from megadocs.pipeline.tune.results import SearchOutcome
 from megadocs.pipeline.tune.standing import Watcher
 from megadocs.pipeline.tune.student import with_student_of
-from megadocs.recipe import Recipe, build_arms, own_code_names
+from megadocs.recipe import Recipe, TrainedTokenizer, build_arms, own_code_names
 from megadocs.recipe.consent import EVERYTHING, check_consent
 from megadocs.recipe.wishes import Act
 from megadocs.store.artifact import Artifact, Workspace
@@ -205,13 +205,13 @@ def _allow(recipe: Recipe, stage: str, *, allow_code: bool) -> frozenset[Act]:
     check_consent(recipe, acts)
     if "train" in acts:
         require_trackers([name for arm in build_arms(recipe) for name in arm.recipe.train.trackers])
-    load_code(own_code_names(_without_orderings(recipe, stage, allow_code=allow_code)), allow=allow_code)
+    load_code(own_code_names(_as_needed(recipe, stage, allow_code=allow_code)), allow=allow_code)
     return acts
 
 
 def _experiment(recipe: Recipe, stage: str, corpus: Step, artifact: Artifact, *, allow_code: bool) -> Experiment:
     """The steps of the recipe over its corpus; `InputError` where no arm can be trained."""
-    built = _without_orderings(recipe, stage, allow_code=allow_code)
+    built = _as_needed(recipe, stage, allow_code=allow_code)
     experiment = build_experiment(built, corpus, corpus_facts(artifact), allow_code=allow_code)
     if not experiment.runs:
         reasons = "; ".join(f"{name} {reason}" for name, reason in experiment.left_out.items())
@@ -221,10 +221,16 @@ def _experiment(recipe: Recipe, stage: str, corpus: Step, artifact: Artifact, *,
     return experiment
 
 
-def _without_orderings(recipe: Recipe, stage: str, *, allow_code: bool) -> Recipe:
-    """The recipe as a stage needs it: neither corpus nor generation reads an ordering, so its code need not load."""
-    is_needed = allow_code or stage not in ("corpus", "generate")
-    return recipe if is_needed else without_custom_orderings(recipe)
+def _as_needed(recipe: Recipe, stage: str, *, allow_code: bool) -> Recipe:
+    """The recipe as a stage needs it.
+
+    Neither corpus nor generation reads an ordering, so its code need not load, nor the student's tokenizer, which need
+    not be there yet.
+    """
+    if stage not in ("corpus", "generate"):
+        return recipe
+    recipe = recipe.model_copy(update={"tokenizer": TrainedTokenizer()})
+    return recipe if allow_code else without_custom_orderings(recipe)
 
 
 def _keep_rates(outcome: Outcome, workspace: Workspace) -> None:

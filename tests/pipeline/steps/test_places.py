@@ -125,6 +125,17 @@ def test_only_what_is_done_with_the_recipe_counts(toy, student: Path) -> None:
     check_places(recipe, set())
 
 
+def test_text_is_written_before_the_student_is_there(toy, tmp_path: Path) -> None:
+    """The warm student of recipes/order.yaml takes longer to train than its text to write."""
+    recipe = toy("model.init_from=./no/model", "tokenizer={kind: load, source: ./no/model}")
+    outcome = run_experiment(recipe, tmp_path / "workspace", stage="generate")
+    assert outcome.errors == []
+    assert len(list((tmp_path / "workspace" / "generate").glob("*/record.json"))) == 2
+    complete = run_experiment(toy(), tmp_path / "workspace", stage="generate")  # another tokenizer, the same text
+    states = [state.status for one in complete.outcomes for state in one.states if state.step.kind == "generate"]
+    assert states == ["reused", "reused"]
+
+
 def test_a_programs_model_may_lie_where_the_program_runs(toy) -> None:
     check_places(toy("generate.engine={kind: vllm, model: /models/in/a/container}"))
 
