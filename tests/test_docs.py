@@ -167,7 +167,7 @@ def test_the_tables_of_coverage_are_those_that_were_measured():
     page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
     cells = json.loads((ROOT / "benchmarks" / "results" / "coverage.json").read_text(encoding="utf-8"))["designs"]
     own = {name: cell for name, cell in cells.items() if "standard_errors" in cell}
-    assert {cell["experiments"] for cell in own.values()} == {2000}
+    assert min(cell["experiments"] for cell in own.values()) >= 500
     assert not any("difference_intervals" in cell for cell in own.values())
     for name, cell in own.items():
         shares = [f"{100 * cell[key]:.1f} %" for key in cell["standard_errors"]]
@@ -177,7 +177,7 @@ def test_the_tables_of_coverage_are_those_that_were_measured():
             assert f"{shares[0]} (standard error {errors[0]})" in page
         else:
             number = re.search(r"\d+", name)[0]
-            assert f"| {number} | {' | '.join(shares)} |" in page, name
+            assert f"| {number} | {cell['experiments']:,} | {' | '.join(shares)} |" in page, name
     for name in ("4 sizes x 3 seeds", "6 sizes x 5 seeds"):
         for quantity, row in cells[name]["profile likelihood"].items():
             other = cells[name]["parametric bootstrap"][quantity]
