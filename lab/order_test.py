@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 OUTCOMES = (("test", "windowed"), ("speeches_past_768", "alone"))
-ARMS = ("stitched", "mis_stitched", "stitched_row")
+ARMS = ("stitched", "mis_stitched", "stitched_row", "latent_thoughts")
 
 
 def seed_losses(results: dict[str, Any], arm: str, outcome: tuple[str, str]) -> dict[int, float]:
@@ -38,6 +38,8 @@ def main(*paths: str) -> None:
             for arm in ARMS:
                 found = seed_losses(results, arm, outcome)
                 seeds = sorted(found.keys() & simple.keys())
+                if not seeds:
+                    continue
                 gaps = np.array([found[seed] - simple[seed] for seed in seeds])
                 error = gaps.std(ddof=1) / len(gaps) ** 0.5
                 half = error * stats.t.ppf(0.975, len(gaps) - 1)
@@ -45,14 +47,14 @@ def main(*paths: str) -> None:
                 each = " ".join(f"{gap:+.4f}" for gap in gaps)
                 print(
                     f"  {arm} - simple: {gaps.mean():+.4f} [{gaps.mean() - half:+.4f}, {gaps.mean() + half:+.4f}], "
-                    f"sd {gaps.std(ddof=1):.4f}, p = {p:.4f} ({each})"
+                    f"sd {gaps.std(ddof=1):.4f}, p = {p:.2g} ({each})"
                 )
                 if arm == "stitched":
                     primary.append((p, f"{results['name']}, {outcome[0]}"))
     worst = 0.0
     for rank, (p, name) in enumerate(sorted(primary)):
         worst = max(worst, min(1.0, p * (len(primary) - rank)))
-        print(f"Holm: {name}: p = {worst:.4f}")
+        print(f"Holm: {name}: p = {worst:.2g}")
 
 
 if __name__ == "__main__":

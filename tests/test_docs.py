@@ -142,14 +142,23 @@ def test_the_readme_says_what_results_demo_holds():
     assert f"{run['memory_megabytes'] / 1000:.1f} GB" in cost
 
 
-@pytest.mark.parametrize("outcome", [("speeches_past_768", "alone"), ("test", "windowed")])
-def test_the_readme_says_what_results_order_holds(outcome):
-    results = json.loads((ROOT / "results" / "order" / "small" / "results.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("run", "outcome", "arms"),
+    [
+        ("small", ("speeches_past_768", "alone"), ("stitched", "simple")),
+        ("small", ("test", "windowed"), ("stitched", "simple")),
+        ("passages", ("test", "windowed"), ("stitched", "simple")),
+        ("passages", ("speeches_past_768", "alone"), ("stitched_8", "simple_8")),
+    ],
+)
+def test_the_readme_says_what_results_order_holds(run, outcome, arms):
+    results = json.loads((ROOT / "results" / "order" / run / "results.json").read_text(encoding="utf-8"))
     pairs = next(found["pairs"] for found in results["sets"] if (found["set"], found["mode"]) == outcome)
-    pair = next(pair for pair in pairs if (pair["arm"], pair["reference"]) == ("simple", "stitched"))
-    numbers = [-pair["difference"], *(-end for end in reversed(pair["interval"]))]
+    pair = next(pair for pair in pairs if {pair["arm"], pair["reference"]} == set(arms))
+    sign = 1 if pair["arm"] == arms[0] else -1
+    numbers = [sign * pair["difference"], *sorted(sign * end for end in pair["interval"])]
     texts = [f"{number:+.4f}".replace("0.", ".", 1) for number in numbers]
-    told = f"{texts[0].removeprefix('+')}{{}} [{texts[1]}, {texts[2]}]"
+    told = f"{texts[0]}{{}} [{texts[1]}, {texts[2]}]"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert any(told.format(unit) in readme for unit in ("", " nats")), told
 

@@ -99,6 +99,16 @@ class Accounting:
         return {**value, "pending": self.pending}
 
 
+def num_kept_cut(accounting: Mapping[str, Any], gates: Mapping[str, Any]) -> int:
+    """How many texts in use were cut by the length limit.
+
+    Args:
+        accounting: its JSON; flags are counted over all replies, rejected ones included.
+        gates: `generate.gates` as recorded; with any policy but accept, no cut reply is in use.
+    """
+    return int(accounting["flags"].get("truncated", 0)) if gates["truncated"] == "accept" else 0
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationProgress:
     """A moment of a run, for a progress display."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megadocs.analysis import GateFacts, gate_row, json_form
+from megadocs.generate.accounting import num_kept_cut
 from megadocs.kinds import find_ordering, row_kind
 from megadocs.pipeline.stages.run_records import FinishedRun, record_path
 from megadocs.store.artifact import Artifact
@@ -54,6 +55,10 @@ def gate_rows(
 def _truncated(ordering: str, generations: Sequence[Artifact]) -> float | None:
     """Share of usable generations that were cut, of the largest set that the ordering's rows are made of."""
     tasks = {task for kind in find_ordering(ordering).kinds if (task := row_kind(kind).task) is not None}
-    counts = [written.summary["accounting"] for written in generations if written.record["config"]["task"] in tasks]
-    largest = max((found for found in counts if found["ok"]), key=lambda found: found["requested"], default=None)
-    return None if largest is None else largest["flags"].get("truncated", 0) / largest["ok"]
+    counts = [
+        (written.summary["accounting"], written.record["config"]["gates"])
+        for written in generations
+        if written.record["config"]["task"] in tasks
+    ]
+    largest = max((found for found in counts if found[0]["ok"]), key=lambda found: found[0]["requested"], default=None)
+    return None if largest is None else num_kept_cut(*largest) / largest[0]["ok"]

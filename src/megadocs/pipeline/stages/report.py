@@ -26,6 +26,7 @@ from megadocs.analysis import (
 from megadocs.corpus import SplitCorpus, loss_lines, read_corpus
 from megadocs.documents import Document, source_groups
 from megadocs.errors import AnalysisError
+from megadocs.generate.accounting import num_kept_cut
 from megadocs.generate.audit import audit_generations, write_audit
 from megadocs.kinds import engine_specs
 from megadocs.pipeline.stages.gate_records import gate_rows
@@ -268,7 +269,7 @@ def _generation_account(artifact: Artifact) -> GenerationAccount:
     config = artifact.record["config"]
     return GenerationAccount(
         task=f"{config['task']} G={config['num_generations']}",
-        truncated=accounting["flags"].get("truncated", 0),
+        truncated=num_kept_cut(accounting, config["gates"]),
         record=record_path(artifact),
         **{name: accounting[name] for name in _ACCOUNTED},
     )
