@@ -31,7 +31,7 @@ def test_the_nearest_source_is_taken(tmp_path):
     assert load_rates(first, ENGINE) == load_rates(second, ENGINE)
     assert (load_rates(first, ENGINE).train, load_rates(first, ENGINE).source) == (None, "default")
     done = [publish(first, "train", "a", 2e9), publish(first, "train", "b", 4e9)]
-    done.append(publish(first, "generate", "c", 50.0, generation("rephrase")))
+    done.append(publish(first, "generate", "c", 50.0, generation("rephrase"), accounting={"new_tokens": 20_000}))
     here = load_rates(first, ENGINE)
     assert (here.train, here.generate, here.source) == (3e9, {"rephrase": 50.0}, "workspace")
     keep_rates(done)
@@ -67,3 +67,14 @@ def test_a_toys_training_says_nothing_of_other_workspaces(tmp_path):
     assert load_rates(first, ENGINE).train == 6e8  # its own workspace goes on with the same toy
     keep_rates([toy, publish(first, "train", "b", 9e9, flops=3e11)])
     assert load_rates(second, ENGINE).train == 9e9
+
+
+def test_a_few_replies_say_nothing_of_other_workspaces(tmp_path):
+    first, second = Workspace(tmp_path / "first"), Workspace(tmp_path / "second")
+    few = publish(first, "generate", "a", 19.0, generation("rephrase"), accounting={"new_tokens": 900})
+    keep_rates([few])
+    assert load_rates(second, ENGINE).generate == {}
+    assert load_rates(first, ENGINE).generate == {"rephrase": 19.0}  # mostly the engine's start, as it will be again
+    many = publish(first, "generate", "b", 400.0, generation("thought"), accounting={"new_tokens": 38_000})
+    keep_rates([few, many])
+    assert load_rates(second, ENGINE).generate == {"thought": 400.0}

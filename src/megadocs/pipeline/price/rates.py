@@ -36,6 +36,10 @@ RATES_FROM = {
 #: cores); toys of 1e9, at 0.6 GFLOP/s, made the next plan of real work twenty times too long.
 _FEWEST_FLOPS = 5e10
 
+#: Of a generate step, likewise: one of a few replies is mostly the engine's start (19 tokens/s were remembered of a
+#: machine that writes 800, and the demo's plan said half an hour for a minute and a half).
+_FEWEST_NEW_TOKENS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
@@ -88,7 +92,9 @@ def keep_rates(artifacts: Iterable[Artifact]) -> None:
 
 
 def _tells_of_others(artifact: Artifact) -> bool:
-    """Whether the rate holds for larger work: a toy's training is the time between its operations, not that in them."""
+    """Whether the rate holds for larger work: a toy's time is that between operations and of the engine's start."""
+    if artifact.step == "generate":
+        return bool(artifact.summary["accounting"]["new_tokens"] >= _FEWEST_NEW_TOKENS)
     flops = artifact.summary.get("flops")
     return artifact.step != "train" or flops is None or flops >= _FEWEST_FLOPS
 
