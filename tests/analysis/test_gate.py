@@ -62,6 +62,26 @@ def test_sentences() -> None:
     assert gate_sentences([]) == []
 
 
+@pytest.mark.parametrize(
+    ("arm", "reference", "difference", "interval"),
+    [("stitched", "simple", 0.0876, [0.077, 0.098]), ("simple", "stitched", -0.0876, [-0.098, -0.077])],
+)
+def test_orders_that_are_separated_are_said_before_those_that_are_not(arm, reference, difference, interval) -> None:
+    orders = ("simple", "stitched", "mis_stitched", "shuffled_words")
+    rows = [row(name, gain(0.3), None, name) for name in orders]
+    pair = {"arm": arm, "reference": reference, "verdict": "separated", "difference": difference, "interval": interval}
+    other = {"arm": "simple", "reference": "mis_stitched", "verdict": "not separated"}
+    words = {"arm": "simple", "reference": "shuffled_words", "verdict": "not separated"}
+    (said,) = gate_sentences(rows, {"sets": [{"pairs": [words, other, pair]}]})
+    worse = "stitched loses 0.088 nats more than simple [0.077, 0.098]"
+    assert said.startswith(f"{worse}; simple and mis_stitched are not separated. Order can act here")
+    (said,) = gate_sentences(rows, {"sets": [{"pairs": [words]}]})
+    assert said.startswith("Order can act here")  # other words are not another order
+    better = {**pair, "difference": -difference, "interval": [-end for end in reversed(interval)]}
+    (said,) = gate_sentences(rows, {"sets": [{"pairs": [better]}]})
+    assert said.startswith("stitched loses 0.088 nats less than simple [0.077, 0.098]. Order")
+
+
 def test_a_run_says_why_it_has_no_sibling_gain() -> None:
     measured = {"no_sibling_gain": "the shortest rephrase has 90 tokens, the student sees 64", "repeat_score": 0.0}
     found = gate_row(GateFacts("simple", 0, "simple", measured, 64, 4, 832, 1_700_000, 292.0, 300.0, None))
