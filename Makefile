@@ -90,6 +90,7 @@ lint: setup-peers
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file benchmarks/mypy.ini benchmarks lab
 	$(BIN)/lint-imports
 
 # What CI runs, in its order

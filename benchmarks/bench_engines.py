@@ -91,6 +91,7 @@ class Server:
     engine: dict[str, Any]
     address: str
     start_seconds: float
+    _process: subprocess.Popen[bytes]
 
     def extra(self, slot: int) -> dict[str, Any]:
         """Body fields beside those of any OpenAI-compatible server."""

@@ -72,7 +72,7 @@ def time_requests(root: Path, *, on_ray: bool) -> float:
 
 def time_steps(executor: Executor, root: Path, recipe: Recipe) -> tuple[float, float]:
     """Seconds of the first step (workers start) and the median of those after it, one at a time."""
-    base = sources_step(recipe)
+    base = sources_step(recipe, Workspace(root))
     seconds = []
     for number in range(NUM_STEPS):
         step = Step("corpus", f"corpus {number}", base.config, {"number": number}, settings=base.settings)

@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PROBE = """
@@ -65,7 +66,7 @@ print(json.dumps(result))
 """
 
 
-def curves(source: Path) -> dict[str, dict[str, object]]:
+def curves(source: Path) -> dict[str, dict[str, Any]]:
     environment = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
     result = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, env=environment)
     if result.returncode:
@@ -73,7 +74,7 @@ def curves(source: Path) -> dict[str, dict[str, object]]:
     return json.loads(result.stdout.strip().splitlines()[-1])
 
 
-def curves_of_commit(commit: str) -> dict[str, dict[str, object]]:
+def curves_of_commit(commit: str) -> dict[str, dict[str, Any]]:
     archive = subprocess.run(["git", "archive", commit, "src"], cwd=ROOT, capture_output=True, check=True).stdout
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:

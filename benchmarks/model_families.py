@@ -63,7 +63,7 @@ def tiny_model(family: str, vocab_size: int) -> Any:
     import torch
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-    kind = CONFIG_MAPPING[family]
+    kind: Any = CONFIG_MAPPING[family]
     known = {*kind().to_dict(), *kind.attribute_map}
     last: Exception | None = None
     for left_out in LEFT_OUT:

@@ -115,7 +115,7 @@ def _iterate(dataset: Any, context: int, max_tokens: int, collate: Any) -> dict[
     torch.set_num_threads(1)
     loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True, collate_fn=collate)
     num_steps = min(max_tokens // (BATCH * context), len(loader) - 2)
-    for _ in loader.dataset.iter(1000):  # every page once: warm
+    for _ in dataset.iter(1000):  # every page once: warm
         pass
     iterator = iter(loader)
     next(iterator)

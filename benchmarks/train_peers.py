@@ -65,7 +65,7 @@ def run_megadocs(preset: str, vocab: int, steps: int, clock: Clock, mode: str) -
             clock.step()
         return tokens_of(step, vocab), None
 
-    def last(progress: object) -> None:
+    def last(progress: Any) -> None:
         if progress.step == steps:
             clock.step()
 
