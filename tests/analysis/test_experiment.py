@@ -38,6 +38,7 @@ def test_losses_are_token_weighted_means_over_seeds(results: dict) -> None:
     found = row(results["sets"][0]["losses"], "stitched")
     assert found["loss"] == pytest.approx(sum(by_hand) / 2, rel=1e-9)
     assert found["interval"][0] < found["loss"] < found["interval"][1]
+    assert found["seed_sd"] == pytest.approx(abs(by_hand[0] - by_hand[1]) / math.sqrt(2))  # of two seeds
     bits = [t.sum_nll.sum() / t.num_bytes.sum() / math.log(2) for t in tables]
     assert found["bits_per_byte"] == pytest.approx(sum(bits) / 2, rel=1e-9)
 

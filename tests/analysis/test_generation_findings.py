@@ -14,3 +14,5 @@ def test_only_tasks_past_ten_percent_are_named() -> None:
     (said,) = truncation_sentences(rows)
     assert said.startswith("The length limit cut 37 % of the rephrase texts: ")
     assert truncation_sentences(rows[1:]) == []
+    (both,) = truncation_sentences([rows[0], {"task": "thought", "ok": 100, "truncated": 29}])
+    assert both.startswith("The length limit cut 37 % of the rephrase texts and 29 % of the thought texts: ")

@@ -52,6 +52,9 @@ def test_seeds_needed_by_confidence_power_and_documents() -> None:
     assert seeds_needed(0.01, 0.005, power=0.95) > seeds_needed(0.01, 0.005) > seeds_needed(0.01, 0.005, power=0.3)
     assert seeds_needed(0.01, 0.005, confidence=0.99) > seeds_needed(0.01, 0.005, confidence=0.9)
     assert seeds_needed(0.01, 0.005, document_sd=0.001) == 7
+    assert (
+        400 < (seeds_needed(0.01, 0.03, document_sd=0.003) or 0) < 600
+    )  # while the seeds' noise is more than the documents'
     assert seeds_needed(1e-5, 0.01) is None  # more seeds than anybody trains
     with pytest.raises(AnalysisError) as caught:
         seeds_needed(0.0, 0.005)

@@ -18,6 +18,8 @@ def test_multiplier_over_the_published_ranges() -> None:
 def test_every_check_has_its_verdict() -> None:
     status = {check.name: check.status for check in check_published()}
     assert status["data efficiency of simple, loss 3.4097"] == "agrees"
+    told = {check.name: (check.published, check.computed) for check in check_published()}
+    assert told["data efficiency of simple, loss 3.4097"] == ("1.48x", "1.49x to 1.49x")
     assert status["data efficiency of stitched, loss 3.376"] == "consistent by construction"
     assert status["data efficiency of latent_thoughts, loss 3.345"] == "consistent by construction"
     for method in ("real_only", "self_distilled", "simple"):

@@ -99,3 +99,13 @@ def test_several_averages_are_added_up_side_by_side():
     first, second = totals.curves()
     assert first.rows() == [(0, 4, 2.0), (4, None, 2.0)]
     assert second.rows() == [(0, 4, 20.0), (4, None, 20.0)]
+
+
+def test_ranges_that_were_asked_for_stay_without_targets():
+    batch = TargetLosses(np.array([0]), np.array([1]), np.array([1]), np.array([[1.0]], dtype=np.float32))
+    totals = PositionTotals(1, [0, 4, 16])
+    totals.add(batch)
+    assert [row[:2] for row in totals.curves()[0].rows()] == [(0, 4), (4, 16), (16, None)]
+    own = PositionTotals(1)
+    own.add(batch)
+    assert own.curves()[0].edges.tolist() == [0, 1]  # of our own making: they end with the targets

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from megadocs.errors import InputError
 from megadocs.evaluate.document_losses import score_documents, score_windows
 from megadocs.evaluate.scoring_model import as_scoring_model
 from megadocs.model.llama import build_model
@@ -15,6 +16,11 @@ from megadocs.recipe import ModelConfig
 @pytest.fixture(scope="module")
 def own_llama():
     return build_model(ModelConfig(preset="tiny", hidden_size=32, num_hidden_layers=2), 61, 128, seed=0)
+
+
+def test_what_is_no_model_is_named():
+    with pytest.raises(InputError, match=r"^Linear is not a model that can be scored"):
+        as_scoring_model(torch.nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("bfloat16", 0.02)])

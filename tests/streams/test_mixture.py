@@ -95,6 +95,7 @@ def test_hand_computed_mixture(twelve_rows: Mixture) -> None:
     assert (real.num_samples, real.planned_epochs, real.actual_epochs) == (8, 4.0, 4.0)
     assert (stitched.num_samples, stitched.actual_epochs) == (8, 1.6)
     assert twelve_rows.real_document_exposures() == pytest.approx(5.6)
+    assert (real.num_missing, stitched.num_missing) == (0, 0)
 
 
 def test_slots_follow_the_specification_by_a_second_implementation(twelve_rows: Mixture) -> None:
@@ -248,3 +249,11 @@ def test_extra_streams_need_a_block_large_enough_for_all() -> None:
     mixture = build(specs, stream={"ordering": "simple", "extra": extra}, mixture={"synthetic_fraction": "0.5"})
     for block in range(5):
         assert min(mixture.shares.counts(block)) >= 0
+
+
+def test_token_arrays_of_two_types_are_refused() -> None:
+    table, tokens = make_table([("a", "real", 0, 12), ("b", "real", 0, 12)], num_segments=2)
+    mixed = [tokens[0].astype(np.uint16), tokens[1].astype(np.uint32)]
+    arguments = {"stream": StreamConfig(), "mixture": MixtureConfig(), "context_length": 8, "seed": SEED}
+    with pytest.raises(ValueError, match="token arrays of several types: uint16, uint32"):
+        build_streams(table, mixed, real_documents=["a", "b"], **arguments)
