@@ -26,6 +26,23 @@ def test_a_baseline_below_the_floor_takes_the_headline():
     assert floor_sentences(found) == ["The trigram model with synthetic text added comes to 4.600 with rephrase rows."]
 
 
+@pytest.mark.parametrize(
+    ("searches", "remedy"),
+    [
+        ([{"arm": "simple", "certificate": {"kind": "optimum"}}], "tune it first (`tune: auto`, or megadocs search)."),
+        ([{"arm": "real_only", "certificate": {"kind": "edge"}}], "tuning it on validation did not change that."),
+        (
+            [{"arm": "real_only", "certificate": {"kind": "incomplete"}}],
+            "so give it more trials (`tune`, or megadocs search).",
+        ),
+        ([{"arm": "real_only", "certificate": None}], "so give it more trials (`tune`, or megadocs search)."),
+    ],
+)
+def test_a_baseline_that_was_tuned_is_not_told_to_be_tuned_first(searches, remedy):
+    (said,) = headline_floor(results(5.72, [REAL]) | {"searches": searches})
+    assert said.endswith(remedy)
+
+
 def test_a_better_baseline_says_by_how_much():
     assert floor_sentences(results(4.5, [REAL]))[0].startswith("real_only (4.500 nats) is 0.500 nats better than the")
 

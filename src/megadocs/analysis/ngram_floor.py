@@ -25,9 +25,18 @@ def headline_floor(results: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"{results['baseline']} is no better than {floor.name} ({floor.own:.3f} nats against {floor.low:.3f}), so a "
-        "multiplier below describes the baseline and not the synthetic text: tune it first (`tune: auto`, or "
-        "megadocs search)."
+        f"multiplier below describes the baseline and not the synthetic text: {_remedy(results)}."
     ]
+
+
+def _remedy(results: Mapping[str, Any]) -> str:
+    found = [search for search in results.get("searches", []) if search["arm"] == results["baseline"]]
+    if not found:
+        return "tune it first (`tune: auto`, or megadocs search)"
+    certificates = [search["certificate"] for search in found if search["certificate"] is not None]
+    if any(certificate["kind"] != "incomplete" for certificate in certificates):
+        return "tuning it on validation did not change that"
+    return "its tuning ended without a certificate, so give it more trials (`tune`, or megadocs search)"
 
 
 def floor_sentences(results: Mapping[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ STEP_VERSIONS: Mapping[str, int] = {
     "benchmark": 2,
     "ensemble": 1,
     "gate": 2,
-    "report": 27,
+    "report": 28,
 }
 
 
