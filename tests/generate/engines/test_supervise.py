@@ -26,9 +26,11 @@ if depth == 2 and "leaves" in folder:
     sys.exit(7)
 time.sleep(600)
 """
-#: Stands for the program that uses the supervisor: holds its standard input, waits.
+#: Stands for the program that uses the supervisor: holds its standard input, waits. Tests under `nohup` would hand on
+#: that a hang-up is ignored.
 PARENT = """
-import subprocess, sys
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE).wait()
 """
 
