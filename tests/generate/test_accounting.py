@@ -11,5 +11,9 @@ def test_only_texts_in_use_count_as_cut(policy, expected):
     assert num_kept_cut(accounting, {"truncated": policy}) == expected
 
 
+def test_an_older_record_leaves_the_default_policy_out():
+    assert num_kept_cut({"flags": {"truncated": 7}}, {"strip_preamble": True}) == 7
+
+
 def test_a_task_without_the_flag_has_none():
     assert num_kept_cut({"flags": {}}, {"truncated": "accept"}) == 0

@@ -166,6 +166,10 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"at most, with {row['arm']}, {row['why']}"
 
 
+#: Verdicts on a pair of arms, in the order in which they are said; a pair may have none.
+_FINDINGS = ("separated", "not separated")
+
+
 def _order_apart(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
     """What the losses say of order, before the verdict: the first pair with each finding, of simple and another order.
 
@@ -176,9 +180,9 @@ def _order_apart(rows: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) 
     for pair in results["sets"][0]["pairs"]:
         arms = (pair["arm"], pair["reference"])
         known = [orderings[arm] for arm in arms if arm in orderings]
-        if len(set(known)) == 2 and "simple" in known and pair["verdict"] not in found:
-            found[pair["verdict"]] = _pair_text(pair, orderings[arms[0]] == "simple")
-    told = [found[verdict] for verdict in ("separated", "not separated") if verdict in found]
+        if len(set(known)) == 2 and "simple" in known and pair["verdict"] in _FINDINGS:
+            found.setdefault(pair["verdict"], _pair_text(pair, orderings[arms[0]] == "simple"))
+    told = [found[verdict] for verdict in _FINDINGS if verdict in found]
     return f"{'; '.join(told)}. " if told else ""
 
 

@@ -104,9 +104,10 @@ def num_kept_cut(accounting: Mapping[str, Any], gates: Mapping[str, Any]) -> int
 
     Args:
         accounting: its JSON; flags are counted over all replies, rejected ones included.
-        gates: `generate.gates` as recorded; with any policy but accept, no cut reply is in use.
+        gates: `generate.gates` as recorded; with any policy but accept, no cut reply is in use. Older records leave a
+            policy out that is the default.
     """
-    return int(accounting["flags"].get("truncated", 0)) if gates["truncated"] == "accept" else 0
+    return int(accounting["flags"].get("truncated", 0)) if gates.get("truncated", "accept") == "accept" else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,17 +79,16 @@ def tune_recipe(
 
 def plan_tuning(recipe: Recipe, root: Path) -> tuple[Recipe, Recipe | None]:
     """Before anything runs: the recipe with its student, and the search of its tuning or of its own, if it has one."""
-    if not follows_tokens(recipe):
-        return recipe, recipe if recipe.search is not None else None
-    sizes = plan_sizes(recipe, root)
-    if sizes.documents is not None:
-        num_tokens = corpus_tokens(sizes.documents.train_multiple(1))
-    else:
-        num_tokens = sizes.train_tokens(1)
-    recipe = with_student(recipe, num_tokens)
-    if recipe.tune == "off":
-        return recipe, recipe if recipe.search is not None else None
-    return recipe, planned_search(recipe, sizes.facts.max_multiple)
+    if follows_tokens(recipe):
+        sizes = plan_sizes(recipe, root)
+        if sizes.documents is not None:
+            num_tokens = corpus_tokens(sizes.documents.train_multiple(1))
+        else:
+            num_tokens = sizes.train_tokens(1)
+        recipe = with_student(recipe, num_tokens)
+        if recipe.tune != "off":
+            return recipe, planned_search(recipe, sizes.facts.max_multiple)
+    return recipe, recipe if recipe.search is not None else None
 
 
 def planned_search(recipe: Recipe, max_multiple: int) -> Recipe:
