@@ -75,9 +75,10 @@ async def check_limits(engine: Engine, *, timeout_seconds: float) -> None:
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (ProcessLookupError, FileNotFoundError):  # it may go between the two
         return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    return "Z" not in stat.rsplit(")", 1)[1].split()[0]
 
 
 def wait_gone(pids: list[int]) -> None:
