@@ -19,6 +19,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _ROUND_1 = 0xBF58476D1CE4E5B9
 _ROUND_2 = 0x94D049BB133111EB
 _MASK = (1 << 64) - 1
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def mix(z: int) -> int:
@@ -42,7 +43,7 @@ def mix_array(z: Uint64Array) -> Uint64Array:
 
 def derive_seed(root: int, *labels: str | int) -> int:
     """A 64-bit seed for one purpose: the first 8 bytes, little-endian, of SHA-256 of JSON [root, ...labels]."""
-    payload = json.dumps([root, *labels], separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    payload = _encode_json([root, *labels]).encode("utf-8")
     return int.from_bytes(hashlib.sha256(payload).digest()[:8], "little")
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,7 +24,8 @@ Documents = Callable[..., list[Document]]
 Config = Callable[..., GenerateConfig]
 
 ODD = (
-    "empty:0.15,truncated:0.15,filtered:0.1,preamble:0.1,control:0.1,reasoning:0.1,refusal:0.1,repetition:0.1,echo:0.1"
+    "empty:0.15,truncated:0.1,filtered:0.1,preamble:0.1,control:0.1,reasoning:0.1,refusal:0.1,repetition:0.1,echo:0.1"
+    ",surrogate:0.05"
 )
 #: None rejects at once: a reply that was paid for after one that this policy would have rejected counts all the same.
 POLICIES: dict[str, dict[str, Any]] = {
@@ -65,6 +67,18 @@ def test_a_changed_policy_gives_what_it_would_have_given_from_the_start(
     for found in (books, read_accounting(after, "rephrase", documents(20), load_index(tmp_path / "changed"))):
         assert [getattr(found, name) for name in counts] == [getattr(fresh, name) for name in counts]
     assert run(before, documents(20), tmp_path / "changed").num_sent == 0  # and back: every reply is still there
+
+
+def test_half_a_character_in_a_reply_is_replaced_and_kept_as_it_came(
+    tmp_path: Path, config: Config, documents: Documents
+) -> None:
+    odd = config(options={"odd": "surrogate:1.0"})
+    assert run(odd, documents(3), tmp_path / "l").flags == {"invalid_unicode": 6}
+    rows = export(odd, documents(3), tmp_path / "l")
+    assert all(row["text"].endswith("\ufffd") for row in rows)
+    index = load_index(tmp_path / "l")
+    replies = [record.reply for record in index.read(np.arange(6)) if record is not None]
+    assert [reply is not None and reply[0][-1] for reply in replies] == ["\ud800"] * 6
 
 
 def test_a_policy_that_rejects_applies_to_what_was_accepted(

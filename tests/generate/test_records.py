@@ -100,5 +100,16 @@ def test_lone_surrogates_are_replaced_and_reported() -> None:
     assert clean_unicode("a\U0001f600é\x00") == ("a\U0001f600é\x00", False)
 
 
+def test_every_text_field_keeps_half_a_character() -> None:
+    """A model cut off in the middle of an emoji, a file name that is no UTF-8, a server's message."""
+    half = "a\ud83d"
+    texts = {item.name: half for item in dataclasses.fields(RECORD) if isinstance(getattr(RECORD, item.name), str)}
+    texts = {name: text for name, text in texts.items() if name not in ("identity", "status", "error")}
+    record = dataclasses.replace(
+        RECORD, **texts, reply=(half, half), earlier=(EarlierReply(0, half, half, half, 3, 4, 0),)
+    )
+    assert decode_record(record.encode()) == record
+
+
 def test_with_flags_sorts_and_dedupes() -> None:
     assert with_flags(RECORD, "echo", "empty").flags == ("echo", "empty", "truncated")

@@ -162,6 +162,8 @@ def ends_in_loop(text: str) -> bool:
     if len(tail) < _LOOP_CHARACTERS:
         return False
     ending = tail[-_LOOP_ENDING:]
+    if tail.find(ending) == len(tail) - _LOOP_ENDING:  # stands nowhere else: most texts, and find is quicker than rfind
+        return False
     found = tail.rfind(ending, 0, len(tail) - 1)
     while found >= 0:  # a loop's last characters stand one period earlier, too
         period = len(tail) - _LOOP_ENDING - found

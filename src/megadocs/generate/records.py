@@ -6,12 +6,12 @@ heads only; the JSON is parsed when a text is wanted.
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 from megadocs.errors import DamagedError
+from megadocs.generate.quick_json import decode_json, encode_json
 
 Status = Literal["ok", "rejected", "failed", "skipped"]
 
@@ -63,7 +63,6 @@ HEAD_BYTES = _HEAD.size
 HEAD_BYTES_1 = HEAD_BYTES - 8
 RECORD_VERSION = 2
 RECORD_VERSIONS = (1, 2)
-_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 class EarlierReply(NamedTuple):
@@ -137,7 +136,8 @@ class GenerationRecord:
             self.basis,
         )
         body = {name: getattr(self, name) for name in _FIELDS}
-        return head + _encode_json(body).encode("utf-8")
+        body["earlier"] = [tuple(item) for item in self.earlier]
+        return head + encode_json(body)
 
 
 _HEAD_FIELDS = frozenset({"identity", "status", "prompt_tokens", "new_tokens", "cached_tokens", "basis"})
@@ -156,7 +156,7 @@ def decode_record(frame: bytes) -> GenerationRecord:
         raise DamagedError("a frame is not a record of this version", remedy="use the megadocs that wrote it")
     version, identity, status, _, _, _, prompt_tokens, new_tokens, cached_tokens, _, basis = _HEAD.unpack(head)
     try:
-        body: dict[str, Any] = json.loads(frame[HEAD_BYTES if version == RECORD_VERSION else HEAD_BYTES_1 :])
+        body: dict[str, Any] = decode_json(frame[HEAD_BYTES if version == RECORD_VERSION else HEAD_BYTES_1 :])
     except ValueError as error:
         raise DamagedError("a record is not JSON") from error
     expected = _FIELDS if version == RECORD_VERSION else _FIELDS_1

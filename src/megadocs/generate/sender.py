@@ -7,6 +7,7 @@ The sender knows nothing of records or gates: it turns a request and an attempt 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from megadocs.errors import ConsentError, EngineError
@@ -47,6 +48,7 @@ class Sender:
         self.spent_prompt = self.spent_new = self.spent_cached = 0
         self.num_counted_here = 0
         self._count = token_counter(config)
+        self._ceilings = [name for name in _CEILINGS if getattr(config.limits, name) is not None]
         self._filled = self._filled_weight = 0.0
         self._engine = engine
         self._config = config
@@ -166,17 +168,18 @@ class Sender:
         return replace(reply, prompt_tokens=prompt, new_tokens=new, uncounted=())
 
     def _ceiling_reached(self) -> bool:
-        limits = self._config.limits
-        spent = {
-            "max_requests": self.num_sent,
-            "max_tokens": self.spent_prompt + self.spent_new,
-            "max_cost": self.cost,
-        }
-        for name, value in spent.items():
-            ceiling = getattr(limits, name)
-            if ceiling is not None and value >= ceiling:
+        for name in self._ceilings:
+            if _CEILINGS[name](self) >= getattr(self._config.limits, name):
                 self.stop_reason = name
         return self.is_stopping()
+
+
+#: Ceilings of `generate.limits`, and what has been spent of each.
+_CEILINGS: Mapping[str, Callable[[Sender], float]] = {
+    "max_requests": lambda sender: sender.num_sent,
+    "max_tokens": lambda sender: sender.spent_prompt + sender.spent_new,
+    "max_cost": lambda sender: sender.cost,
+}
 
 
 def total_cost(limits: LimitsConfig, prompt_tokens: int, new_tokens: int, server_hours: float) -> float:

@@ -9,7 +9,6 @@ address on this machine is never asked through a proxy: text that stays here mus
 from __future__ import annotations
 
 import asyncio
-import json
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from yarl import URL
 from megadocs.errors import RecipeError
 from megadocs.generate.engines.failures import failure_of_answer, failure_of_error, one_line
 from megadocs.generate.engines.protocol import PROXY, EngineFailure
+from megadocs.generate.quick_json import decode_json, encode_json
 from megadocs.recipe.addresses import is_loopback
 from megadocs.recipe.consent import checked_address
 
@@ -30,7 +30,6 @@ _MAX_HEADER_BYTES = 64 * 1024
 #: A lost first packet is sent again after 1 s and after 3 s: who has not answered by then is not there.
 _CONNECT_SECONDS = 4.0
 _JSON_HEADERS = {"Content-Type": "application/json"}
-_encode_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 class HttpClient:
@@ -58,7 +57,7 @@ class HttpClient:
         self, path: str, body: Mapping[str, Any], timeout_seconds: float
     ) -> dict[str, Any] | EngineFailure:
         """The reply's JSON object, or why there is none."""
-        return await self._call("POST", path, _encode_json(body).encode("ascii"), timeout_seconds)
+        return await self._call("POST", path, encode_json(body), timeout_seconds)
 
     async def get_json(self, path: str, timeout_seconds: float) -> dict[str, Any] | EngineFailure:
         """As `post_json`, for a GET."""
@@ -150,7 +149,7 @@ def read_answer(status: int, headers: Mapping[str, str], data: bytes | None) -> 
     if not 200 <= status < 300:
         return failure_of_answer(status, headers, data)
     try:
-        value = json.loads(data)
+        value = decode_json(data)
     except (ValueError, RecursionError):
         kind = one_line(headers.get("Content-Type", "no content type"), 60)
         return EngineFailure("malformed", f"HTTP {status}: {len(data)} bytes of {kind}, not JSON", status=status)

@@ -1,0 +1,35 @@
+"""JSON in bytes, for what is done once a record: orjson where it can, the standard library for what orjson refuses.
+
+orjson takes a sixth of the time and writes the same text. It refuses lone surrogates (half an emoji that a model was
+cut off in, a byte of a file that is no UTF-8) and whole numbers of more than 64 bits; reading, also NaN.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+_encode_any = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON of a value in UTF-8, with sorted keys and no spaces; a lone surrogate is escaped, and read back as it was."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return _encode_any(value).encode("ascii")
+
+
+def decode_json(data: bytes) -> Any:
+    """The value of JSON bytes.
+
+    Raises:
+        ValueError: they are no JSON.
+        RecursionError: they are nested deeper than Python allows.
+    """
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        return json.loads(data)
