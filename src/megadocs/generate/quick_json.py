@@ -15,7 +15,7 @@ _encode_any = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def encode_json(value: Any) -> bytes:
-    """JSON of a value in UTF-8, with sorted keys and no spaces; a lone surrogate is escaped, and read back as it was."""
+    """JSON of a value in UTF-8: sorted keys, no spaces; a lone surrogate is escaped, and read back as it was."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:
