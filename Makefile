@@ -80,6 +80,7 @@ test-mutations: setup-peers
 MUTANTS ?= 300
 mutation-sample: setup-peers
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutation]'
+	test -f build/reach.xml || $(BIN)/python -m pytest -n auto -m "not slow and not faults" --cov=megadocs --cov-context=test --cov-report= --junitxml=build/reach.xml
 	$(BIN)/python tests/mutation_sample.py build/mutants.jsonl --number $(MUTANTS)
 	$(BIN)/python tests/mutation_sample.py build/mutants.jsonl --table
 

@@ -1,14 +1,17 @@
 """How many mistakes would the tests notice? A random sample of mutants, with the operators of mutmut.
 
+    pytest -n auto -m "not slow and not faults" --cov=megadocs --cov-context=test --junitxml=build/reach.xml
     python tests/mutation_sample.py build/mutants.jsonl --number 300 --seed 1        # run again to go on
     python tests/mutation_sample.py build/mutants.jsonl --table                      # shares by package, survivors
 
 `make test-mutations` tries every mutant of the packages that `[tool.mutmut]` names, which takes days; this draws some
 of them, each with the same chance. One mutant is one change of one expression, such as `<` for `<=`, an argument left
 out or an error's text. A process of its own imports the changed module in place of the right one and runs the quick
-tests: first the file of tests that has the module's name and those that mention the module, then all of its package;
-tests that start further processes run those with the right code. Found: a test fails, or its processor seconds pass
-the limit (the clock would take a busy machine for a loop). Each mutant is a line of the output.
+tests that reach the changed line, as `.coverage` and `build/reach.xml` have them from the first command: those of the
+module's own package first, then the others, a minute's worth at most. A line that runs at import (a constant, a
+field's default) has the tests of its package and the one of public names. Tests that start further processes run those with the right code.
+Found: a test fails, or its processor seconds pass the limit (the clock would take a busy machine for a loop). Each
+mutant is a line of the output.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import random
 import resource
 import sys
 import tomllib
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
@@ -31,6 +35,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
 LIMIT_SECONDS = 240
+REACH_SECONDS = 60  # of tests by the clock of the run that measured them: a quarter of the limit
 
 
 class Mutated(MetaPathFinder, SourceFileLoader):
@@ -47,23 +52,24 @@ class Mutated(MetaPathFinder, SourceFileLoader):
         return compile(self.source, self.path, "exec", dont_inherit=True)
 
 
-def draw(number: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Mutants with equal chances: module, line, what it was, what it is, and the changed source."""
+def draw(number: int, seed: int, only: str = "") -> Iterator[dict[str, Any]]:
+    """Mutants with equal chances of the files that `only` is part of: place, what it was, what it is, the source."""
     from libcst.metadata import MetadataWrapper, PositionProvider
     from mutmut.mutation.file_mutation import create_mutations, deep_replace
 
-    paths = sorted(path for pattern in SETTINGS["only_mutate"] for path in ROOT.glob(pattern))
+    paths = sorted(path for pattern in SETTINGS["only_mutate"] for path in ROOT.glob(pattern) if only in str(path))
     found = {path: create_mutations(str(path), path.read_text(encoding="utf-8")) for path in paths}
     places = [(path, place) for path, (_, mutations, *_) in found.items() for place in range(len(mutations))]
     print(f"{len(places)} mutants in {len(paths)} files", file=sys.stderr)
-    for path, place in random.Random(seed).sample(places, number):
+    for path, place in random.Random(seed).sample(places, min(number, len(places))):
         module, mutations, *_ = found[path]
         old, new = mutations[place].original_node, mutations[place].mutated_node
-        wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
+        where = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)[old]
         source = deep_replace(module, old, new).code
         yield {
             "path": str(path.relative_to(ROOT)),
-            "line": wrapper.resolve(PositionProvider)[old].start.line,
+            "line": where.start.line,
+            "end": where.end.line,
             "was": module.code_for_node(old).strip(),
             "is": module.code_for_node(new).strip(),
             "source": source,
@@ -74,8 +80,46 @@ def module_name(path: str) -> str:
     return path.removeprefix("src/").removesuffix(".py").replace("/", ".").removesuffix(".__init__")
 
 
+class Reach:
+    """Which tests run a line, and how long each took."""
+
+    def __init__(self, coverage_file: Path, report: Path) -> None:
+        from coverage import CoverageData
+
+        self.data = CoverageData(str(coverage_file))
+        self.data.read()
+        self.seconds: dict[tuple[str, str], float] = {}
+        for case in ElementTree.parse(report).iter("testcase"):
+            self.seconds[case.attrib["classname"], case.attrib["name"]] = float(case.attrib["time"])
+
+    def _seconds(self, test: str) -> float:
+        base, bracket, parameter = test.partition("[")
+        file, *places, name = base.split("::")
+        classname = ".".join([file.removesuffix(".py").replace("/", "."), *places])
+        return self.seconds.get((classname, name + bracket + parameter), 1.0)
+
+    def tests(self, path: str, line: int, end: int) -> list[list[str]]:
+        """Groups of tests that run any of these lines, nearest and quickest first; none: it runs at import only."""
+        contexts = self.data.contexts_by_lineno(str(ROOT / path))
+        names = {name.split("|")[0] for at in range(line, end + 1) for name in contexts.get(at, []) if name}
+        package = Path(path).parent.name
+        own = f"tests/{package}/test_{Path(path).stem}.py"
+
+        def rank(test: str) -> int:
+            return 0 if test.startswith(own) else 1 if test.startswith(f"tests/{package}/") else 2
+
+        chosen, spent = [], 0.0
+        for test in sorted(names, key=lambda name: (rank(name), self._seconds(name), name)):
+            spent += self._seconds(test)
+            if spent > REACH_SECONDS and chosen:
+                break
+            chosen.append(test)
+        return [group for group in ([t for t in chosen if rank(t) < 2], [t for t in chosen if rank(t) == 2]) if group]
+
+
 def tests_of(path: str) -> Iterator[list[str]]:
-    """Files of tests, nearest first."""
+    """For a line that runs at import: files of tests, nearest first."""
+    yield [str(ROOT / "tests" / "test_public_names.py")]
     name, package = module_name(path), Path(path).parent.name
     own = ROOT / "tests" / package / f"test_{Path(path).stem}.py"
     near = [own] if own.exists() else []
@@ -110,9 +154,10 @@ def run_tests(mutant: dict[str, Any], tests: Sequence[str]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def is_found(mutant: dict[str, Any]) -> bool:
+def is_found(mutant: dict[str, Any], reach: Reach) -> bool:
     """Whether any test notices; a crash of the process counts."""
-    return any(run_tests(mutant, tests) not in (0, 5) for tests in tests_of(mutant["path"]))
+    groups = reach.tests(mutant["path"], mutant["line"], mutant["end"]) or tests_of(mutant["path"])
+    return any(run_tests(mutant, tests) not in (0, 5) for tests in groups)
 
 
 def table(output: Path) -> None:
@@ -136,6 +181,9 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--number", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="part of a path: `evaluate/` or `streams/mixture.py`")
+    parser.add_argument("--coverage", type=Path, default=ROOT / ".coverage")
+    parser.add_argument("--report", type=Path, default=ROOT / "build" / "reach.xml")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
@@ -144,13 +192,14 @@ def main() -> None:
     import hypothesis  # noqa: F401  what every process would import again
     import torch  # noqa: F401
 
+    reach = Reach(arguments.coverage, arguments.report)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     done = len(arguments.output.read_text(encoding="utf-8").splitlines()) if arguments.output.exists() else 0
     with arguments.output.open("a", encoding="utf-8") as file:
-        for place, mutant in enumerate(draw(arguments.number, arguments.seed)):
+        for place, mutant in enumerate(draw(arguments.number, arguments.seed, arguments.only)):
             if place < done:
                 continue
-            row = {key: value for key, value in mutant.items() if key != "source"} | {"found": is_found(mutant)}
+            row = {key: value for key, value in mutant.items() if key != "source"} | {"found": is_found(mutant, reach)}
             file.write(json.dumps(row) + "\n")
             file.flush()
 
