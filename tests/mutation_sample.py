@@ -9,9 +9,9 @@ of them, each with the same chance. One mutant is one change of one expression, 
 out or an error's text. A process of its own imports the changed module in place of the right one and runs the quick
 tests that reach the changed line, as `.coverage` and `build/reach.xml` have them from the first command: those of the
 module's own package first, then the others, a minute's worth at most. A line that runs at import (a constant, a
-field's default) has the tests of its package and the one of public names. Tests that start further processes run those with the right code.
-Found: a test fails, or its processor seconds pass the limit (the clock would take a busy machine for a loop). Each
-mutant is a line of the output.
+field's default) has the tests of its package and the one of public names. Tests that start further processes run those
+with the right code. Found: a test fails, or its processor seconds pass the limit (the clock would take a busy machine
+for a loop). Each mutant is a line of the output.
 """
 
 from __future__ import annotations
