@@ -7,7 +7,8 @@ import pytest
 
 from megadocs.errors import InputError, MissingGenerationsError, RecipeError
 from megadocs.recipe import MixtureConfig, StreamConfig
-from megadocs.streams import Wanted, required_kinds, select_rows
+from megadocs.row_table import RowTable
+from megadocs.streams import Selection, Wanted, required_kinds, select_rows
 from streams.helpers import make_table, names, rephrased
 
 BOTH = Wanted(("rephrase", "real"))
@@ -122,26 +123,120 @@ def test_refusals_word_for_word(wanted: Wanted, documents, what: str, where: str
     table, _ = make_table(rephrased("ab", 2))
     with pytest.raises((InputError, RecipeError)) as caught:
         select_rows(table, wanted, documents)
-    found = caught.value.what.replace("z, y", "y, z")
-    assert (found, caught.value.where, caught.value.remedy) == (what, where, remedy)
+    assert (caught.value.what, caught.value.where, caught.value.remedy) == (what, where, remedy)
 
 
-def test_the_limit_that_missing_generations_pass_is_named() -> None:
-    names_of_many = [f"d{number:02d}" for number in range(12)]
-    table, _ = make_table([*rephrased(["x"], 2), *((name, "real", 0, 4) for name in names_of_many)])
-    remedy = "make them with `megadocs generate run RECIPE`, or allow more (stream.max_missing_fraction)"
-    for options, where in (({}, "stream.max_missing_fraction"), ({"missing": "refuse"}, "stream.missing")):
-        with pytest.raises(MissingGenerationsError) as caught:
-            select_rows(table, BOTH, None, **options)
-        assert caught.value.what.startswith("24 of 26 generations are missing, of 12 documents: d00, d01, ")
-        assert caught.value.what.endswith(" more")
-        assert (caught.value.where, caught.value.remedy) == (where, remedy)
+REMEDY = "make them with `megadocs generate run RECIPE`, or allow more (stream.max_missing_fraction)"
 
 
-def test_stretched_rows_of_several_g_are_listed() -> None:
-    table, _ = make_table([("a", "latent_thoughts", 2, 9), ("a", "latent_thoughts", 4, 12)])
+@pytest.mark.parametrize(
+    ("num_documents", "named"),
+    [
+        (1, "d00"),
+        (5, "d00, d01, d02, d03, d04"),
+        (6, "d00, d01, d02, d03, d04 and 1 more"),
+        (12, "d00, d01, d02, d03, d04 and 7 more"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("options", "where"), [({}, "stream.max_missing_fraction"), ({"missing": "refuse"}, "stream.missing")]
+)
+def test_what_is_missing_is_counted_and_five_documents_are_named(
+    num_documents: int, named: str, options: dict, where: str
+) -> None:
+    table, _ = make_table(
+        [*rephrased(["x"], 2), *((f"d{n:02d}", "real", 0, 4) for n in reversed(range(num_documents)))]
+    )
+    with pytest.raises(MissingGenerationsError) as caught:
+        select_rows(table, BOTH, None, **options)
+    assert caught.value.what == (
+        f"{2 * num_documents} of {2 * num_documents + 2} generations are missing, of {num_documents} documents: {named}"
+    )
+    assert (caught.value.where, caught.value.remedy) == (where, REMEDY)
+
+
+def test_refuse_refuses_a_single_one_and_names_no_fraction() -> None:
+    table, _ = make_table([spec for spec in rephrased("abcdefgh", 10) if spec[:3] != ("a", "rephrase", 9)])
+    assert plain(select_rows(table, BOTH, None))[3:] == (80, 1, ("a",))
+    with pytest.raises(MissingGenerationsError, match=r"^1 of 80 generations are missing, of 1 documents: a\n"):
+        select_rows(table, BOTH, None, missing="refuse", max_missing_fraction=1.0)
+
+
+@pytest.mark.parametrize(
+    ("num_thoughts", "names", "remedy"),
+    [
+        (3, "3", "choose one of them, or generate with generate.thought.num_generations=3"),
+        (None, "none of them", "choose one of them"),
+    ],
+)
+def test_stretched_rows_of_several_g_are_listed(num_thoughts: int | None, names: str, remedy: str) -> None:
+    table, _ = make_table([("a", "latent_thoughts", 4, 9), ("a", "latent_thoughts", 2, 12)])
     with pytest.raises(RecipeError) as caught:
-        select_rows(table, Wanted(("latent_thoughts",), num_thoughts=3), None)
-    assert caught.value.what == "stretched rows (latent_thoughts) exist for G = 2, 4; the stream names 3"
-    assert caught.value.where == "stream.num_thoughts"
-    assert caught.value.remedy == "choose one of them, or generate with generate.thought.num_generations=3"
+        select_rows(table, Wanted(("latent_thoughts",), num_thoughts=num_thoughts), None)
+    assert caught.value.what == f"stretched rows (latent_thoughts) exist for G = 2, 4; the stream names {names}"
+    assert (caught.value.where, caught.value.remedy) == ("stream.num_thoughts", remedy)
+
+
+def plain(selection: Selection) -> tuple:
+    assert selection.rows.dtype == np.int64
+    return (
+        selection.rows.tolist(),
+        selection.num_generations,
+        selection.num_thoughts,
+        selection.num_wanted,
+        selection.num_missing,
+        selection.missing_documents,
+    )
+
+
+def mixed_table() -> RowTable:
+    """Rows 0-2 of a; 3 and 4 of b, which lacks a rephrase; 5 of c, which has none; 6-8 stretched, that of b two
+    thoughts short; 9 and 10 of no document."""
+    specs = [
+        *rephrased("a", 2),
+        ("b", "real", 0, 4),
+        ("b", "rephrase", 0, 4),
+        ("c", "real", 0, 4),
+        *((name, "latent_thoughts", 4, 9) for name in "abc"),
+        *((f"s{number}", "self_distilled", number, 9) for number in range(2)),
+    ]
+    table, _ = make_table(specs)
+    table.extra["num_missing_thoughts"] = np.array([9, 9, 9, 9, 9, 9, 0, 2, 0, 9, 9], dtype=np.int32)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("kinds", "options", "documents", "expected"),
+    [
+        ((), {}, None, ([], 0, 0, 0, 0, ())),
+        ((), {}, ["a"], ([], 0, 0, 0, 0, ())),
+        (("real",), {}, None, ([0, 3, 5], 0, 0, 0, 0, ())),
+        (("real",), {}, ["c", "a"], ([0, 5], 0, 0, 0, 0, ())),
+        (("rephrase",), {}, None, ([1, 2, 4], 2, 0, 6, 3, ("b", "c"))),
+        (("rephrase",), {"num_generations": 1}, None, ([1, 4], 1, 0, 3, 1, ("c",))),
+        (("rephrase",), {"num_generations": 2}, ["a", "b"], ([1, 2, 4], 2, 0, 4, 1, ("b",))),
+        (("rephrase",), {}, ["z", "b", "a"], ([1, 2, 4], 2, 0, 6, 3, ("b", "z"))),
+        (("latent_thoughts",), {}, None, ([6, 7, 8], 0, 4, 12, 2, ("b",))),
+        (("latent_thoughts",), {"num_thoughts": 4}, ["a", "c"], ([6, 8], 0, 4, 8, 0, ())),
+        (("self_distilled",), {}, ["a"], ([9, 10], 2, 0, 0, 0, ())),
+        (("self_distilled",), {"num_generations": 1}, None, ([9], 1, 0, 0, 0, ())),
+        (("rephrase", "latent_thoughts"), {}, None, ([1, 2, 4, 6, 7, 8], 2, 4, 18, 5, ("b", "c"))),
+        (("latent_thoughts", "rephrase", "real"), {}, ["b"], ([3, 4, 7], 1, 4, 5, 2, ("b",))),
+    ],
+)
+def test_whole_selections(kinds: tuple[str, ...], options: dict, documents, expected: tuple) -> None:
+    found = select_rows(mixed_table(), Wanted(kinds, **options), documents, max_missing_fraction=1.0)
+    assert plain(found) == expected
+
+
+def test_rows_without_the_column_of_missing_thoughts_lack_none() -> None:
+    table = mixed_table()
+    table.extra.clear()
+    assert plain(select_rows(table, Wanted(("latent_thoughts",)), None)) == ([6, 7, 8], 0, 4, 12, 0, ())
+
+
+def test_five_absent_documents_are_named_in_order() -> None:
+    table, _ = make_table(rephrased("a", 1))
+    with pytest.raises(InputError) as caught:
+        select_rows(table, BOTH, ["z9", "z8", "z7", "z6", "z5", "z4", "a", "a"], max_missing_fraction=1.0)
+    assert caught.value.what == "6 of 7 documents have no row in this stream: z4, z5, z6, z7, z8"

@@ -196,9 +196,10 @@ def _chosen_thoughts(table: RowTable, rows: Int64Array, kind: str, num_thoughts:
         return int(available[0])
     if num_thoughts in available:
         return int(num_thoughts or 0)
+    generate = f", or generate with generate.{row_kind(kind).task}.num_generations={num_thoughts}"
     raise RecipeError(
         f"stretched rows ({kind}) exist for G = {', '.join(map(str, available))}; the stream names "
         f"{'none of them' if num_thoughts is None else num_thoughts}",
         where="stream.num_thoughts",
-        remedy=f"choose one of them, or generate with generate.{row_kind(kind).task}.num_generations={num_thoughts}",
+        remedy=f"choose one of them{'' if num_thoughts is None else generate}",
     )
