@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megadocs.streams.gather import Layout, byte_views, gather, layout_pieces, merge_pieces
+from megadocs.streams.gather import Layout, Pieces, byte_views, gather, layout_pieces, merge_pieces
 
 
 def make(dtype: str, seed: int = 0) -> tuple[list[np.ndarray], Layout, np.ndarray]:
@@ -53,3 +53,34 @@ def test_a_torn_segment_is_an_error_not_a_shorter_batch() -> None:
     pieces = layout_pieces(layout, np.arange(len(stream) // 8), 8)
     with pytest.raises(ValueError, match="reshape"):
         gather(byte_views(tokens), np.dtype("<u4"), pieces, 8)
+
+
+def test_pieces_by_hand() -> None:
+    """Rows of 5, 3 and 8 tokens at 10, 0 and 20 of segments 1, 0, 1: windows of 4 in any order."""
+    layout = Layout(np.array([7, 8, 9]), np.array([5, 8, 16]), np.array([10, -5, 12]), np.array([1, 0, 1], np.int32))
+    pieces = layout_pieces(layout, np.array([1, 3, 0]), 4)
+    assert columns(pieces) == [(0, 1, 14, 15), (0, 0, 0, 3), (1, 1, 24, 28), (2, 1, 10, 14)]
+
+
+def columns(pieces: Pieces) -> list[tuple[int, int, int, int]]:
+    parts = (pieces.owners.tolist(), pieces.segments.tolist(), pieces.starts.tolist(), pieces.stops.tolist())
+    return list(zip(*parts, strict=True))
+
+
+def test_merged_pieces_of_a_window_keep_their_sequence() -> None:
+    """Forty pieces a window: a sort that is not stable would turn them."""
+    owners = np.repeat([0, 1, 2], 40)
+    one = Pieces(owners, np.arange(120) % 3, np.arange(120), np.arange(120) + 1)
+    merged = merge_pieces([(one, np.array([5, 1, 3]), 2), (one, np.array([0, 4, 2]), 7)])
+    expected = []
+    for place, base, first in ((0, 7, 0), (1, 2, 40), (2, 7, 80), (3, 2, 80), (4, 7, 40), (5, 2, 0)):
+        expected += [(place, piece % 3 + base, piece, piece + 1) for piece in range(first, first + 40)]
+    assert columns(merged) == expected
+
+
+def test_views_are_bytes_of_the_arrays_themselves() -> None:
+    array = np.array([1, 2, 258], dtype="<u2")
+    views = byte_views([array, np.empty(0, dtype="<u2"), array[::2]])
+    assert [bytes(view) for view in views] == [b"\1\0\2\0\2\1", b"", b"\1\0\2\1"]
+    array[0] = 515
+    assert bytes(views[0][:2]) == b"\3\2"

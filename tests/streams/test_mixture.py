@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from megadocs.errors import RecipeError
 from megadocs.recipe import ExtraStream, MixtureConfig, StreamConfig, TrainConfig
-from megadocs.streams import Mixture, build_mixture, build_streams, rank_part
+from megadocs.streams import Mixture, Stream, StreamExposure, WindowId, build_mixture, build_streams, rank_part
+from megadocs.streams import mixture as module
+from megadocs.streams.mixture import rank_slice
+from megadocs.streams.shares import Shares
 from streams.helpers import RowSpec, make_table, rephrased
 
 SEED = 42
@@ -91,11 +95,11 @@ def test_hand_computed_mixture(twelve_rows: Mixture) -> None:
     assert [Counter(window.stream for window in given[b : b + 4]) for b in range(0, 16, 4)] == [
         {"real": 2, "stitched": 2}
     ] * 4
-    real, stitched = twelve_rows.exposures()
-    assert (real.num_samples, real.planned_epochs, real.actual_epochs) == (8, 4.0, 4.0)
-    assert (stitched.num_samples, stitched.actual_epochs) == (8, 1.6)
+    assert twelve_rows.exposures() == [
+        StreamExposure("real", 2, 20, 4, 8, 4.0, 4.0, 0),
+        StreamExposure("stitched", 5, 44, 4, 8, 1.6, 1.6, 0),
+    ]
     assert twelve_rows.real_document_exposures() == pytest.approx(5.6)
-    assert (real.num_missing, stitched.num_missing) == (0, 0)
 
 
 def test_slots_follow_the_specification_by_a_second_implementation(twelve_rows: Mixture) -> None:
@@ -134,10 +138,6 @@ def test_counts_are_exact_over_the_run_and_levanter_truncates() -> None:
 
 def test_the_authors_counts_at_nine_tenths() -> None:
     """Block 2048 and m = .9: 204 real windows a block, 31.875 epochs where 32 are meant."""
-    from fractions import Fraction
-
-    from megadocs.streams.shares import Shares
-
     shares = Shares([Fraction(1, 10), Fraction(9, 10)], 2048, "levanter")
     assert shares.counts(7) == (204, 1844)
     num_blocks = Fraction(32 * 49_728 * 10, 2048)
@@ -257,3 +257,115 @@ def test_token_arrays_of_two_types_are_refused() -> None:
     arguments = {"stream": StreamConfig(), "mixture": MixtureConfig(), "context_length": 8, "seed": SEED}
     with pytest.raises(ValueError, match="token arrays of several types: uint16, uint32"):
         build_streams(table, mixed, real_documents=["a", "b"], **arguments)
+
+
+def two_stores(boundary: str | None = None, *, num_steps: int = 7, block: int = 12) -> Mixture:
+    """Three streams at 1/4, 1/2 and 1/4, a batch of 4: the first and last read one store, the second another one.
+
+    Windows of 4: the first stream has 5, the second 6 and one token more, the third 2 and two tokens.
+    """
+    table, tokens = make_table([(name, "real", 0, 5) for name in "abcd"], num_segments=2)
+    other, more = make_table([(name, "rephrase", 0, 5) for name in "abcde"], num_segments=3)
+    more = [array + 100 for array in more]
+    rows = (np.array([2, 0, 3, 1]), np.array([4, 1, 0, 3, 2]), np.array([3, 1]))
+    stores = ((table, tokens), (other, more), (table, tokens))
+    streams = [
+        Stream(name, *store, lambda _, order=order: order, seed=3, context_length=4, num_missing=missing)
+        for name, store, order, missing in zip(("real", "wide", "tail"), stores, rows, (0, 2, 5), strict=True)
+    ]
+    shares = Shares([Fraction(1, 4), Fraction(1, 2), Fraction(1, 4)], block)
+    return Mixture(
+        streams, shares, num_steps=num_steps, batch_size=4, requested_block_windows=40, seed=8, boundary=boundary
+    )
+
+
+def test_a_mixture_says_what_it_was_made_of() -> None:
+    mixture = two_stores("row")
+    assert [stream.name for stream in mixture.streams] == ["real", "wide", "tail"]
+    assert (mixture.num_steps, mixture.batch_size, mixture.context_length, mixture.boundary) == (7, 4, 4, "row")
+    assert (mixture.block_windows, mixture.requested_block_windows) == (12, 40)
+    assert two_stores().boundary is None
+
+
+@pytest.mark.parametrize("num_steps", [3, 7, 8])
+def test_the_account_of_a_run_whose_last_block_is_cut_short(num_steps: int) -> None:
+    """Counted from the windows themselves; the plan is the share of all windows."""
+    mixture = two_stores(num_steps=num_steps)
+    counts = Counter(window.stream for window in all_windows(mixture))
+    given, total = [counts[name] for name in ("real", "wide", "tail")], 4 * num_steps
+    assert mixture.exposures() == [
+        StreamExposure("real", 5, 20, 0, given[0], total / 20, given[0] / 5, 0),
+        StreamExposure("wide", 6, 25, 1, given[1], total / 12, given[1] / 6, 2),
+        StreamExposure("tail", 2, 10, 2, given[2], total / 8, given[2] / 2, 5),
+    ]
+    assert mixture.real_document_exposures() == given[0] / 5 + given[2] / 2
+
+
+@pytest.mark.parametrize("boundary", [None, "row", "document"])
+def test_a_batch_is_read_from_every_store(boundary: str | None) -> None:
+    mixture = two_stores(boundary)
+    by_name = {stream.name: stream for stream in mixture.streams}
+    stores = {"real": range(4), "wide": range(100, 105), "tail": (1, 3)}
+    for step in range(7):
+        windows = mixture.window_ids(step)
+        tokens, segments = mixture.read_batch(step)
+        expected = [by_name[name].window_tokens(epoch, window).tolist() for name, epoch, window in windows]
+        assert (tokens.tolist(), tokens.dtype) == (expected, np.int32)
+        assert all(set(row) <= set(stores[window.stream]) for row, window in zip(expected, windows, strict=True))
+        if boundary is None:
+            assert segments is None
+        else:
+            expected = [by_name[name].window_segments(epoch, window, boundary) for name, epoch, window in windows]
+            assert np.array_equal(segments, expected)
+        for rank in range(2):
+            part, of_part = mixture.read_batch(step, rank=rank, world_size=2)
+            assert part.tolist() == tokens[2 * rank : 2 * rank + 2].tolist()
+            assert of_part is None if segments is None else np.array_equal(of_part, segments[2 * rank : 2 * rank + 2])
+
+
+def test_any_windows_are_read_in_the_order_asked_for() -> None:
+    mixture = two_stores("row")
+    windows = [WindowId("tail", 0, 1), WindowId("real", 2, 0), WindowId("wide", 0, 3)]
+    assert mixture.read_windows(windows).tolist() == [[3, 1, 1, 1], [2, 2, 2, 2], [100, 100, 100, 103]]
+    assert mixture.read_segments(windows).tolist() == [[0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert two_stores().read_segments(windows) is None
+
+
+def test_only_steps_of_the_run_are_known() -> None:
+    mixture = two_stores()
+    assert len(mixture.window_ids(0)) == len(mixture.window_ids(6)) == 4
+    for step in (-1, 7):
+        with pytest.raises(IndexError) as caught:
+            mixture.window_ids(step)
+        assert str(caught.value) == f"step {step} is not within the 7 steps of the run"
+
+
+def test_two_blocks_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps on both sides of a block's end draw nothing anew; a long run must not keep all of its blocks."""
+    drawn, real = [], module.hash_order
+
+    def count(seed: int, length: int) -> np.ndarray:
+        drawn.append(length)
+        return real(seed, length)
+
+    monkeypatch.setattr(module, "hash_order", count)
+    mixture = two_stores()
+    for step in (0, 3, 1, 4, 2, 5, 6, 3):
+        mixture.window_ids(step)
+    assert drawn == [12, 12, 12]
+    mixture.window_ids(0)
+    assert drawn == [12, 12, 12, 12]
+
+
+def test_the_part_of_a_rank() -> None:
+    assert [rank_slice(12, rank, 3) for rank in range(3)] == [slice(0, 4), slice(4, 8), slice(8, 12)]
+    assert rank_slice(5, 0, 1) == slice(0, 5)
+    with pytest.raises(RecipeError) as caught:
+        rank_slice(12, 0, 5)
+    assert caught.value.what == "5 ranks do not divide the batch of 12 windows"
+    assert caught.value.where == "train.batch_size"
+    assert caught.value.remedy == "use a batch that is a multiple of 5"
+    for rank in (-1, 3):
+        with pytest.raises(ValueError) as outside:
+            rank_slice(12, rank, 3)
+        assert str(outside.value) == f"rank {rank} is not within 0..2"

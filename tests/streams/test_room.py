@@ -14,3 +14,9 @@ def test_formation_tokens_of_the_papers_runs() -> None:
 def test_what_a_window_holds() -> None:
     room = room_for_order(context_length=4096, row_tokens=640, megadoc_tokens=20_480)
     assert room == {"rows_per_window": 6.4, "windows_per_megadoc": 5.0}
+
+
+def test_formation_tokens_grow_with_the_root_of_a_batch() -> None:
+    assert formation_tokens(1, 1) == pytest.approx(501_187.2336)  # 10**5.7
+    assert formation_tokens(16, 1) == pytest.approx(4 * 501_187.2336)
+    assert formation_tokens(1, 4) == pytest.approx(2 * 501_187.2336)
