@@ -113,3 +113,61 @@ def test_no_file_no_lock_and_no_way_to_open_one(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot open the lock"), hold_lock(tmp_path / "link", purpose="p"):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("content", [b"rubbish", b"", b"{}", b'{"pid": 3}', b'{"host": "h"}', b"[]", b"3"])
+def test_a_file_that_names_nobody(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "lock"
+    with hold_lock(path, purpose="p"):
+        path.write_bytes(content)
+        with pytest.raises(LockedError) as caught, hold_lock(path, purpose="train"):
+            pass
+    assert caught.value.what == "train is in use by another process"
+    assert (caught.value.where, caught.value.remedy) == (
+        str(path),
+        "wait for it to end, or stop it; nothing was changed",
+    )
+
+
+def test_a_file_that_cannot_be_read_names_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with hold_lock(tmp_path / "lock", purpose="p"):
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+        with (
+            pytest.raises(LockedError, match=r"^p is in use by another process\n"),
+            hold_lock(tmp_path / "lock", purpose="p"),
+        ):
+            pass
+
+
+def test_a_lock_that_may_not_be_read_is_not_known_to_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with hold_lock(tmp_path / "lock", purpose="p"):
+        assert is_locked(str(tmp_path / "lock"))
+        monkeypatch.setattr(lock.os, "open", refuse)
+        assert is_locked(tmp_path / "lock") is False
+
+
+def test_asking_takes_nothing_and_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two may ask at once; neither keeps a third from holding it."""
+    (tmp_path / "lock").write_bytes(b"")
+    modes, real = [], lock.fcntl.flock
+
+    def note(descriptor: int, mode: int) -> None:
+        modes.append((mode, os.get_inheritable(descriptor)))
+        real(descriptor, mode)
+
+    monkeypatch.setattr(lock.fcntl, "flock", note)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert is_locked(tmp_path / "lock") is False
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    with hold_lock(tmp_path / "lock", purpose="p"):
+        pass
+    assert modes == [
+        (lock.fcntl.LOCK_SH | lock.fcntl.LOCK_NB, False),
+        (lock.fcntl.LOCK_EX | lock.fcntl.LOCK_NB, False),
+    ]

@@ -1,5 +1,6 @@
 """Verification: what is compared, how much of it, and what each kind of damage is called."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -77,3 +78,20 @@ def test_copies_at_the_top_equal_any_published_report(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_bytes(b"1")
     (tmp_path / "results.json").write_bytes(b"other")
     assert list(verify_top_files(tmp_path)) == [Problem(str(tmp_path / "results.json"), NO_COPY)]
+
+
+def test_digests_of_every_published_report(tmp_path: Path) -> None:
+    """Only of reports; what lies in folders of a report has no copy at the top."""
+    publish(tmp_path, "corpus", "a0", **{"report.html": b"no report"})
+    for fingerprint, content in (("a0", b"1"), ("b0", b"2")):
+        with Workspace(tmp_path).build("report", fingerprint, config={}, inputs={}) as build:
+            (build.path / "report.html").write_bytes(content)
+            (build.path / "tables").mkdir()
+            (build.path / "tables" / "x.csv").write_bytes(b"a,b")
+    one, two, table = (hashlib.sha256(content).hexdigest() for content in (b"1", b"2", b"a,b"))
+    assert published_digests(tmp_path) == {"report.html": {one, two}, "tables/x.csv": {table}}
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "x.csv").write_bytes(b"other")
+    (tmp_path / "report.html").write_bytes(b"no report")
+    assert list(verify_top_files(tmp_path)) == [Problem(str(tmp_path / "report.html"), NO_COPY)]
+    assert NO_COPY == "is no copy of a published report"

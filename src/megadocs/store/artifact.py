@@ -258,9 +258,9 @@ def _publish(partial: Path, final: Path, record: dict[str, Any]) -> None:
     try:
         files = {}
         for path in sorted(partial.rglob("*")):
-            if path.is_file() and path.name != RECORD:
+            name = path.relative_to(partial).as_posix()
+            if path.is_file() and name != RECORD:
                 fsync_file(path)
-                name = path.relative_to(partial).as_posix()
                 files[name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
             elif path.is_dir():
                 fsync_directory(path)
