@@ -7,7 +7,7 @@ import random
 import pytest
 
 from megadocs.generate.engines.protocol import Reply
-from megadocs.generate.gates import copies_and_repeats, ends_in_loop, judge_reply
+from megadocs.generate.gates import Judgement, copies_and_repeats, ends_in_loop, judge_reply, verdict_of
 from megadocs.generate.near_copies import Comparable
 from megadocs.recipe import GatesConfig
 
@@ -167,3 +167,164 @@ def test_every_script_is_seen_alike(source: str) -> None:
     near = Comparable.of(source + " 7")
     assert Comparable.of(source).is_near_copy(near)
     assert not Comparable.of(other).is_near_copy(near)
+
+
+def test_a_whole_judgement_with_every_flag_in_order() -> None:
+    asked = []
+
+    def is_like_sibling(text: str) -> bool:
+        asked.append(text)
+        return True
+
+    text = f"<think>why</think>Here is the article:\n\n{SOURCE} [INST]\r\n{'and so on ' * 200}\ud800"
+    reply = Reply(text, "length", 1, 1, reasoning=" plan\udc00 \n")
+    kept = f"{SOURCE} [ INST]\n{'and so on ' * 200}\ufffd".strip()
+    flags = ("invalid_unicode", "reasoning", "preamble", "control_tokens", "truncated", "echo", "repetition", "sibling")
+    gates = GatesConfig(sibling="retry")
+    found = judge_reply(reply, SOURCE, gates, is_like_sibling)
+    assert found == Judgement(kept, "plan\ufffd\nwhy", flags, "retry")
+    assert asked == [kept]
+    assert judge_reply(reply, SOURCE, gates) == Judgement(kept, "plan\ufffd\nwhy", flags[:-1], "accept")
+
+
+def test_an_empty_text_has_no_siblings_and_others_may_differ() -> None:
+    def never(text: str) -> bool:
+        raise AssertionError("an empty text is compared with nothing")
+
+    assert judge_reply(Reply("", "stop", 1, 1), SOURCE, GATES, never) == Judgement("", "", ("empty",), "retry")
+    assert judge_reply(Reply(GOOD, "stop", 1, 1), SOURCE, GATES, lambda _: False) == Judgement(GOOD, "", (), "accept")
+
+
+def test_the_strictest_policy_of_the_flags() -> None:
+    gates = GatesConfig(echo="reject", refusal="retry", empty="accept", filtered="retry")
+    assert verdict_of([], gates) == "accept"
+    assert verdict_of(["empty", "reasoning", "preamble", "invalid_unicode"], gates) == "accept"
+    assert verdict_of(["refusal", "empty"], gates) == verdict_of(["filtered"], gates) == "retry"
+    assert verdict_of(["refusal", "echo"], gates) == verdict_of(["echo", "refusal"], gates) == "reject"
+
+
+THINGS = (
+    "article passage text version rewrite rewriting summary tutorial table dialogue questions answers thought thoughts "
+    "explanation paragraph paragraphs document response translation"
+)
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        *(f"Here is the {thing} you want:" for thing in THINGS.split()),
+        *(f"{yes}{mark} here is the text:" for yes in ("Sure", "certainly", "OF COURSE", "okay", "Ok", "Absolutely")
+          for mark in ("", ",", "!", "...:")),
+        *(f"{start} my text:" for start in ("Here's", "Here’s", "Here are", "Here follows", "Below is",
+                                            "The following is", "This is")),
+        "\n  **Here is the text:** \t\n\n",
+        f"Here is {'x' * 118} text {'y' * 79}:",
+    ],
+)  # fmt: skip
+def test_every_form_of_an_opening_line(opening: str) -> None:
+    assert judge(opening + GOOD) == (GOOD, ("preamble",), "accept")
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "Here is the story:",
+        "Surely here is the text:",
+        "Sure here lies the text:",
+        "So here is the text:",
+        "Here is the\ntext:",
+        "Here is: the text:",
+        "Here is the text\n:",
+        f"Here is {'x' * 120} text:",
+        f"Here is the text {'y' * 80}:",
+        "Here is context:",
+        "This is textual:",
+    ],
+)
+def test_lines_that_only_look_like_an_opening(opening: str) -> None:
+    assert judge(opening + GOOD)[:2] == (opening + GOOD, ())
+
+
+def test_one_opening_line_is_dropped() -> None:
+    assert judge(f"Here is the text:\nHere is the article:\n{GOOD}")[0] == f"Here is the article:\n{GOOD}"
+
+
+REFUSALS = [
+    *(f"{who} {what} of that." for who in ("I'm", "I am", "I’m") for what in ("sorry", "afraid", "unable", "not able")),
+    "Sorry, no.",
+    *(f"I {what} do that." for what in ("cannot", "can't", "can’t", "won't", "won’t", "must decline")),
+    "I apologize.",
+    "I apologise.",
+    "As an AI, no.",
+    "Unfortunately, I have none.",
+    '"*I CANNOT* say.',
+]
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_every_form_of_a_refusal(text: str) -> None:
+    assert judge(text) == (text, ("refusal",), "accept")
+
+
+@pytest.mark.parametrize("text", ["So I cannot.", "Sorry he came.", "As an aide, no.", "I can do it.", "I am sad."])
+def test_texts_that_only_look_like_a_refusal(text: str) -> None:
+    assert judge(text) == (text, (), "accept")
+
+
+def plain_words(start: int, count: int) -> list[str]:
+    return [f"w{number}" for number in range(start, start + count)]
+
+
+@pytest.mark.parametrize(
+    ("num_copied", "num_new", "share", "is_echo"),
+    [
+        (15, 0, 0.9, True),  # eight runs, all copied
+        (14, 0, 0.9, False),  # seven: too few to tell
+        (15, 2, 0.8, False),  # exactly eight of ten
+        (15, 2, 0.79, True),
+        (15, 1, 0.8, True),  # eight of nine
+        (25, 12, 0.6, False),  # 18 of 30
+        (26, 12, 0.6, True),  # 19 of 31
+    ],
+)
+def test_the_bounds_of_an_echo(num_copied: int, num_new: int, share: float, is_echo: bool) -> None:
+    source = plain_words(0, 100)
+    text = source[:num_copied] + plain_words(500, num_new)
+    assert copies_and_repeats(" ".join(text), " ".join(source), share) == (is_echo, False)
+
+
+@pytest.mark.parametrize(("num_runs", "repeats"), [(20, False), (21, True)])
+def test_more_than_half_the_runs_are_repeats(num_runs: int, repeats: bool) -> None:
+    """Ten words over and over have ten distinct runs."""
+    text = (plain_words(0, 10) * 4)[: num_runs + 7]
+    assert copies_and_repeats(" ".join(text), "", 0.8) == (False, repeats)
+
+
+def test_short_texts_have_no_runs() -> None:
+    for count in range(8):
+        assert copies_and_repeats(" ".join(plain_words(0, count)), " ".join(plain_words(0, 50)), 0.1) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("piece", "copies", "is_loop"),
+    [
+        ("abcdefghijklmno", 4, True),  # sixty characters
+        ("abcdefghijklmn", 4, False),  # 56
+        ("abcdefghijklmn", 5, True),
+        ("abcdefghijklmnopqrst", 3, False),  # sixty, and only three copies
+        ("x", 60, True),
+        ("x", 59, False),
+        ("ab", 30, True),
+        ("abc" * 33 + "d", 4, True),
+    ],
+)
+def test_the_bounds_of_a_loop(piece: str, copies: int, is_loop: bool) -> None:
+    assert ends_in_loop(piece * copies) is is_loop
+    assert ends_in_loop("#" + piece * copies) is is_loop
+
+
+def test_a_loop_lies_within_two_thousand_characters() -> None:
+    rng = random.Random(1)
+    for length, is_loop in ((500, True), (501, False)):
+        piece = "".join(rng.choice("abcdefghij") for _ in range(length))
+        assert ends_in_loop(piece * 5) is is_loop

@@ -3,7 +3,7 @@
 import pytest
 
 from megadocs.search import DIVERGED, Grid, Trial, build_axis, certify, count_bounds
-from megadocs.search.certificate import cheapest_points
+from megadocs.search.certificate import Certificate, NeighbourLine, cheapest_points
 
 GRID = Grid((build_axis("rate", [1.0, 2.0, 4.0], upper=8.0), build_axis("decay", [0.5]), build_axis("passes", [8, 16])))
 SEEDS = (0, 1, 2)
@@ -22,6 +22,7 @@ def losses() -> dict[Trial, float | None]:
 
 def test_nothing_finished_certifies_nothing() -> None:
     found = certify(GRID, SEEDS, {Trial((0, 0, 0), 0): None, Trial((1, 0, 0), 0): DIVERGED})
+    assert found == Certificate("incomplete", None, {}, None, 0, False, (), (), None, 0, 2, 1, 1)
     assert (found.kind, found.point, found.setting, found.loss) == ("incomplete", None, {}, None)
     assert (found.num_seeds, found.is_separated, found.edges, found.neighbours) == (0, False, (), ())
     assert (found.noise_sd, found.noise_freedom) == (None, 0)
@@ -94,3 +95,54 @@ def test_bounds_of_a_search() -> None:
     assert count_bounds(GRID, (1, 0, 0), 3) == (3 + 3 + 3, 24)
     assert count_bounds(Grid((build_axis("rate", [1.0, 2.0]),)), (0,), 2) == (2 + 1 + 1, 4)
     assert cheapest_points(GRID, (1, 0, 0)) == [(1, 0, 0), (0, 0, 0), (2, 0, 0), (1, 0, 1)]
+
+
+def test_a_whole_certificate_of_one_seed() -> None:
+    """Without repeats there are margins, and nothing is separated; the order of trials does not matter."""
+    runs = {Trial((1,), 4): 2.5, Trial((0,), 4): 2.0, Trial((2,), 4): None}
+    grid = Grid((build_axis("rate", [1.0, 2.0], upper=4.0),))
+    expected = Certificate(
+        kind="edge",
+        point=(0,),
+        setting={"rate": 1.0},
+        loss=2.0,
+        num_seeds=1,
+        is_separated=False,
+        edges=("rate = 1, the lowest value",),
+        neighbours=(
+            NeighbourLine("rate", None, False, None),
+            NeighbourLine("rate", 2.0, False, "not separated", 2.5, 0.5, None, 1),
+        ),
+        noise_sd=None,
+        noise_freedom=0,
+        num_trials=3,
+        num_failed=1,
+        num_diverged=0,
+    )
+    assert certify(grid, (4,), runs) == certify(grid, (4,), dict(reversed(runs.items()))) == expected
+    assert NeighbourLine("rate", None, False, None) == NeighbourLine("rate", None, False, None, None, None, None, 0)
+    better = certify(grid, (4,), {Trial((1,), 4): 2.0, Trial((0,), 4): 2.5, Trial((2,), 4): None})
+    assert (better.kind, better.point) == ("incomplete", (1,))
+    assert better.neighbours == (
+        NeighbourLine("rate", 1.0, False, "not separated", 2.5, 0.5, None, 1),
+        NeighbourLine("rate", 4.0, True, "failed", None, None, None, 0),
+    )
+
+
+def test_json_is_the_whole_certificate() -> None:
+    found = certify(GRID, SEEDS, losses())
+    table = found.to_json()
+    lines = [NeighbourLine(**line) for line in table.pop("neighbours")]
+    assert Certificate(**table, neighbours=tuple(lines)) == found
+
+
+def test_a_better_neighbour_leaves_it_incomplete() -> None:
+    """Far settings say that seed 1 is bad, which flatters the one that ran it; beside its neighbours it is none."""
+    grid = Grid((build_axis("rate", [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]),))
+    runs = {Trial((0,), 0): 2.9}
+    runs |= {Trial((1,), seed): 3.0 + 0.001 * (seed % 2) for seed in range(5)}
+    runs |= {Trial((2,), seed): 3.5 + 0.001 * (seed % 3) for seed in range(5)}
+    runs |= {Trial((far,), seed): 9.0 + 4 * seed for far in range(3, 7) for seed in range(2)}
+    found = certify(grid, range(5), runs)
+    assert [line.verdict for line in found.neighbours] == ["better", "worse"]
+    assert (found.point, found.kind) == ((1,), "incomplete")

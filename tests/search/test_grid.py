@@ -1,7 +1,8 @@
 import pytest
 
 from megadocs.errors import RecipeError
-from megadocs.search import Grid, build_axis
+from megadocs.search import Axis, Grid, build_axis
+from megadocs.search.grid import Step
 
 
 def test_an_axis_continues_by_the_ratio_of_its_last_two_values_up_to_the_limit():
@@ -102,3 +103,57 @@ def test_distances_are_ratios_only_above_zero():
 def test_the_nearest_point_and_its_setting():
     grid = Grid((build_axis("a", [1, 4], upper=16), build_axis("b", [1, 2, 3])))
     assert grid.nearest({"b": 2.2, "a": 100}) == (1, 1)
+
+
+def test_whole_axes():
+    assert build_axis("a", [1.6, 0.4, 0.8], lower=0.1, upper=7) == Axis("a", (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4), 2, 2)
+    assert build_axis("b", [3]) == Axis("b", (3,), 0, 0) == Axis("b", (3,))
+    assert build_axis("c", [1, 2], upper=5) == Axis("c", (1, 2, 4), 0, 1)
+    assert build_axis("d", [2, 1], lower=0.3) == Axis("d", (0.5, 1, 2), 1, 0)
+
+
+def test_small_values_end_at_their_limit_too():
+    assert build_axis("lr", [2e-5, 4e-5], lower=1e-5, upper=8e-5).values == (1e-5, 2e-5, 4e-5, 8e-5)
+    assert build_axis("lr", [2e-5, 4e-5], lower=1.1e-5, upper=7.9e-5).values == (2e-5, 4e-5)
+
+
+def test_extensions_have_three_digits_and_meet_a_limit_that_is_rounded():
+    assert build_axis("a", [1, 3], lower=1 / 3 * (1 + 1e-12), upper=27).values == (1, 3, 9, 27)
+    assert build_axis("a", [1, 3], lower=0.333, upper=9).values == (0.333, 1, 3, 9)
+    assert build_axis("a", [0.7, 1.0], upper=2.1).values == (0.7, 1.0, 1.43, 2.04)
+
+
+def test_only_what_was_declared_is_not_extended():
+    axis = Axis("a", (1, 2, 4, 8, 16), 1, 2)
+    assert [axis.is_extended(index) for index in range(5)] == [True, False, False, True, True]
+    assert [Axis("a", (1, 2)).is_extended(index) for index in range(2)] == [False, False]
+    assert [axis.nearest(value) for value in (0.1, 3, 100)] == [1, 2, 2]
+
+
+def test_values_below_one_are_compared_by_ratio_too():
+    axis = build_axis("a", [0.1, 0.9])
+    assert [axis.nearest(value) for value in (0.29, 0.3, 0.31, 0.4)] == [0, 0, 1, 1]
+    assert [build_axis("a", [0.001, 10]).nearest(value) for value in (0.09, 0.11)] == [0, 1]
+    assert [build_axis("a", [-4, 1]).nearest(value) for value in (-1.6, -1.4, 0)] == [0, 1, 1]
+
+
+def test_every_step_of_a_point():
+    grid = Grid((build_axis("a", [1, 2]), build_axis("b", [1, 2, 3]), build_axis("c", [1])))
+    assert grid.steps((1, 1, 0)) == [
+        Step(0, -1, (0, 1, 0)),
+        Step(0, 1, None),
+        Step(1, -1, (1, 0, 0)),
+        Step(1, 1, (1, 2, 0)),
+    ]
+    assert grid.neighbours((1, 1, 0)) == [(0, 1, 0), (1, 0, 0), (1, 2, 0)]
+    for point in ((0, 0), (0, 0, 0, 0)):
+        with pytest.raises(ValueError, match="zip"):
+            grid.setting(point)
+
+
+def test_how_many_values_a_limit_may_bring():
+    declared = [10.0**number for number in range(30)]
+    assert len(build_axis("a", declared, lower=1e-17, upper=1e46).values) == 64
+    for limits in ({"lower": 1e-17, "upper": 1e47}, {"lower": 1e-18, "upper": 1e46}):
+        with pytest.raises(RecipeError, match=r"^more than 64 values up to the limits\n"):
+            build_axis("a", declared, **limits)

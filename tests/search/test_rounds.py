@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from megadocs.search import Grid, LocalWalk, Trial, Walks, build_axis, certify, next_trials
+from megadocs.search.rounds import Walk
 
 GRID = Grid((build_axis("a", [1, 2, 4, 8]), build_axis("b", [1, 2, 4])))
 SEEDS = (0, 1, 2)
@@ -109,4 +110,35 @@ def test_a_walk_whose_first_trials_all_fail_is_given_up():
     while not walks.is_finished:
         known |= {trial: None for _, trial in walks.needed()}
         walks.take_in([known])
-    assert 5 <= len(known) <= 6
+    assert len(known) == 5
+
+
+def test_how_much_may_begin_ahead():
+    """Half of what the walks have asked for, at least one, and nothing past the budget."""
+
+    def answers(walks):
+        return [walks.may_begin_ahead(number) for number in range(4)]
+
+    walks = make()
+    assert (walks.num_trials, answers(walks)) == (1, [True, False, False, False])
+    known = {Trial((0, 0), 0): 3.0}
+    walks.take_in([known])
+    assert (walks.num_trials, answers(walks)) == (3, [True, False, False, False])
+    while walks.num_trials < 7:
+        known |= {trial: loss_of(trial) for _, trial in walks.needed()}
+        walks.take_in([known])
+    assert (walks.num_trials, answers(walks)) == (7, [True, True, True, False])
+    for max_runs, expected in ((8, [True, False, False, False]), (9, [True, True, False, False]), (7, [False] * 4)):
+        walks = make(max_runs=max_runs)
+        walks.take_in([known])
+        assert (walks.num_trials, answers(walks)) == (7, expected)
+
+
+def test_by_itself_a_walk_is_open_and_has_nothing():
+    walk = Walk(LocalWalk(GRID, (0, 0), SEEDS))
+    assert (walk.rounds, walk.ahead, walk.losses, walk.is_finished, walk.is_cut) == ([], [], {}, False, False)
+    assert walk.open_round == []
+    walk.rounds.append([Trial((0, 0), 0)])
+    assert walk.open_round == [Trial((0, 0), 0)]
+    walk.is_finished = True
+    assert walk.open_round == []

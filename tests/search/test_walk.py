@@ -1,9 +1,11 @@
 import itertools
 import random
 
+import numpy as np
 import pytest
 
 from megadocs.search import Grid, Trial, build_axis, certify, count_bounds, next_trials
+from megadocs.search.walk import best_point
 
 
 def grid_of(*sizes, upper=None):
@@ -153,3 +155,54 @@ def test_bounds_hold():
         losses, _ = walk(grid, (1, 1, 1), bowl(best))
         fewest, most = count_bounds(grid, (1, 1, 1), 3)
         assert fewest <= len(losses) <= most
+
+
+def parabolas(points, centre, known):
+    """Ridge regression by stretched least squares: terms x and x * x of each axis, near settings weigh more."""
+    rows, targets = [], []
+    for point, loss in known.items():
+        offset = [a - b for a, b in zip(point, centre, strict=True)]
+        weight = 1 / (1 + sum(map(abs, offset)))
+        rows.append([weight * x for x in offset] + [weight * x * x for x in offset])
+        targets.append(weight * (loss - known[centre]))
+    size = len(rows[0])
+    for number in range(size):
+        rows.append([0.1**0.5 * (number == other) for other in range(size)])
+        targets.append(0.0)
+    found = np.linalg.lstsq(np.array(rows), np.array(targets), rcond=None)[0]
+    steps = [[a - b for a, b in zip(point, centre, strict=True)] for point in points]
+    return [sum(f * x for f, x in zip(found, [*s, *(x * x for x in s)], strict=True)) for s in steps]
+
+
+def test_untried_neighbours_come_in_the_order_of_their_promise():
+    rng, grid, several = random.Random(3), grid_of(6, 5, 4), 0
+    for _ in range(60):
+        known = {
+            tuple(rng.randrange(size) for size in (6, 5, 4)): rng.uniform(2, 4) for _ in range(rng.randrange(1, 9))
+        }
+        centre = min(known, key=known.get)
+        untried = sorted(point for point in grid.neighbours(centre) if point not in known)
+        promise = dict(zip(untried, parabolas(untried, centre, known), strict=True))
+        losses = {Trial(point, 7): loss for point, loss in known.items()}
+        whole = next_trials(grid, (0, 0, 0), (7, 8), losses, round_size=None)
+        assert sorted((trial.point, trial.seed) for trial in whole) == [(point, 7) for point in untried]
+        ordered = [promise[trial.point] for trial in whole]
+        assert all(late > early - 1e-9 for early, late in itertools.pairwise(ordered))
+        assert next_trials(grid, (0, 0, 0), (7, 8), losses) == whole[:2]
+        assert next_trials(grid, (0, 0, 0), (7, 8), losses, round_size=1) == whole[:1]
+        several += ordered[-1] > ordered[0] + 0.01
+    assert several > 40
+
+
+def test_a_failed_start_is_left_in_rings():
+    """Its neighbours, then theirs, each once; only of the first seed."""
+    grid, losses, rings = grid_of(3, 3), {}, []
+    while trials := next_trials(grid, (0, 1), (4, 5), losses, round_size=None):
+        rings.append([trial.point for trial in trials])
+        assert {trial.seed for trial in trials} == {4}
+        losses |= dict.fromkeys(trials)
+    assert rings == [[(0, 1)], [(1, 1), (0, 0), (0, 2)], [(2, 1), (1, 0), (1, 2)], [(2, 0), (2, 2)]]
+
+
+def test_the_first_of_equal_settings_is_the_best():
+    assert best_point({(1, 0): 2.0, (0, 2): 1.0, (0, 1): 1.0, (2, 0): 1.0}) == (0, 1)
