@@ -56,6 +56,21 @@ def test_head_gradient_is_float32_for_bfloat16_states():
     assert hidden.grad.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("num_bytes", [1, 1 << 30])
+def test_the_size_of_a_block_in_bfloat16_moves_gradients_by_rounding_only(num_bytes, monkeypatch):
+    monkeypatch.setattr(loss_module, "HALF_BLOCK_BYTES", num_bytes)
+    monkeypatch.setattr(loss_module, "MIN_BLOCK_OF_SMALL_HEAD", 16)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(50, 8, generator=generator).bfloat16().requires_grad_()
+    head = torch.randn(13, 8, generator=generator).bfloat16().float().requires_grad_()
+    targets = torch.randint(0, 13, (50,), generator=generator)
+    exact = [leaf.detach().float().requires_grad_() for leaf in (hidden, head)]
+    F.cross_entropy(exact[0] @ exact[1].t(), targets, reduction="sum").backward()
+    linear_cross_entropy(hidden, head, targets, scale=1.0).backward()
+    for wanted, leaf in zip(exact, (hidden, head), strict=True):
+        assert ((wanted.grad - leaf.grad.float()).norm() / wanted.grad.norm()).item() < 0.006
+
+
 def test_the_form_for_compilers_equals_the_plain_one():
     generator = torch.Generator().manual_seed(0)
     logits = 30 * torch.randn(7, 19, generator=generator)

@@ -4,12 +4,20 @@
 
 Taken apart, a narrow layer spends time on views, strided copies, zero-filled slices and Python beside its products: a
 step of the 0.4M student (2 layers of 64, 4 x 256 tokens, float32, one AVX-512 core) takes 34.4 ms so, 31.9 with this
-function and the loss in cached blocks; 11 are products. Here queries, keys and values are one product, gate and
-up another; the norms' weights are multiplied into them (a row of the weight, not of every token); the rotation and its
-reverse are three passes each; the gradient is written where it is needed. Same mathematics as `llama.Layer` taken apart
-(tests/model/test_fused_layer.py), other rounding.
+function and the loss in cached blocks; 11 are products. Here queries, keys and values are one product; the norms'
+weights are multiplied into the products' (a row of the weight, not of every token); the gradient is written where it is
+needed. Same mathematics as `llama.Layer` taken apart (tests/model/test_fused_layer.py), other rounding.
 
-Legend of suffixes: N = B x T positions, D hidden, H query heads, G key and value heads, W head width, I intermediate.
+What is not a product costs by how numbers lie in memory, not by their count (4,096 positions, bfloat16, EPYC Zen 4):
+
+- Gate and up are products of their own: as halves of rows of 704 numbers, SiLU takes 1.6 ms, on a piece of its own .9,
+  its gradient 2.1 and 1.1 (of 352 numbers torch's kernels do the last 32 one by one).
+- The two numbers that rotate together lie side by side, as the rows of the query's and key's weight are laid out, so
+  that a rotation is one product of complex numbers in float32, rounded once: .4 ms where a swap of halves and two
+  passes in bfloat16 took .9; its reverse .9 and 1.5.
+
+Legend of suffixes: N = B x T positions, D hidden, H query heads, G key and value heads, W head width, P = W / 2 pairs,
+I intermediate.
 """
 
 from __future__ import annotations
@@ -21,6 +29,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from megadocs.model.attention import Kernel, Saved, SegmentGroup, attention_backward, attention_forward
+
+#: Rows of a norm's gradient that are made at once, so that their float32 copies stay in the core's cache: .97 of a
+#: step of 1.3M.
+NORM_BLOCK = 512
 
 
 class LayerWeights(NamedTuple):
@@ -42,8 +54,7 @@ class LayerSettings(NamedTuple):
 
     head_dim: int  # W
     eps: float  # of the norms
-    cos_TW: Tensor  # of the positions, compute dtype
-    sin_TW: Tensor  # likewise, as `signed_sines` gives them
+    phases_T1P: Tensor  # of the positions, complex64, as `phases` gives them
     kernel: Kernel
     groups: list[SegmentGroup] | None  # positions by segment, or None
 
@@ -61,18 +72,17 @@ class _FusedLayer(torch.autograd.Function):
         dtype, width = x_BTD.dtype, settings.head_dim
         x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
         normed_1, scale_1 = _normalise(x_ND, settings.eps)
-        qkv_weight = _scaled([w.query, w.key, w.value], w.norm_1, dtype)
+        qkv_weight = _scaled([_paired(w.query, width), _paired(w.key, width), w.value], w.norm_1, dtype)
         qkv = F.linear(normed_1, qkv_weight).view(*x_BTD.shape[:2], -1, width)
         heads, groups = w.query.shape[0] // width, w.key.shape[0] // width
-        qk = _rotated(qkv[:, :, : heads + groups], settings.cos_TW, settings.sin_TW)
+        qk = _turned(qkv[:, :, : heads + groups], settings.phases_T1P).to(dtype)
         q, k, v = qk[:, :, :heads], qk[:, :, heads:], qkv[:, :, heads + groups :]
         attended, saved = attention_forward(q, k, v, kernel=settings.kernel, groups=settings.groups, save=save)
         attended_N = attended.reshape(x_ND.shape[0], -1)
         middle_ND = torch.addmm(x_ND, attended_N, w.output.to(dtype).t())
         normed_2, scale_2 = _normalise(middle_ND, settings.eps)
-        gate_up_weight = _scaled([w.gate, w.up], w.norm_2, dtype)
-        gate_up = F.linear(normed_2, gate_up_weight)
-        gate_NI, up_NI = gate_up.chunk(2, dim=-1)
+        gate_weight, up_weight = (_scaled([weight], w.norm_2, dtype) for weight in (w.gate, w.up))
+        gate_NI, up_NI = F.linear(normed_2, gate_weight), F.linear(normed_2, up_weight)
         swish_NI = F.silu(gate_NI)
         product_NI = swish_NI * up_NI if save else swish_NI.mul_(up_NI)
         out_BTD = torch.empty_like(x_BTD, memory_format=torch.contiguous_format)  # no view: FSDP2 hooks into the output
@@ -81,7 +91,7 @@ class _FusedLayer(torch.autograd.Function):
             ctx.settings, ctx.attention = settings, saved
             ctx.save_for_backward(
                 *parameters, normed_1, scale_1, qkv_weight, attended_N,
-                normed_2, scale_2, gate_up_weight, gate_up, swish_NI, product_NI,
+                normed_2, scale_2, gate_weight, up_weight, gate_NI, up_NI, swish_NI, product_NI,
             )  # fmt: skip
         return out_BTD
 
@@ -93,12 +103,16 @@ class _FusedLayer(torch.autograd.Function):
         normed_1, scale_1, qkv_weight, attended_N, *feed_forward = ctx.saved_tensors[count:]
         grad_ND = grad_BTD.reshape(-1, grad_BTD.shape[-1])
         dtype = grad_ND.dtype
-        grad_middle, grad_gate_up_weight, grad_down = _feed_forward_backward(grad_ND, w, *feed_forward)
+        grad_middle, *grads_gate_up, grad_down = _feed_forward_backward(grad_ND, w, *feed_forward)
         grad_attended = (grad_middle @ w.output.to(dtype)).view(*grad_BTD.shape[:2], -1, settings.head_dim)
         grad_qkv_N = _attention_backward(grad_attended, saved, settings).view(grad_ND.shape[0], -1)
-        grad_x = _normalise_backward(grad_qkv_N @ qkv_weight, normed_1, scale_1).add_(grad_middle)
-        grad_norm_1, grads_qkv = _unscaled(grad_qkv_N.t() @ normed_1, [w.query, w.key, w.value], w.norm_1)
-        grad_norm_2, grads_gate_up = _unscaled(grad_gate_up_weight, [w.gate, w.up], w.norm_2)
+        grad_x = _normalise_backward(grad_qkv_N @ qkv_weight, normed_1, scale_1, plus_ND=grad_middle)
+        grad_q, grad_k, grad_v = (grad_qkv_N.t() @ normed_1).split(
+            [len(weight) for weight in (w.query, w.key, w.value)]
+        )
+        grads_qkv = [_unpaired(grad_q, settings.head_dim), _unpaired(grad_k, settings.head_dim), grad_v]
+        grad_norm_1, grads_qkv = _unscaled(grads_qkv, [w.query, w.key, w.value], w.norm_1)
+        grad_norm_2, grads_gate_up = _unscaled(grads_gate_up, [w.gate, w.up], w.norm_2)
         grad_output = (grad_middle.t() @ attended_N).to(w.output.dtype)
         grads = [grad_norm_1, *grads_qkv, grad_output, grad_norm_2, *grads_gate_up, grad_down.to(w.down.dtype)]
         return grad_x.view(grad_BTD.shape), None, None, *grads
@@ -109,20 +123,21 @@ def _feed_forward_backward(
     w: LayerWeights,
     normed_ND: Tensor,
     scale_N1: Tensor,
-    gate_up_weight: Tensor,
-    gate_up: Tensor,
+    gate_weight: Tensor,
+    up_weight: Tensor,
+    gate_NI: Tensor,
+    up_NI: Tensor,
     swish_NI: Tensor,
     product_NI: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the layer's middle (the skip connection's included), of gate and up below each other, of down."""
-    grad_product = grad_ND @ w.down.to(grad_ND.dtype)
-    gate_NI, up_NI = gate_up.chunk(2, dim=-1)
-    grad_gate_up = torch.empty_like(gate_up)
-    grad_gate, grad_up = grad_gate_up.chunk(2, dim=-1)
-    torch.mul(grad_product, swish_NI, out=grad_up)
-    torch.ops.aten.silu_backward.grad_input(grad_product.mul_(up_NI), gate_NI, grad_input=grad_gate)
-    grad_middle = _normalise_backward(grad_gate_up @ gate_up_weight, normed_ND, scale_N1).add_(grad_ND)
-    return grad_middle, grad_gate_up.t() @ normed_ND, grad_ND.t() @ product_NI
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the layer's middle (the skip connection's included), of gate, up and down."""
+    grad_NI = grad_ND @ w.down.to(grad_ND.dtype)
+    grad_up_NI = grad_NI * swish_NI
+    grad_gate_NI = grad_NI.mul_(up_NI)
+    torch.ops.aten.silu_backward.grad_input(grad_gate_NI, gate_NI, grad_input=grad_gate_NI)
+    grad_normed_ND = (grad_gate_NI @ gate_weight).addmm_(grad_up_NI, up_weight)
+    grad_middle = _normalise_backward(grad_normed_ND, normed_ND, scale_N1, plus_ND=grad_ND)
+    return grad_middle, grad_gate_NI.t() @ normed_ND, grad_up_NI.t() @ normed_ND, grad_ND.t() @ product_NI
 
 
 def _attention_backward(grad_BTHW: Tensor, saved: Saved, settings: LayerSettings) -> Tensor:
@@ -130,57 +145,90 @@ def _attention_backward(grad_BTHW: Tensor, saved: Saved, settings: LayerSettings
     grad_q, grad_k, grad_v = attention_backward(grad_BTHW, saved)
     heads, groups = grad_q.shape[2], grad_k.shape[2]
     grad = grad_BTHW.new_empty(*grad_BTHW.shape[:2], heads + 2 * groups, settings.head_dim)
-    _rotate_back(grad_q, settings.cos_TW, settings.sin_TW, out=grad[:, :, :heads])
-    _rotate_back(grad_k, settings.cos_TW, settings.sin_TW, out=grad[:, :, heads : heads + groups])
+    back_T1P = settings.phases_T1P.conj().resolve_conj()
+    grad[:, :, :heads] = _turned(grad_q, back_T1P)
+    grad[:, :, heads : heads + groups] = _turned(grad_k, back_T1P)
     grad[:, :, heads + groups :] = grad_v
     return grad
+
+
+def fused_norm(x_BTD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+    """RMSNorm, same shape and dtype as x: a third of the passes that autograd makes of torch's."""
+    out: Tensor = _FusedNorm.apply(x_BTD, weight_D, eps)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _FusedNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_BTD: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        wide_ND, scale_N1 = _normalise(x_BTD.float().flatten(0, 1), eps)
+        ctx.save_for_backward(wide_ND.to(x_BTD.dtype), scale_N1, weight_D)
+        return wide_ND.mul(weight_D).to(x_BTD.dtype).view(x_BTD.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BTD: Tensor) -> tuple[Tensor, Tensor, None]:
+        normed_ND, scale_N1, weight_D = ctx.saved_tensors
+        wide_ND = grad_BTD.float().flatten(0, 1)
+        grad_weight = (wide_ND * normed_ND).sum(dim=0)
+        grad_x = _normalise_backward(wide_ND * weight_D, normed_ND, scale_N1).to(grad_BTD.dtype)
+        return grad_x.view(grad_BTD.shape), grad_weight, None
 
 
 def _normalise(x_ND: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """x / rms(x) in x's dtype, and 1 / rms(x), float32 (N, 1)."""
     wide_ND = x_ND.float()
-    scale_N1 = torch.rsqrt(wide_ND.square().mean(dim=-1, keepdim=True).add_(eps))
+    squares_N1 = torch.linalg.vector_norm(wide_ND, dim=-1, keepdim=True).square_()
+    scale_N1 = squares_N1.div_(x_ND.shape[-1]).add_(eps).rsqrt_()
     scaled_ND = wide_ND * scale_N1 if wide_ND is x_ND else wide_ND.mul_(scale_N1)
     return scaled_ND.to(x_ND.dtype), scale_N1
 
 
-def _normalise_backward(grad_ND: Tensor, normed_ND: Tensor, scale_N1: Tensor) -> Tensor:
-    """The gradient of x from that of x / rms(x)."""
-    wide_ND, normed_ND = grad_ND.float(), normed_ND.float()
-    along_N1 = (wide_ND * normed_ND).mean(dim=-1, keepdim=True)
-    return torch.addcmul(wide_ND, normed_ND, along_N1, value=-1).mul_(scale_N1).to(grad_ND.dtype)
+def _normalise_backward(
+    grad_ND: Tensor, normed_ND: Tensor, scale_N1: Tensor, *, plus_ND: Tensor | None = None
+) -> Tensor:
+    """The gradient of x from that of x / rms(x), and `plus_ND` added; a float32 gradient is written over."""
+    out_ND = torch.empty_like(grad_ND)
+    for start in range(0, grad_ND.shape[0], NORM_BLOCK):
+        rows = slice(start, start + NORM_BLOCK)
+        wide_ND, wide_normed_ND = grad_ND[rows].float(), normed_ND[rows].float()
+        along_N1 = (wide_ND * wide_normed_ND).mean(dim=-1, keepdim=True)
+        wide_ND.addcmul_(wide_normed_ND, along_N1, value=-1).mul_(scale_N1[rows])
+        out_ND[rows] = wide_ND if plus_ND is None else wide_ND.add_(plus_ND[rows])
+    return out_ND
 
 
 def _scaled(weights: list[Tensor], norm_D: Tensor, dtype: torch.dtype) -> Tensor:
     """The weights below each other, every column times the norm's weight."""
-    return torch.cat(weights).mul_(norm_D).to(dtype)
+    return (torch.cat(weights) if len(weights) > 1 else weights[0]).mul(norm_D).to(dtype)
 
 
-def _unscaled(grad_OD: Tensor, weights: list[Tensor], norm_D: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Gradients of the norm's weight and of each weight from that of `_scaled`."""
-    grads = torch.split(grad_OD.to(norm_D.dtype), [len(weight) for weight in weights])
+def _unscaled(grads: list[Tensor], weights: list[Tensor], norm_D: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Gradients of the norm's weight and of each weight from those of `_scaled`."""
+    grads = [grad.to(norm_D.dtype) for grad in grads]
     grad_norm = torch.zeros_like(norm_D)
     for grad, weight in zip(grads, weights, strict=True):
         grad_norm += (grad * weight).sum(dim=0)
     return grad_norm, [grad * norm_D for grad in grads]
 
 
-def signed_sines(sin_TW: Tensor) -> Tensor:
-    """Sines by which a head's swapped halves are multiplied when it is rotated: negative in the first half."""
-    half = sin_TW.shape[-1] // 2
-    return torch.cat([-sin_TW[:, :half], sin_TW[:, half:]], dim=-1)
+def phases(cos_TW: Tensor, sin_TW: Tensor) -> Tensor:
+    """The tables of `rope_tables` as complex numbers of absolute value 1, one for each pair, (T, 1, P)."""
+    pairs = cos_TW.shape[-1] // 2
+    return torch.complex(cos_TW[:, None, :pairs].float(), sin_TW[:, None, :pairs].float())
 
 
-def _rotated(x_BTHW: Tensor, cos_TW: Tensor, sin_TW: Tensor) -> Tensor:
-    """`rope.rotate` of heads in the layout (B, T, H, W).
-
-    Halves are swapped by a copy: on half a row of 32 numbers in bfloat16 torch's addcmul takes its path for single
-    numbers (4 x 256 positions, four heads of 32: 580 us in halves, 205 so).
-    """
-    return (x_BTHW * cos_TW[:, None]).addcmul_(x_BTHW.roll(x_BTHW.shape[-1] // 2, -1), sin_TW[:, None])
+def _turned(x_BTHW: Tensor, phases_T1P: Tensor) -> Tensor:
+    """`rope.rotate` of heads whose pairs lie side by side, float32; x is written over if it is float32 itself."""
+    wide_BTHW = x_BTHW.float()
+    torch.view_as_complex(wide_BTHW.view(*wide_BTHW.shape[:-1], -1, 2)).mul_(phases_T1P)
+    return wide_BTHW
 
 
-def _rotate_back(grad_BTHW: Tensor, cos_TW: Tensor, sin_TW: Tensor, *, out: Tensor) -> None:
-    """The gradient of what was rotated: turned the other way."""
-    torch.mul(grad_BTHW, cos_TW[:, None], out=out)
-    out.addcmul_(grad_BTHW.roll(grad_BTHW.shape[-1] // 2, -1), sin_TW[:, None], value=-1)
+def _paired(weight_OD: Tensor, width: int) -> Tensor:
+    """Rows of heads whose halves rotate together, in the order in which the two of a pair lie side by side."""
+    return weight_OD.view(-1, 2, width // 2, weight_OD.shape[-1]).transpose(1, 2).reshape(weight_OD.shape)
+
+
+def _unpaired(weight_OD: Tensor, width: int) -> Tensor:
+    """The reverse of `_paired`."""
+    return weight_OD.view(-1, width // 2, 2, weight_OD.shape[-1]).transpose(1, 2).reshape(weight_OD.shape)

@@ -32,7 +32,7 @@ from megadocs.model.attention import (
     segment_groups,
 )
 from megadocs.model.config import LlamaConfig, resolve_config
-from megadocs.model.fused_layer import LayerSettings, LayerWeights, fused_layer, signed_sines
+from megadocs.model.fused_layer import LayerSettings, LayerWeights, fused_layer, fused_norm, phases
 from megadocs.model.initialise import initialise
 from megadocs.model.loss import LossKernel, compiled_kernel, linear_cross_entropy, token_losses
 from megadocs.model.rope import rope_tables, rotate
@@ -44,6 +44,7 @@ class Positions(NamedTuple):
 
     cos_TW: Tensor  # of the positions' rotation, compute dtype
     sin_TW: Tensor  # likewise
+    phases_T1P: Tensor | None  # the same for fused layers, complex64
     kernel: Kernel | None  # of the attention, on a CPU; None elsewhere: torch's
     groups: list[SegmentGroup] | None  # positions by segment, for fused layers; None: no boundary
     mask_B1TT: Tensor | None  # the same as a mask, for all others
@@ -58,8 +59,10 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
         self.eps = eps
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, is_fused: bool = False) -> Tensor:
         """Same shape and dtype as x."""
+        if is_fused:
+            return fused_norm(x, self.weight, self.eps)
         return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 
@@ -138,12 +141,11 @@ class Layer(nn.Module):
             mlp.up_proj.weight,
             mlp.down_proj.weight,
         )
-        assert positions.kernel is not None, "fused layers are for CPUs"
+        assert positions.kernel is not None and positions.phases_T1P is not None, "fused layers are for CPUs"
         settings = LayerSettings(
             self.head_dim,
             self.input_layernorm.eps,
-            positions.cos_TW,
-            signed_sines(positions.sin_TW),
+            positions.phases_T1P,
             positions.kernel,
             positions.groups,
         )
@@ -228,7 +230,7 @@ class Llama(nn.Module):
             x_BTD = x_BTD * kept_BT.unsqueeze(-1)
         for layer in self.model.layers:
             x_BTD = layer(x_BTD, positions)
-        out: Tensor = self.model.norm(x_BTD)
+        out: Tensor = self.model.norm(x_BTD, is_fused=positions.is_fused)
         return out
 
     def _positions(self, tokens_BT: Tensor, segments_BT: Tensor | None) -> Positions:
@@ -237,9 +239,10 @@ class Llama(nn.Module):
         on_cpu = tokens_BT.device.type == "cpu"
         is_fused = on_cpu and not self._is_compiled
         kernel = (self.attention_kernel or default_kernel(self.compute_dtype, length)) if on_cpu else None
+        phases_T1P = phases(self.rope_cos[:length], self.rope_sin[:length]) if is_fused else None
         groups = segment_groups(segments_BT) if is_fused else None
         mask_B1TT = None if is_fused else attention_mask(segments_BT)
-        return Positions(cos_TW, sin_TW, kernel, groups, mask_B1TT, is_fused)
+        return Positions(cos_TW, sin_TW, phases_T1P, kernel, groups, mask_B1TT, is_fused)
 
     @torch.no_grad()
     def token_losses(self, tokens_BT: Tensor, segments_BT: Tensor | None = None) -> Tensor:

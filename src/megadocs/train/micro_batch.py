@@ -16,7 +16,7 @@ from megadocs.errors import TrainingError
 from megadocs.machine import available_memory_bytes
 from megadocs.model.attention import KEPT_BYTES, PLAIN_MAX_CONTEXT
 from megadocs.model.config import LlamaConfig
-from megadocs.model.loss import BLOCK_BYTES, CUDA_BLOCK_BYTES
+from megadocs.model.loss import CUDA_BLOCK_BYTES, HALF_BLOCK_BYTES
 from megadocs.recipe.training import TrainConfig
 
 #: Tokens of a pass on a CPU beyond which nothing gets faster.
@@ -59,7 +59,7 @@ def state_bytes(config: TrainConfig, shape: LlamaConfig, device: torch.device, *
     shards = num_ranks if config.parallel == "fsdp" else 1
     size = 2 if config.dtype == "bfloat16" else 4
     whole = size * shape.num_parameters + 4 * shape.vocab_size * shape.hidden_size  # cast weights; the head's gradient
-    block = 6 * CUDA_BLOCK_BYTES if device.type == "cuda" else 4 * BLOCK_BYTES  # its logits, and float32 copies
+    block = 6 * CUDA_BLOCK_BYTES if device.type == "cuda" else 4 * HALF_BLOCK_BYTES  # its logits, and float32 copies
     return per_parameter * shape.num_parameters // shards + whole + block
 
 

@@ -34,31 +34,32 @@ RECIPE = {
     "evaluate": {"stride": 16},
     "seeds": [0],
 }
-#: As version 0.1 computed them, but for training (version 2: layers as one function), tasks that cut documents (between
-#: characters as a reader sees them) and what depends on either: whoever changes one makes every workspace do that work
-#: again, and raises STEP_VERSIONS.
+#: As version 0.1 computed them, but for training and scoring (training's version 2: layers as one function; 3: heads
+#: rotated as complex numbers, which moves scores by rounding, too), tasks that cut documents (between characters as a
+#: reader sees them) and what depends on either: whoever changes one makes every workspace do that work again, and
+#: raises STEP_VERSIONS.
 OF_0_1 = {
     "corpus": "e5ed076dc721ca59bf84",
     "tokenizer": "df5f2c6e7d04ab709601",
     "generate rephrase G=2": "012d23429f13fe3dfd05",
     "generate thought G=2": "2db18ef3cf212c5ffa0a",
     "rows real": "a58adeb73c26cedcbd3c",
-    "train real_only seed 0": "a82689ef796ff738e35f",
-    "train real_only seed 1": "9452f4abf9cc4e6c569e",
-    "sample real_only N=12": "104d6af25605053d5e11",
-    "evaluate real_only seed 0": "0f9474cecbc8f39dcd29",
+    "train real_only seed 0": "56b9dea2545a8b22bd21",
+    "train real_only seed 1": "16ccc622904998e1f1f3",
+    "sample real_only N=12": "797d890c6c5efca1222a",
+    "evaluate real_only seed 0": "84219c7b6d9660509d12",
     "rows rephrase G=2": "8e2cac954a65b71a151f",
-    "train simple seed 0": "a9d907aa14118a60dcd1",
-    "evaluate simple seed 0": "d162d0776a8127ee98f5",
-    "train stitched seed 0": "44a278405c2751482b5d",
-    "evaluate stitched seed 0": "7c4e238201772e3f14b4",
+    "train simple seed 0": "9494a757994a683782aa",
+    "evaluate simple seed 0": "0a71ad48219b8d694d06",
+    "train stitched seed 0": "6309422e9f7d378fffba",
+    "evaluate stitched seed 0": "051742185c51a5d71405",
     "rows latent_thoughts G=2": "ff52169a9ce89c637660",
-    "train latent_thoughts seed 0": "5838f79818dbe80d665d",
-    "evaluate latent_thoughts seed 0": "c87fbe48ee304a1cf640",
-    "rows self_distilled N=12": "22141e303eb05a05f23c",
-    "train student seed 0": "75f12a3c2e7164167800",
-    "evaluate student seed 0": "666a6a47141e94625004",
-    "ensemble pair": "efa5312f0b88a1f07950",
+    "train latent_thoughts seed 0": "b3254b9d14135d4d64da",
+    "evaluate latent_thoughts seed 0": "a6c72a82ae47a7d15119",
+    "rows self_distilled N=12": "dda4e7f8837be4a62896",
+    "train student seed 0": "bc50b773a1dd54a692f3",
+    "evaluate student seed 0": "fbd7a0d01d7bc3b5e10b",
+    "ensemble pair": "f4ce623035dfd1b81e35",
 }
 
 
