@@ -22,7 +22,6 @@ BY_NAME = {
 #: Modules that serve one step or verb, which the tests of that step or verb reach: of a package further up.
 FROM_ABOVE = {
     "megadocs.corpus.held_out",
-    "megadocs.evaluate.token_classes",
     "megadocs.text.vocab_size",
 }
 

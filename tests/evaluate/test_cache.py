@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+
 import numpy as np
 import pytest
 
@@ -11,8 +14,9 @@ from megadocs.evaluate.benchmarks.tasks import Benchmark, LocalData
 from megadocs.evaluate.cache import ScoreCache, benchmark_key, documents_key
 from megadocs.evaluate.document_losses import score_windows
 from megadocs.evaluate.ensembles import EnsembleScores
+from megadocs.evaluate.scores import DocumentScores
 from megadocs.evaluate.scoring_model import as_scoring_model
-from megadocs.evaluate.target_losses import SINGLE
+from megadocs.evaluate.target_losses import SINGLE, Average
 from megadocs.recipe import fingerprint
 
 A = {"weights": "a" * 64, "tokenizer": "t", "dtype": "float32"}
@@ -119,3 +123,88 @@ def test_a_sets_digest_sees_content_and_not_order(make_set):
     assert data.digest == data.subset([2, 0, 1]).digest
     assert data.digest != make_set([20, 30, 9], seed=1).digest
     assert data.digest != data.subset([0, 1]).digest
+
+
+C = {"weights": "w1", "tokenizer": "t1", "dtype": "float32"}
+TABLE = DocumentScores(
+    set="held",
+    mode="windowed",
+    document_ids=("a", "ü"),
+    num_tokens=np.array([3, 5]),
+    num_bytes=np.array([7, 11]),
+    sum_nll=np.array([1.5, np.nan]),
+    num_dropped_tokens=4,
+)
+
+
+def test_the_keys_whole(make_set, monkeypatch):
+    data = make_set([4, 5])
+    assert documents_key([C, B], data, "alone", context_length=16, stride=None) == {
+        "what": "documents",
+        "version": 1,
+        "models": [C, B],
+        "set": "test",
+        "data": data.digest,
+        "mode": "alone",
+        "settings": {"context_length": 16, "stride": None},
+    }
+    monkeypatch.setattr(Benchmark, "identity", lambda self: {"task": self.name, "fewshot": self.num_fewshot})
+    assert benchmark_key([A], Benchmark("piqa", None, num_fewshot=2), add_bos=True, subsets="all") == {
+        "what": "benchmark",
+        "version": 1,
+        "models": [A],
+        "benchmark": {"task": "piqa", "fewshot": 2},
+        "add_bos": True,
+        "settings": {"subsets": "all"},
+    }
+
+
+def test_an_entry_is_a_line_of_its_key_and_digest_and_the_scores(tmp_path):
+    """Byte by byte: entries that were written yesterday are found tomorrow."""
+    cache = ScoreCache(str(tmp_path / "deep" / "cache"))
+    result = EnsembleScores(Average((0, 2), "probabilities"), TABLE)
+    cache.documents({"b": 1, "a": "ü"}, lambda: [result])
+    payload = (
+        '[{"average":[[0,2],"probabilities"],"set":"held","mode":"windowed","document_ids":["a","\\u00fc"],'
+        '"num_tokens":[3,5],"num_bytes":[7,11],"sum_nll":[1.5,NaN],"num_dropped_tokens":4}]'
+    )
+    head = f'{{"key":{{"a":"ü","b":1}},"sha256":"{hashlib.sha256(payload.encode()).hexdigest()}"}}'
+    name = hashlib.sha256('{"a":"ü","b":1}'.encode()).hexdigest()[:20]
+    (path,) = (tmp_path / "deep" / "cache").iterdir()
+    assert path.name == f"{name}.json"
+    assert path.read_bytes() == f"{head}\n{payload}".encode()
+
+
+def test_what_is_served_is_what_was_computed_in_every_part(tmp_path):
+    empty = np.array([], dtype=np.int64)
+    nothing = DocumentScores("none", "alone", [], empty, empty, empty.astype(np.float64))
+    results = [EnsembleScores(Average((0, 2), "probabilities"), TABLE), EnsembleScores(SINGLE, nothing)]
+    ScoreCache(tmp_path).documents({"k": 1}, lambda: results)
+    served = ScoreCache(tmp_path).documents({"k": 1}, lambda: [])
+    assert len(served) == 2
+    for found, expected in zip(served, results, strict=True):
+        assert found.average == expected.average
+        for part in ("set", "mode", "num_dropped_tokens"):
+            assert getattr(found.scores, part) == getattr(expected.scores, part)
+        assert list(found.scores.document_ids) == list(expected.scores.document_ids)
+        for column in ("num_tokens", "num_bytes", "sum_nll"):
+            array, wanted = getattr(found.scores, column), getattr(expected.scores, column)
+            np.testing.assert_array_equal(array, wanted, strict=True)
+
+
+def test_a_first_answer_is_in_the_form_of_a_second(tmp_path):
+    """Whatever follows from cached scores cannot depend on whether they were computed or read."""
+    cache = ScoreCache(tmp_path)
+    first, second = (cache.documents({"k": 1}, lambda: [EnsembleScores(SINGLE, TABLE)]) for _ in range(2))
+    assert repr(first) == repr(second)
+
+
+def test_a_damaged_entry_is_told_of_with_its_path(tmp_path, caplog):
+    cache = ScoreCache(tmp_path)
+    cache.documents({"k": 1}, lambda: [EnsembleScores(SINGLE, TABLE)])
+    (path,) = tmp_path.iterdir()
+    assert caplog.record_tuples == []
+    path.write_bytes(path.read_bytes() + b" ")
+    cache.documents({"k": 1}, lambda: [EnsembleScores(SINGLE, TABLE)])
+    message = f"the cached scores in {path} are damaged or another model's: computing them again"
+    assert caplog.record_tuples == [("megadocs.evaluate.cache", logging.WARNING, message)]

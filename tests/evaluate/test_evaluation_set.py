@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from megadocs.errors import InputError
 from megadocs.evaluate.document_losses import score_documents
 from megadocs.evaluate.evaluation_set import EvaluationSet, build_evaluation_set
 from megadocs.evaluate.scoring_model import ScoringModel
+from megadocs.seeding import document_key, mix
 
 
 class CharacterTokenizer:
@@ -114,3 +116,35 @@ def test_short_and_long_sides():
     assert data.short_and_long(4)[1] is None
     assert data.subset([1]).name == "held"
     assert data.digest == data.subset([1, 0]).digest != set_of(num_bytes=(9, 5)).digest
+
+
+def test_the_order_is_the_same_for_ever():
+    """Where windows are cut follows from it: another order is another headline."""
+    data = EvaluationSet("t", list("abcdefgh"), [np.array([0, n]) for n in range(8)], list(range(8)))
+    ordered = data.ordered()
+    seed = int.from_bytes(hashlib.sha256(b'[0,"evaluation_order"]').digest()[:8], "little")
+    expected = sorted("abcdefgh", key=lambda name: mix(seed ^ document_key(name)))
+    assert "".join(ordered.document_ids) == "".join(expected) == "hdfceabg"
+    assert [int(row[1]) for row in ordered.rows] == ["abcdefgh".index(name) for name in expected] == ordered.num_bytes
+    assert ordered.name == "t"
+
+
+def test_the_digest_by_hand():
+    data = set_of(document_ids=("ü", "b"), rows=[np.array([0, 1, 70_000], dtype=np.uint64), np.array([0, 3])])
+    state = hashlib.sha256()
+    for name, row, num_bytes in sorted(
+        zip(data.document_ids, data.rows, data.num_bytes, strict=True),
+        key=lambda line: data.ordered().document_ids.index(line[0]),
+    ):
+        state.update(b'["%s", %d, %d]' % ({"ü": b"\\u00fc", "b": b"b"}[name], num_bytes, len(row)))
+        state.update(b"".join(int(token).to_bytes(4, "little") for token in row))
+    assert data.digest == state.hexdigest()
+
+
+def test_a_set_of_texts_whole():
+    documents = [Document(id="x", text="naïve"), Document(id="y", text="")]
+    data = build_evaluation_set("text", documents, CharacterTokenizer())
+    end = CharacterTokenizer.vocab_size - 1
+    letters = [1 + CharacterTokenizer.alphabet.index(letter) for letter in "naïve"]
+    assert (data.name, data.document_ids, data.num_bytes) == ("text", ["x", "y"], [6, 0])
+    assert [row.tolist() for row in data.rows] == [[0, *letters, end], [0, end]]

@@ -1,6 +1,7 @@
 """The n-gram floor against nltk's Witten-Bell model, a hand-counted case, and the windows of the trained models."""
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -69,3 +70,53 @@ def test_windows_leave_out_their_first_token_and_the_tail():
 def test_an_empty_text_is_uniform():
     model = NgramModel.fit(np.array([], dtype=np.uint16), 8)
     assert model.losses(np.array([1, 2, 3])) == pytest.approx([math.log(8)] * 2)
+
+
+def test_the_counts_whole():
+    """0 1 0 2 0 1: three bigrams start with 0, the last 1 is followed by nothing."""
+    model = NgramModel.fit(np.array([0, 1, 0, 2, 0, 1], dtype=np.uint8), vocab_size=3, order=2)
+    assert (model.vocab_size, model.num_tokens) == (3, 6)
+    unigrams, bigrams = ([part.tolist() for part in astuple(order)] for order in model.orders)
+    assert unigrams == [[0, 1, 2], [3, 2, 1], [0], [6], [3]]
+    assert bigrams == [[1, 2, 3, 6], [2, 1, 1, 1], [0, 1, 2], [3, 1, 1], [2, 1, 1]]
+
+
+def test_orders_and_vocabularies_that_fit():
+    text = np.array([0, 2**21 - 1, 5, 0, 2**21 - 1, 5])
+    assert len(NgramModel.fit(text, 2**21).orders) == 3
+    assert NgramModel.fit(text, 2**21).losses(text[:3])[-1] < 0.5  # keys of three tokens do not run over
+    for order, vocab_size in ((0, 7), (4, 7), (3, 2**21 + 1)):
+        with pytest.raises(AssertionError):
+            NgramModel.fit(np.arange(5), vocab_size, order)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_window_without_targets_has_no_losses(length):
+    assert NgramModel.fit(np.arange(6), 6).losses(np.arange(length)).shape == (0,)
+
+
+def test_a_text_shorter_than_a_window_has_no_mean():
+    loss, num_targets = mean_window_loss(NgramModel.fit(np.arange(6), 6), np.arange(4), 5)
+    assert math.isnan(loss)
+    assert num_targets == 0
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_a_text_as_short_as_a_history(length):
+    """Against the formula, from the counts of a loop; no trigram fits into two tokens."""
+    text = [1, 2, 1][:length]
+    window = [1, 2, 1, 2]
+
+    def p(word, history):
+        if history is None:
+            return 1 / 4
+        followed = [
+            text[i + len(history)] for i in range(len(text) - len(history)) if text[i : i + len(history)] == history
+        ]
+        less = p(word, history[1:] if history else None)
+        if not followed:
+            return less
+        return (followed.count(word) + len(set(followed)) * less) / (len(followed) + len(set(followed)))
+
+    expected = [-math.log(p(window[i], window[max(0, i - 2) : i])) for i in range(1, 4)]
+    np.testing.assert_allclose(NgramModel.fit(np.array(text), 4).losses(np.array(window)), expected, rtol=1e-12)

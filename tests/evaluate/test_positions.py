@@ -109,3 +109,55 @@ def test_ranges_that_were_asked_for_stay_without_targets():
     own = PositionTotals(1)
     own.add(batch)
     assert own.curves()[0].edges.tolist() == [0, 1]  # of our own making: they end with the targets
+
+
+def batch_of(document, position, *lines):
+    places = np.array(position)
+    return TargetLosses(np.array(document), places, places + 3, np.array(lines, dtype=np.float32))
+
+
+@pytest.mark.parametrize("edges", [[], [1, 4], [0, 4, 4], [0, 4, 3]])
+def test_edges_that_are_refused_in_full(edges):
+    with pytest.raises(InputError) as caught:
+        PositionTotals(1, edges)
+    assert str(caught.value) == f"edges {edges}\n  to do: ranges start at 0 and ascend"
+
+
+def test_the_default_ranges_whole():
+    curve = PositionTotals(1).curves()[0]
+    assert curve.edges.tolist() == [0, *(2**power for power in range(31))]
+    np.testing.assert_array_equal(curve.num_tokens, np.zeros(32, dtype=np.int64), strict=True)
+    np.testing.assert_array_equal(curve.sum_nll, np.zeros(32), strict=True)
+    assert curve.edges.dtype == np.int64
+
+
+def test_a_position_at_an_edge_belongs_to_the_range_that_it_starts():
+    totals = PositionTotals(2, [0, 4, 16])
+    totals.add(batch_of([0, 0, 1, 1], [3, 4, 15, 16], [1, 2, 4, 8], [10, 20, 40, 80]))
+    first, second = totals.curves()
+    assert first.rows() == [(0, 4, 1.0), (4, 16, 3.0), (16, None, 8.0)]
+    assert second.rows() == [(0, 4, 10.0), (4, 16, 30.0), (16, None, 80.0)]
+    assert first.num_tokens.tolist() == second.num_tokens.tolist() == [1, 2, 1]
+    assert (first.past(0), first.past(4), first.past(16)) == (15 / 4, 14 / 3, 8.0)
+
+
+def test_past_a_range_without_targets_there_is_no_mean():
+    curve = loss_by_position([batch_of([0], [2], [1.0])], [0, 4])
+    assert curve.past(4) is None
+    assert curve.past(0) == 1.0
+    with pytest.raises(InputError) as caught:
+        curve.past(3)
+    assert str(caught.value) == "no range starts at 3\n  to do: one of [0, 4]"
+
+
+def test_one_curve_is_that_of_the_first_average():
+    curve = loss_by_position([batch_of([0, 0], [1, 9], [1, 2], [10, 20]), batch_of([1], [8], [4], [40])])
+    assert curve.rows() == [(0, 1, None), (1, 2, 1.0), (2, 4, None), (4, 8, None), (8, None, 3.0)]
+
+
+def test_the_late_targets_of_a_batch_whole():
+    (late,) = iter_past([batch_of([0, 0, 1], [2, 5, 4], [1, 2, 4], [10, 20, 40])], 4)
+    assert late.document.tolist() == [0, 1]
+    assert late.position.tolist() == [5, 4]
+    assert late.context.tolist() == [8, 7]
+    assert late.nll.tolist() == [[2.0, 4.0], [20.0, 40.0]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from megadocs.errors import InputError
@@ -48,3 +51,68 @@ def test_nan_is_kept_and_a_repeated_set_refused(tmp_path):
     assert np.isnan(read_scores(tmp_path / "s")[0].nats_per_token)
     with pytest.raises(InputError, match="twice"):
         write_scores(tmp_path / "s", [broken, build_scores()])
+
+
+HAND = DocumentScores(
+    "held", "alone", ["b", "a"], np.array([3, 5]), np.array([7, 11]), np.array([1.5, np.inf]), num_dropped_tokens=4
+)
+COLUMNS = {
+    "set": "string",
+    "mode": "string",
+    "document_id": "string",
+    "num_tokens": "int64",
+    "num_bytes": "int64",
+    "sum_nll": "double",
+}
+
+
+def test_the_file_whole(tmp_path):
+    early = DocumentScores("early", "windowed", ["z"], np.array([1]), np.array([2]), np.array([0.25]))
+    write_scores(tmp_path / "s", [HAND, early])
+    table = pq.read_table(tmp_path / "s")
+    assert {field.name: str(field.type) for field in table.schema} == COLUMNS
+    assert [tuple(line.values()) for line in table.to_pylist()] == [
+        ("early", "windowed", "z", 1, 2, 0.25),
+        ("held", "alone", "a", 5, 11, np.inf),
+        ("held", "alone", "b", 3, 7, 1.5),
+    ]
+    group = pq.ParquetFile(tmp_path / "s").metadata.row_group(0)
+    assert {group.column(index).compression for index in range(group.num_columns)} == {"ZSTD"}
+
+
+def test_a_file_of_no_scores_has_the_same_columns(tmp_path):
+    write_scores(tmp_path / "s", [])
+    table = pq.read_table(tmp_path / "s")
+    assert {field.name: str(field.type) for field in table.schema} == COLUMNS
+    assert table.num_rows == 0
+
+
+def test_a_repeated_set_is_refused_in_full_and_nothing_is_written(tmp_path):
+    with pytest.raises(InputError) as caught:
+        write_scores(tmp_path / "s", [HAND, build_scores(), HAND])
+    assert str(caught.value) == (
+        f"a set and mode comes twice in the scores\n  where: {tmp_path / 's'}\n  to do: write each once"
+    )
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("column", ["num_tokens", "num_bytes", "sum_nll", "document_ids"])
+def test_columns_of_different_lengths_are_refused(tmp_path, column):
+    cut = dataclasses.replace(HAND, **{column: getattr(HAND, column)[:1]})
+    with pytest.raises(ValueError, match="zip"):
+        write_scores(tmp_path / "s", [cut])
+    assert not (tmp_path / "s").exists()
+
+
+def test_both_ratios_by_hand():
+    scores = DocumentScores("held", "alone", ["a", "b"], np.array([3, 5]), np.array([4, 12]), np.array([6.0, 10.0]))
+    assert (len(scores), scores.num_dropped_tokens) == (2, 0)
+    assert scores.nats_per_token == 2.0
+    assert scores.bits_per_byte == pytest.approx(1 / np.log(2))
+
+
+def test_the_headline_is_summed_exactly():
+    """Plain addition would lose the small ones: 1e16 + 1 is 1e16."""
+    scores = DocumentScores("x", "alone", list("abc"), np.array([1, 1, 2]), np.array([1, 1, 2]), np.array([1e16, 1, 1]))
+    assert scores.nats_per_token == (10**16 + 2) / 4
+    assert scores.bits_per_byte == (10**16 + 2) / 4 / np.log(2)
