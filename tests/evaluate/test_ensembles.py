@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from megadocs.errors import InputError
 from megadocs.evaluate.document_losses import score_documents, score_windows
 from megadocs.evaluate.ensembles import (
+    EnsembleScores,
+    SizeLoss,
     build_averages,
     losses_by_size,
     score_ensemble_documents,
     score_ensemble_windows,
+    write_ensemble_scores,
 )
+from megadocs.evaluate.evaluation_set import EvaluationSet
+from megadocs.evaluate.scores import DocumentScores
 from megadocs.evaluate.scoring_model import ScoringModel, as_scoring_model
-from megadocs.evaluate.target_losses import Average
+from megadocs.evaluate.target_losses import SINGLE, Average
+from numbered_model import NumberedModel
 
 LENGTHS = [20, 33, 9, 41]
 
@@ -29,8 +37,6 @@ def constant_model(probabilities: list[float]) -> ScoringModel:
 
 def test_closed_forms_of_two_known_distributions():
     """p = (3/4, 1/4), q = (1/4, 3/4): both averages are uniform; with r = (1/10, 9/10) they differ as computed."""
-    from megadocs.evaluate.evaluation_set import EvaluationSet
-
     data = EvaluationSet("hand", ["a"], [np.array([0, 1, 1, 1])], [3])
     members = [constant_model(p) for p in ([0.75, 0.25], [0.25, 0.75], [0.1, 0.9])]
     results = {
@@ -133,3 +139,176 @@ def test_members_that_do_not_fit_are_refused(hf_llama, make_set):
         build_averages(9, "all")
     with pytest.raises(ValueError, match="ascending"):
         Average((1, 0))
+
+
+def test_every_average_in_order():
+    assert build_averages(2) == [
+        Average((0,), "logits"),
+        Average((0,), "probabilities"),
+        Average((0, 1), "logits"),
+        Average((0, 1), "probabilities"),
+    ]
+    assert build_averages(2, "all") == [
+        Average((0,), "logits"),
+        Average((1,), "logits"),
+        Average((0,), "probabilities"),
+        Average((1,), "probabilities"),
+        Average((0, 1), "logits"),
+        Average((0, 1), "probabilities"),
+    ]
+    assert len(build_averages(8, "all")) == 2 * 255
+    assert len(build_averages(9)) == 18
+
+
+@pytest.mark.parametrize(
+    "arguments, error",
+    [
+        ((0,), "an ensemble has at least one member\n  to do: name its members"),
+        ((9, "all"), "511 subsets of 9 members\n  to do: use prefixes, or at most 8 members"),
+    ],
+)
+def test_ensembles_that_are_refused_in_full(arguments, error):
+    with pytest.raises(InputError) as caught:
+        build_averages(*arguments)
+    assert str(caught.value) == error
+
+
+def numbered_set():
+    rows = [(np.arange(start, start + n) % 13).astype(np.uint16) for start, n in ((0, 9), (5, 4), (2, 20))]
+    return EvaluationSet("held", ["a", "b", "c"], rows, [20, 9, 41])
+
+
+def assert_same(found, expected):
+    assert (found.set, found.mode, found.num_dropped_tokens) == (
+        expected.set,
+        expected.mode,
+        expected.num_dropped_tokens,
+    )
+    assert list(found.document_ids) == list(expected.document_ids)
+    np.testing.assert_array_equal(found.num_tokens, expected.num_tokens, strict=True)
+    np.testing.assert_array_equal(found.num_bytes, expected.num_bytes, strict=True)
+    np.testing.assert_allclose(found.sum_nll, expected.sum_nll, rtol=1e-6, strict=True)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"order": "given"}, {"batch_size": 2}, {"order": "hash", "batch_size": 100}], ids=str
+)
+def test_windows_of_an_ensemble_are_those_of_its_members(settings):
+    """With the settings of `score_windows`, and its defaults."""
+    members, apart = [NumberedModel(0), NumberedModel(4)], [NumberedModel(0), NumberedModel(4)]
+    results = score_ensemble_windows(
+        [member.scoring_model() for member in members], numbered_set(), context_length=4, subsets="all", **settings
+    )
+    assert [result.average for result in results] == build_averages(2, "all")
+    for place, one in enumerate(apart):
+        expected = score_windows(one.scoring_model(), numbered_set(), context_length=4, **settings)
+        assert one.batches == members[place].batches
+        assert_same(results[place].scores, expected)
+        assert expected.num_dropped_tokens == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"stride": 1}, {"batch_size": 2}, {"start_id": 12}], ids=str)
+def test_documents_of_an_ensemble_are_those_of_its_members(settings):
+    members, apart = [NumberedModel(0), NumberedModel(4)], [NumberedModel(0), NumberedModel(4)]
+    results = score_ensemble_documents(
+        [member.scoring_model() for member in members], numbered_set(), context_length=4, subsets="all", **settings
+    )
+    assert [result.average for result in results] == build_averages(2, "all")
+    for place, one in enumerate(apart):
+        expected = score_documents(one.scoring_model(), numbered_set(), context_length=4, **settings)
+        assert one.batches == members[place].batches
+        assert_same(results[place].scores, expected)
+
+
+@pytest.mark.parametrize("score", [score_ensemble_windows, score_ensemble_documents])
+def test_an_ensemble_is_scored_at_every_size_and_32_windows_at_once_unless_told_otherwise(score):
+    members = [NumberedModel(0), NumberedModel(4)]
+    data = EvaluationSet("held", [str(n) for n in range(40)], [np.arange(4)] * 40, [4] * 40)
+    results = score([member.scoring_model() for member in members], data, context_length=4)
+    assert [result.average for result in results] == build_averages(2)
+    assert [len(batch) for batch in members[1].batches] == [32, 8]
+
+
+def table(set_name, average, nll, mode="alone", ids=("b", "a")):
+    return EnsembleScores(
+        average, DocumentScores(set_name, mode, ids, np.array([2, 4]), np.array([5, 7]), np.array(nll))
+    )
+
+
+def test_the_curve_whole():
+    """Per six tokens: the sample's standard deviation where there are two subsets or more."""
+    results = [
+        table("t", Average((1, 2), "probabilities"), [3.0, 3.0]),
+        table("t", Average((0,), "logits"), [2.0, 4.0]),
+        table("t", Average((1,), "logits"), [6.0, 12.0]),
+        table("t", Average((0, 1), "logits"), [6.0, 6.0]),
+    ]
+    assert losses_by_size(results) == [
+        SizeLoss("logits", 1, 2, 2.0, 2**0.5),
+        SizeLoss("logits", 2, 1, 2.0, None),
+        SizeLoss("probabilities", 2, 1, 1.0, None),
+    ]
+
+
+def columns(path):
+    """Name -> type; releases of pyarrow call what a list holds by two names."""
+    return {field.name: str(field.type).replace("item", "element") for field in pq.read_table(path).schema}
+
+
+COLUMNS = {
+    "set": "string",
+    "mode": "string",
+    "average": "string",
+    "members": "list<element: int32>",
+    "document_id": "string",
+    "num_tokens": "int64",
+    "num_bytes": "int64",
+    "sum_nll": "double",
+}
+
+
+def test_the_file_whole(tmp_path):
+    """By set, mode, kind, members and document, whatever the order they come in."""
+    results = [
+        table("t", Average((1,)), [0.5, 0.25]),
+        table("t", Average((0, 2), "probabilities"), [1.0, 2.0]),
+        table("t", Average((0, 2)), [3.0, 4.0]),
+        table("s", Average((0,)), [5.0, 6.0], mode="windowed"),
+        table("s", Average((0,)), [7.0, np.nan]),
+    ]
+    write_ensemble_scores(tmp_path / "one", results)
+    write_ensemble_scores(tmp_path / "two", results[::-1])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    found = pq.read_table(tmp_path / "one")
+    assert columns(tmp_path / "one") == COLUMNS
+    lines = [tuple(line.values()) for line in found.to_pylist()]
+    assert [line[-1] for line in lines if line[-1] != line[-1]] and np.isnan(lines[0][-1])
+    lines[0] = (*lines[0][:-1], None)
+    assert lines == [
+        ("s", "alone", "logits", [0], "a", 4, 7, None),
+        ("s", "alone", "logits", [0], "b", 2, 5, 7.0),
+        ("s", "windowed", "logits", [0], "a", 4, 7, 6.0),
+        ("s", "windowed", "logits", [0], "b", 2, 5, 5.0),
+        ("t", "alone", "logits", [0, 2], "a", 4, 7, 4.0),
+        ("t", "alone", "logits", [0, 2], "b", 2, 5, 3.0),
+        ("t", "alone", "logits", [1], "a", 4, 7, 0.25),
+        ("t", "alone", "logits", [1], "b", 2, 5, 0.5),
+        ("t", "alone", "probabilities", [0, 2], "a", 4, 7, 2.0),
+        ("t", "alone", "probabilities", [0, 2], "b", 2, 5, 1.0),
+    ]
+    group = pq.ParquetFile(tmp_path / "one").metadata.row_group(0)
+    assert {group.column(index).compression for index in range(group.num_columns)} == {"ZSTD"}
+
+
+def test_a_file_of_no_scores_has_the_same_columns(tmp_path):
+    write_ensemble_scores(tmp_path / "none", [])
+    assert columns(tmp_path / "none") == COLUMNS
+
+
+@pytest.mark.parametrize("column", ["num_tokens", "num_bytes", "sum_nll", "document_ids"])
+def test_columns_of_different_lengths_are_refused(tmp_path, column):
+    whole = table("t", SINGLE, [1.0, 2.0])
+    cut = dataclasses.replace(whole.scores, **{column: getattr(whole.scores, column)[:1]})
+    with pytest.raises(ValueError, match="zip"):
+        write_ensemble_scores(tmp_path / "s", [EnsembleScores(SINGLE, cut)])
+    assert not (tmp_path / "s").exists()

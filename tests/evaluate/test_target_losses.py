@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from megadocs.errors import InputError
 from megadocs.evaluate import target_losses
 from megadocs.evaluate.ensembles import build_averages
 from megadocs.evaluate.scoring_model import ScoringModel
-from megadocs.evaluate.target_losses import SINGLE, position_losses
+from megadocs.evaluate.target_losses import SINGLE, Average, check_members, position_losses
+from numbered_model import NumberedModel
 
 VOCAB = 97
 
@@ -68,3 +70,119 @@ def test_a_model_alone_has_the_same_bits_written_over_or_not(dtype):
     kept = position_losses([model], [SINGLE], *arguments, want_top=True).nll
     for _ in range(2):
         np.testing.assert_array_equal(position_losses([model], [SINGLE], *arguments).nll, kept)
+
+
+def model_of(vocab_size: int = VOCAB, **settings) -> ScoringModel:
+    return ScoringModel(lambda tokens: torch.zeros(*tokens.shape, vocab_size), vocab_size, **settings)
+
+
+@pytest.mark.parametrize(
+    "models, averages, error",
+    [
+        ([], [SINGLE], "no model to score\n  to do: pass at least one"),
+        (
+            [model_of(5), model_of(3), model_of(5)],
+            [SINGLE],
+            "the members of an ensemble have different vocabularies: [3, 5]\n"
+            "  to do: average only models that were trained with one tokenizer",
+        ),
+        (
+            [model_of(), model_of(dtype="bfloat16")],
+            [SINGLE],
+            "the members differ in compute type or device\n  to do: load all of them alike",
+        ),
+        (
+            [model_of(), model_of(device=torch.device("meta"))],
+            [SINGLE],
+            "the members differ in compute type or device\n  to do: load all of them alike",
+        ),
+        (
+            [model_of(), model_of()],
+            [Average((0, 1)), Average((0, 2)), Average((3,))],
+            "an average names member 2 of 2\n  to do: members count from 0",
+        ),
+    ],
+)
+def test_members_that_are_refused_in_full(models, averages, error):
+    with pytest.raises(InputError) as caught:
+        check_members(models, averages)
+    assert str(caught.value) == error
+
+
+def test_members_that_fit_are_taken():
+    check_members([model_of(), model_of()], [SINGLE, Average((0, 1), "probabilities")])
+
+
+@pytest.mark.parametrize("members", [(), (1, 0), (0, 0), (-1, 0)])
+def test_members_of_no_average(members):
+    with pytest.raises(ValueError) as caught:
+        Average(members)
+    assert str(caught.value) == f"members are distinct indices in ascending order, not {members}"
+
+
+def test_an_average_is_one_of_logits_unless_told_otherwise():
+    assert (SINGLE.members, SINGLE.kind) == ((0,), "logits")
+
+
+@pytest.mark.parametrize("want_top", [False, True])
+def test_likeliest_tokens_are_looked_for_when_asked_for(want_top):
+    table = torch.zeros(1, 2, VOCAB)
+    table[0, 0, 5] = 1.0
+    arguments = (np.zeros((1, 2), dtype=np.int64), np.array([0, 1]), np.array([5, 5]))
+    for averages in ([SINGLE], [Average((0,), "probabilities"), SINGLE]):
+        result = position_losses(constant_members([table]), averages, *arguments, want_top=want_top)
+        assert (result.nll.dtype, result.nll.shape) == (np.float32, (len(averages), 2))
+        if want_top:
+            np.testing.assert_array_equal(result.is_top, np.array([[True, False]] * len(averages)), strict=True)
+        else:
+            assert result.is_top is None
+            assert position_losses(constant_members([table]), averages, *arguments).is_top is None
+
+
+@pytest.mark.parametrize("vocab_size, size", [(2048, 128), (2405, 108), (4096, 64), (4161, 64), (60_000, 64)])
+def test_the_head_runs_over_a_megabyte_of_logits_or_64_positions(vocab_size, size, monkeypatch):
+    sizes = []
+
+    def head(states: torch.Tensor, *_: object) -> torch.Tensor:
+        sizes.append(len(states))
+        return torch.zeros(len(states), vocab_size)
+
+    monkeypatch.setattr("megadocs.evaluate.scoring_model.F.linear", head)
+    model = ScoringModel(lambda tokens: torch.ones(*tokens.shape, 2), vocab_size, head_weight=torch.ones(1, 2))
+    position_losses(
+        [model], [SINGLE], np.zeros((1, 300), dtype=np.int64), np.arange(300), np.zeros(300, dtype=np.int64)
+    )
+    assert sizes == [size] * (300 // size) + [300 % size]
+
+
+def test_logits_that_a_function_gave_are_not_written_over():
+    table = torch.arange(4 * VOCAB, dtype=torch.float32).view(1, 4, VOCAB) / 50
+    kept = table.clone()
+    model = ScoringModel.from_callable(lambda tokens: table, VOCAB)
+    nll = position_losses([model], [SINGLE], np.zeros((1, 4), dtype=np.int64), np.arange(4), np.arange(4)).nll
+    assert torch.equal(table, kept)
+    expected = torch.logsumexp(kept[0].double(), dim=-1) - kept[0].double()[torch.arange(4), torch.arange(4)]
+    np.testing.assert_allclose(nll[0], expected, rtol=1e-5)
+
+
+def test_targets_come_line_by_line_from_the_position_before_them():
+    one, other = NumberedModel(), NumberedModel(shift=2)
+    tokens = np.array([[3, 1, 4, 1], [5, 9, 2, 6]])
+    wanted = np.array([[False, False, True, True], [False, True, False, True]])
+    found = target_losses.target_losses(
+        [one.scoring_model(), other.scoring_model()], [Average((1,)), SINGLE], tokens, wanted
+    )
+    expected = [[m.loss(1, 2, 4), m.loss(4, 3, 1), m.loss(5, 1, 9), m.loss(2, 3, 6)] for m in (other, one)]
+    np.testing.assert_allclose(found, np.array(expected, dtype=np.float32), rtol=1e-5, strict=True)
+    assert one.segments == []
+    segments = np.array([[0, 0, 1, 1], [2, 2, 2, 3]])
+    target_losses.target_losses([one.scoring_model()], [SINGLE], tokens, wanted, segments)
+    assert one.segments == [segments.tolist()]
+
+
+def test_what_cannot_be_asked_for():
+    tokens, segments = np.zeros((1, 2), dtype=np.int64), np.zeros((1, 2), dtype=np.int64)
+    with pytest.raises(AssertionError, match=r"^the first token of a window has nothing before it$"):
+        target_losses.target_losses([model_of()], [SINGLE], tokens, np.array([[True, True]]))
+    with pytest.raises(AssertionError, match=r"^boundaries are for models trained here$"):
+        target_losses.target_losses([model_of()], [SINGLE], tokens, np.array([[False, True]]), segments)
