@@ -186,3 +186,48 @@ def test_what_cannot_be_asked_for():
         target_losses.target_losses([model_of()], [SINGLE], tokens, np.array([[True, True]]))
     with pytest.raises(AssertionError, match=r"^boundaries are for models trained here$"):
         target_losses.target_losses([model_of()], [SINGLE], tokens, np.array([[False, True]]), segments)
+
+
+class Remembering(ScoringModel):
+    """Keeps the logits that its head has made."""
+
+    def open_head(self):
+        self.__dict__["made"] = []
+        head = super().open_head()
+
+        def remember(states: torch.Tensor) -> torch.Tensor:
+            self.__dict__["made"].append(head(states).clone())
+            return self.__dict__["made"][-1]
+
+        return remember
+
+
+@pytest.mark.parametrize(
+    "members, in_first",
+    [
+        ([(0,), (0, 1), (0, 1, 2)], (0, 1, 2)),
+        ([(0, 1), (0, 2)], (0, 2)),  # the first member's logits begin two means: the earlier needs a table of its own
+        ([(0, 1), (0, 1, 2), (0, 2)], (0, 2)),
+        ([(0,), (1,), (2,)], (0,)),
+    ],
+)
+def test_a_mean_grows_in_place_of_the_logits_that_it_begins_with(members, in_first):
+    """Two tables of logits at once, however many members and sizes there are."""
+    tables = [torch.randn(1, 4, VOCAB, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    models = [Remembering(lambda tokens, table=table: table, VOCAB) for table in tables]
+    arguments = (np.zeros((1, 4), dtype=np.int64), np.arange(4), np.arange(4))
+    position_losses(models, [Average(chosen) for chosen in members], *arguments)
+    found = [model.__dict__["made"][0] for model in models]
+    torch.testing.assert_close(found[0], torch.stack([tables[k][0] for k in in_first]).mean(dim=0))
+    assert torch.equal(found[1], tables[1][0]) and torch.equal(found[2], tables[2][0])
+
+
+def test_the_logits_of_a_model_alone_make_room_for_its_powers():
+    """Nobody needs them again: a second table would cost as much as the head."""
+    generator = torch.Generator().manual_seed(0)
+    weight, states = torch.randn(VOCAB, 3, generator=generator), torch.randn(1, 4, 3, generator=generator)
+    model = Remembering(lambda tokens: states, VOCAB, head_weight=weight)
+    position_losses([model], [SINGLE], np.zeros((1, 4), dtype=np.int64), np.arange(4), np.arange(4))
+    logits = states[0] @ weight.T
+    expected = torch.exp(logits - logits.amax(dim=-1, keepdim=True))
+    torch.testing.assert_close(model.__dict__["made"][0], expected)
