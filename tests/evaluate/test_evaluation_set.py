@@ -94,7 +94,7 @@ def test_sets_that_cannot_be(changed, what, remedy):
         ),
         (
             [0, -1],
-            "document 'b' holds token 0, but the model has 4",
+            "document 'b' holds token -1, but the model has 4",
             "encode the set with the tokenizer the model was trained with",
         ),
     ],

@@ -104,9 +104,11 @@ class EvaluationSet:
                     where=self.name,
                     remedy="a row has two tokens at least, separators included: leave empty documents out",
                 )
-            if int(row.max()) >= vocab_size or int(row.min()) < 0:
+            lowest, highest = int(row.min()), int(row.max())
+            if lowest < 0 or highest >= vocab_size:
+                wrong = lowest if lowest < 0 else highest
                 raise InputError(
-                    f"document {document_id!r} holds token {int(row.max())}, but the model has {vocab_size}",
+                    f"document {document_id!r} holds token {wrong}, but the model has {vocab_size}",
                     where=self.name,
                     remedy="encode the set with the tokenizer the model was trained with",
                 )
