@@ -206,3 +206,24 @@ def test_a_failed_start_is_left_in_rings():
 
 def test_the_first_of_equal_settings_is_the_best():
     assert best_point({(1, 0): 2.0, (0, 2): 1.0, (0, 1): 1.0, (2, 0): 1.0}) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "repeats", "expected"),
+    [
+        (1.0, 3, [Trial((5,), 0)]),  # clearly better: its neighbour
+        (2.9999, 3, [Trial((4,), 1), Trial((4,), 2)]),  # it must hold for as many seeds
+        (2.9999, 2, [Trial((4,), 1)]),
+        (1.0, 2, [Trial((5,), 0)]),
+        (1.0, 1, [Trial((5,), 0)]),  # the others have no more seeds than it
+    ],
+)
+def test_a_new_best_setting_is_repeated_unless_it_is_clearly_better(loss, repeats, expected):
+    """Of settings 0 to 3, run with as many seeds, 3 was the best at 3.0; 4 was run once."""
+    losses = {
+        Trial((index,), seed): 3.0 + 0.5 * (3 - index) + 0.001 * ((index + 2 * seed) % 3) - 0.001 * (index % 3)
+        for index in range(4)
+        for seed in range(repeats)
+    }
+    losses[Trial((4,), 0)] = loss
+    assert next_trials(grid_of(6), (0,), (0, 1, 2), losses) == expected
