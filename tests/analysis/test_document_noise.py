@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from megadocs.analysis.document_noise import document_noise, uniforms
+from megadocs.analysis.document_noise import document_noise, uniforms, unit_index
 from megadocs.analysis.tables import ScoreBlock, build_block
 from megadocs.seeding import mix
 
@@ -27,7 +27,7 @@ def test_uniforms_are_fixed_for_ever_and_uniform() -> None:
     assert values.max() < 1
     assert values.mean() == pytest.approx(0.5, abs=0.005)
     assert values.var() == pytest.approx(1 / 12, abs=0.002)
-    assert uniforms(5, 3)[2] == ((mix(mix(2) ^ 5) >> 11) + 0.5) / 2**53
+    assert uniforms(5, 64).tolist() == [((mix(mix(place) ^ 5) >> 11) + 0.5) / 2**53 for place in range(64)]
     assert uniforms(0, 1)[0] == 0.6524484863740323
 
 
@@ -75,6 +75,20 @@ def test_one_or_two_sources_are_parted_into_blocks_of_neighbours(num_sources: in
     noise = document_noise(block_of(tokens, [(rng.normal(3, 1, 40) * 100).tolist()]), groups)
     assert (noise.kind, noise.num_units, noise.num_sources) == ("blocks", 10, num_sources)
     assert noise.is_known
+
+
+def test_units_are_documents_sources_or_blocks() -> None:
+    def units(*sources: str) -> tuple[list[int], int, str, int]:
+        ids = [f"d{number}" for number in range(len(sources))]
+        index, *more = unit_index(ids, dict(zip(ids, sources, strict=True)))
+        return index.tolist(), *more
+
+    assert units("x", "y") == ([0, 1], 2, "documents", 2)  # each a source of its own: nothing to part
+    assert units("y", "x", "x", "z") == ([1, 0, 0, 2], 3, "sources", 3)
+    assert units("x", "y", "x", "y") == ([0, 2, 1, 3], 4, "blocks", 2)
+    assert units(*["x"] * 33)[:3] == ([number // 4 for number in range(33)], 9, "blocks")
+    index, *more = unit_index(["a", "b"], None)
+    assert (index.tolist(), *more) == ([0, 1], 2, "documents", 2)
 
 
 def test_one_document_alone_says_nothing_of_others() -> None:

@@ -34,6 +34,15 @@ def test_three_methods_over_generations(results: dict) -> None:
     assert figure.published[0].points[0].value == 3.4620
 
 
+def test_an_arm_is_chosen_by_its_validation_loss_in_the_headlines_mode(results: dict) -> None:
+    blocks = {(block["set"], block["mode"]): block["losses"] for block in results["sets"]}
+    validation = {row["arm"]: row["loss"] for row in blocks["validation", "windowed"]}
+    shown = {row["arm"]: row["loss"] for row in blocks["test", "windowed"]}
+    assert {view.arm: (view.validation, view.loss) for view in arm_views(results)} == {
+        arm: (validation[arm], shown[arm]) for arm in shown
+    }
+
+
 def test_tuning_looks_at_validation_only(results: dict) -> None:
     views = arm_views(results)
     grid = [view for view in views if view.arm.startswith("simple_g8")]

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from megadocs.analysis.law_intervals import fit_multiple, law_intervals, multiple_by_law, multiples_by_asymptote
+from megadocs.analysis.law_intervals import (
+    _crossings,
+    fit_multiple,
+    law_intervals,
+    multiple_by_law,
+    multiples_by_asymptote,
+)
 from megadocs.analysis.power_law import PowerLaw, fit_power_law
 from megadocs.errors import AnalysisError
 
@@ -86,6 +92,14 @@ def test_a_short_noisy_curve_does_not_identify_its_asymptote() -> None:
     assert found is not None
     assert not found.is_asymptote_identified
     assert found.asymptote[0] == 0.0
+
+
+def test_an_interval_ends_at_the_first_rise_before_a_far_valley() -> None:
+    def profile(x: float) -> float:
+        return 2.0 if 1 < x < 3 or x > 4 else 0.0
+
+    assert _crossings(profile, 0.0, (-5.0, 5.0), 1.0) == (-math.inf, pytest.approx(1, abs=1e-6))
+    assert _crossings(lambda x: profile(-x), 0.0, (-5.0, 5.0), 1.0) == (pytest.approx(-1, abs=1e-6), math.inf)
 
 
 def test_no_spare_observation_no_interval() -> None:
