@@ -87,6 +87,8 @@ def test_units_are_documents_sources_or_blocks() -> None:
     assert units("y", "x", "x", "z") == ([1, 0, 0, 2], 3, "sources", 3)
     assert units("x", "y", "x", "y") == ([0, 2, 1, 3], 4, "blocks", 2)
     assert units(*["x"] * 33)[:3] == ([number // 4 for number in range(33)], 9, "blocks")
+    index, *more = unit_index(["c", "a", "b"], {"a": "s", "b": "s"})  # c is of no source that is known: its own, last
+    assert (index.tolist(), *more) == ([0, 1, 2], 3, "blocks", 2)
     index, *more = unit_index(["a", "b"], None)
     assert (index.tolist(), *more) == ([0, 1], 2, "documents", 2)
 

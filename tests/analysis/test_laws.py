@@ -66,9 +66,9 @@ def test_efficiency_by_law_of_an_arm_on_the_law() -> None:
 
 def test_of_arms_with_one_size_the_best_on_validation_stands() -> None:
     losses, facts = runs()
-    facts["ablation", 0] = dataclasses.replace(facts["g4", 0], arm="ablation")
-    losses["ablation", 0] = 9.0
-    validation = {"ablation": 4.0, "g4": 4.2, "g2": 4.4, "g8": 4.1}
+    facts["the_ablation", 0] = dataclasses.replace(facts["g4", 0], arm="the_ablation")
+    losses["the_ablation", 0] = 9.0
+    validation = {"the_ablation": 4.0, "g4": 4.2, "g2": 4.4, "g8": 4.1}
     chosen = {item.name: item.losses for item in law_series(losses, facts, CURVE, validation)}["stitched"]
     assert 9.0 in chosen
     assert len(chosen) == 3

@@ -56,5 +56,20 @@ def test_ensembles_stand_beside_the_arms() -> None:
     assert table["arms"][1]["differences"] is None
 
 
+def test_a_table_whole() -> None:
+    """Of a run without sets past a position, without a record."""
+    ranges = [{"from": 0, "to": None, "num_tokens": 5, "nats_per_token": 2.5}]
+    (table,) = position_tables([RunPositions("base", 0, "test", ranges, 64)], "base")
+    seeds = [{"seed": 0, "losses": [2.5], "record": None}]
+    assert table == {
+        "set": "test",
+        "context_lengths": [64],
+        "past": [],
+        "ranges": [{"from": 0, "to": None, "num_tokens": 5}],
+        "arms": [{"arm": "base", "is_ensemble": False, "losses": [2.5], "differences": None, "seeds": seeds}],
+        "left_out": [],
+    }
+
+
 def test_no_runs_no_tables() -> None:
     assert position_tables([], "base") == []

@@ -104,6 +104,39 @@ def test_the_papers_figures_of_a_simulated_one() -> None:
     assert_golden("paper_of_simulated", {**tables(results), "benchmarks": results["benchmarks"]})
 
 
+#: What an arm is called -> what it changes of `stitched_g8`.
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "mixed": {"separate_real_stream": True},
+    "unmixed": {"separate_real_stream": False},
+    "across": {"attention_boundary": "none"},
+    "by_row": {"attention_boundary": "row"},
+    "by_document": {"attention_boundary": "document"},
+    "anywhere": {"real_document": "random"},
+    "shuffled": {"ordering": "shuffled_words"},
+    "mis": {"ordering": "mis_stitched"},
+    "merged": {"ordering": "merged"},
+    "half": {"synthetic_fraction": "0.5"},
+    "distilled": {"ordering": "self_distilled", "synthetic_fraction": "0.5", "num_generations": None},
+}
+
+
+def test_the_papers_conditions_of_a_simulated_one() -> None:
+    """Self-distillation, order, attention, mixing and controls: one arm each, that differs in nothing else."""
+    made = make_paper_experiment()
+    runs, scores = list(made.runs), list(made.scores)
+    for place, (name, changed) in enumerate(CONDITIONS.items()):
+        origin = [run for run in made.runs if run.arm == "stitched_g8"]
+        runs += [dataclasses.replace(run, arm=name, settings={**run.settings, **changed}) for run in origin]
+        scores += [
+            dataclasses.replace(table, arm=name, sum_nll=table.sum_nll + place)
+            for table in made.scores
+            if table.arm == "stitched_g8"
+        ]
+    results = analyze_experiment(scores, runs, AnalysisConfig(num_bootstrap=100))
+    figures = [figure for figure in paper_figures(results) if figure.is_category or figure.name == "fraction"]
+    assert_golden("paper_conditions", [figures, best_settings(results)])
+
+
 def test_published_numbers_beside_ours() -> None:
     assert_golden("published", check_published())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megadocs.analysis.seed_noise import SeedNoise, equal_noise_p, pooled_seed_noise, seed_noise
+from megadocs.analysis.seed_noise import SeedNoise, equal_noise_p, pooled_seed_noise, satterthwaite, seed_noise
 
 CLASSES = {"a": "real", "b": "real", "c": "real", "d": "synthetic", "e": "synthetic", "f": "synthetic"}
 
@@ -21,6 +21,13 @@ def test_pooled_noise_is_the_two_way_residual() -> None:
     assert noise.degrees == 2
     assert noise.variance == pytest.approx((residual**2).sum() / 2)
     assert pooled_seed_noise([("a", 0), ("b", 0)], np.array([1.0, 2.0])) == SeedNoise(None, 0)
+
+
+def test_degrees_of_a_sum_of_variances() -> None:
+    assert satterthwaite((2.0, 4.0), (1.0, 8.0)) == pytest.approx(9 / (4 / 4 + 1 / 8))
+    assert satterthwaite((3.0, 0.5)) == 1.0  # less than one degree is one
+    assert satterthwaite((0.0, 5.0), (0.0, 3.0)) == 3.0
+    assert satterthwaite((0.0, 0.0)) == 1.0
 
 
 def test_equal_noise_is_forbidden_as_often_as_the_level_says() -> None:
