@@ -13,8 +13,8 @@ What is not a product costs by how numbers lie in memory, not by their count (4,
 - Gate and up are products of their own: as halves of rows of 704 numbers, SiLU takes 1.6 ms, on a piece of its own .9,
   its gradient 2.1 and 1.1 (of 352 numbers torch's kernels do the last 32 one by one).
 - The two numbers that rotate together lie side by side, as the rows of the query's and key's weight are laid out, so
-  that a rotation is one product of complex numbers in float32, rounded once: .4 ms where a swap of halves and two
-  passes in bfloat16 took .9; its reverse .9 and 1.5.
+  that a rotation is one product of complex numbers in float32, rounded once: .5 ms where a swap of halves and two
+  passes in bfloat16 took 1.0; its reverse .7 and 1.5.
 
 Legend of suffixes: N = B x T positions, D hidden, H query heads, G key and value heads, W head width, P = W / 2 pairs,
 I intermediate.
