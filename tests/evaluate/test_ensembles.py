@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from megadocs.evaluate.document_losses import score_documents, score_windows
 from megadocs.evaluate.ensembles import (
     EnsembleScores,
     SizeLoss,
+    Subsets,
     build_averages,
     losses_by_size,
     score_ensemble_documents,
@@ -312,3 +314,7 @@ def test_columns_of_different_lengths_are_refused(tmp_path, column):
     with pytest.raises(ValueError, match="zip"):
         write_ensemble_scores(tmp_path / "s", [EnsembleScores(SINGLE, cut)])
     assert not (tmp_path / "s").exists()
+
+
+def test_each_choice_of_subsets_has_averages_of_its_own():
+    assert {subsets: len(build_averages(3, subsets)) for subsets in get_args(Subsets)} == {"prefixes": 6, "all": 14}

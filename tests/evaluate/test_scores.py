@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from megadocs.errors import InputError
-from megadocs.evaluate.scores import DocumentScores, write_scores
+from megadocs.evaluate.document_losses import ScoreCollector, score_documents, score_windows
+from megadocs.evaluate.evaluation_set import EvaluationSet
+from megadocs.evaluate.scores import DocumentScores, Mode, write_scores
+from numbered_model import NumberedModel
 from score_tables import read_scores
 
 
@@ -116,3 +120,11 @@ def test_the_headline_is_summed_exactly():
     scores = DocumentScores("x", "alone", list("abc"), np.array([1, 1, 2]), np.array([1, 1, 2]), np.array([1e16, 1, 1]))
     assert scores.nats_per_token == (10**16 + 2) / 4
     assert scores.bits_per_byte == (10**16 + 2) / 4 / np.log(2)
+
+
+def test_the_modes_are_those_that_scoring_writes():
+    data = EvaluationSet("held", ["a"], [np.arange(8)], [8])
+    model = NumberedModel().scoring_model()
+    across = ScoreCollector(data, "windowed_across", 1).scores()[0]  # as the scoring step names a second way
+    scores = (score_windows(model, data, context_length=4), across, score_documents(model, data, context_length=4))
+    assert tuple(part.mode for part in scores) == get_args(Mode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import transformers
 
 from megadocs.errors import InputError
 from megadocs.evaluate.document_losses import score_documents, score_windows
-from megadocs.evaluate.scoring_model import PLAIN_HEADS, ScoringModel, as_scoring_model
+from megadocs.evaluate.scoring_model import PLAIN_HEADS, Dtype, ScoringModel, as_scoring_model
 from megadocs.model.llama import build_model
 from megadocs.recipe import ModelConfig
 
@@ -226,3 +227,11 @@ def test_every_plain_family_is_one_of_transformers():
     if f"transformers=={transformers.__version__}\n" not in pinned:
         pytest.skip("a release of transformers that is not the pinned one may have fewer families")
     assert PLAIN_HEADS - set(transformers.CONFIG_MAPPING) == set()
+
+
+def test_every_compute_type_has_a_head():
+    found = {}
+    for dtype in get_args(Dtype):
+        model = ScoringModel(lambda tokens: tokens, 3, head_weight=torch.ones(3, 2), dtype=dtype)
+        found[dtype] = model.open_head()(torch.ones(1, 2)).dtype
+    assert found == {"float32": torch.float32, "bfloat16": torch.bfloat16}

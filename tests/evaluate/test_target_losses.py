@@ -231,3 +231,23 @@ def test_the_logits_of_a_model_alone_make_room_for_its_powers():
     logits = states[0] @ weight.T
     expected = torch.exp(logits - logits.amax(dim=-1, keepdim=True))
     torch.testing.assert_close(model.__dict__["made"][0], expected)
+
+
+def test_what_a_model_is_given_goes_to_its_device():
+    """Shown by the device that holds no values: it is gone through to the last line, where they are taken from it."""
+    given = []
+
+    def within(tokens: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
+        given.append((tokens.device.type, segments.device.type))
+        return torch.zeros(*tokens.shape, VOCAB, device="meta")
+
+    def hidden(tokens: torch.Tensor) -> torch.Tensor:
+        given.append(tokens.device.type)
+        return torch.zeros(*tokens.shape, VOCAB, device="meta")
+
+    model = ScoringModel(hidden, VOCAB, device=torch.device("meta"), hidden_within=within)
+    tokens, places = np.zeros((1, 3), dtype=np.int64), np.arange(3)
+    for settings in ({}, {"segments_BT": tokens}, {"want_top": True}):
+        with pytest.raises(NotImplementedError, match="meta"):
+            position_losses([model], [SINGLE], tokens, places, places, **settings)
+    assert given == ["meta", ("meta", "meta"), "meta"]

@@ -66,8 +66,6 @@ class NgramModel:
         p = np.full(max(0, len(tokens) - 1), 1.0 / self.vocab_size)
         for n, counted in enumerate(self.orders, start=1):
             first = max(n - 2, 0)  # of the targets: the earliest with n - 1 tokens before it
-            if first >= len(p):
-                break
             keys = _keys(tokens, n, self.vocab_size)
             keys = keys[1:] if n == 1 else keys  # a window's first token is no target
             history = keys // self.vocab_size
