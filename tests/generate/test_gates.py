@@ -88,6 +88,13 @@ def test_reasoning_is_kept_apart() -> None:
     assert cut_off.flags == ("reasoning", "truncated", "empty")
 
 
+def test_a_mark_that_the_limit_cut_in_two_ends_the_reasoning() -> None:
+    text = "I plan this.</thi"
+    cut = Judgement("", "I plan this.", ("reasoning", "truncated", "empty"), "retry")
+    assert judge_reply(Reply(text, "length", 1, 1), SOURCE, GATES) == cut
+    assert judge_reply(Reply(text, "stop", 1, 1), SOURCE, GATES) == Judgement(text, "", (), "accept")
+
+
 def test_policies() -> None:
     assert judge(SOURCE, gates=GatesConfig(echo="retry"))[2] == "retry"
     assert judge(SOURCE, gates=GatesConfig(echo="reject"))[2] == "reject"
