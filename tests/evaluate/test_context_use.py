@@ -207,3 +207,12 @@ def test_a_set_of_one_window_has_a_late_and_an_early_part() -> None:
     assert late_minus_early(NumberedModel().scoring_model(), data, 16) is not None
     assert late_minus_early(NumberedModel().scoring_model(), data, 17) is None
     assert late_minus_early(NumberedModel().scoring_model(), data, 15) is None  # an eighth of it holds no target
+
+
+def test_a_document_of_one_token_has_no_target_and_gains_nothing() -> None:
+    rows = {"x": plain([5, 6]), "y": plain([7])}
+    cases = [ContextCase(name, tokens, [plain([5, 6])], [plain([3, 4])]) for name, tokens in rows.items()]
+    found = context_gains(COPIES, cases, context_length=8)
+    assert found.num_tokens.tolist() == [1, 0]
+    sure = np.log(np.exp(SURE) + VOCAB - 1) - SURE
+    assert found.gains.tolist() == [pytest.approx(np.log(VOCAB) - sure, rel=1e-5), 0.0]

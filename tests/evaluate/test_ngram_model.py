@@ -120,3 +120,16 @@ def test_a_text_as_short_as_a_history(length):
 
     expected = [-math.log(p(window[i], window[max(0, i - 2) : i])) for i in range(1, 4)]
     np.testing.assert_allclose(NgramModel.fit(np.array(text), 4).losses(np.array(window)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+def test_keys_are_whole_numbers_whatever_the_type_of_tokens(dtype):
+    """uint64 and int64 together would be float64, which has 53 bits of the 63."""
+    top = 2**21 - 1 if dtype != np.uint16 else 2**16 - 1
+    text = np.array([top, 1, 3, top, 1, 4], dtype=dtype)
+    model = NgramModel.fit(text, 2**21)
+    triples = [text[place : place + 3].tolist() for place in range(4)]
+    assert model.orders[2].keys.tolist() == sorted((a * 2**21 + b) * 2**21 + c for a, b, c in triples)
+    unigram = (1 + 4 / 2**21) / (6 + 4)
+    bigram = (1 + 2 * unigram) / (2 + 2)
+    assert model.losses(text[:3])[1] == pytest.approx(-math.log((1 + 2 * bigram) / (2 + 2)))
