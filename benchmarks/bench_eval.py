@@ -31,6 +31,7 @@ from megadocs.evaluate.ensembles import score_ensemble_windows
 from megadocs.evaluate.evaluation_set import EvaluationSet
 from megadocs.evaluate.scoring_model import Dtype, ScoringModel, as_scoring_model
 from megadocs.evaluate.target_losses import Average
+from megadocs.machine import processor_name
 from megadocs.model.llama import Llama, build_model
 from megadocs.model.memory import freed_memory_kept
 from megadocs.recipe import ModelConfig
@@ -241,6 +242,7 @@ def compare(seconds: dict[str, list[float]], base: str) -> dict[str, Any]:
 def hardware() -> dict[str, Any]:
     return {
         "machine": platform.machine(),
+        "processor": processor_name(),
         "num_cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

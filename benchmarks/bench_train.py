@@ -58,14 +58,19 @@ def hardware() -> dict[str, object]:
     import torch
     import transformers
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    from megadocs.machine import processor_name
+
     versions = {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),
     }
-    return {"cpu": cpu, "cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability(), **versions}
+    return {
+        "cpu": processor_name(),
+        "cores": os.cpu_count(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        **versions,
+    }
 
 
 def peer_versions(arguments: argparse.Namespace) -> dict[str, str]:

@@ -171,3 +171,15 @@ def test_files_are_synced_without_fdatasync(monkeypatch, tmp_path, full_sync):
     with (tmp_path / "log").open("wb") as file:
         machine.sync_data(file.fileno())
     assert calls == ([51] if full_sync else ["fsync"])
+
+
+def test_processors_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def name(*lines: str) -> str:
+        monkeypatch.setattr(machine, "_read", lambda path: "\n".join(lines) if path == "/proc/cpuinfo" else "")
+        return machine.processor_name()
+
+    zen = "model name\t: AMD EPYC"
+    assert name("cpu family\t: 25", "model\t\t: 17", zen, "", "cpu family\t: 25") == "AMD EPYC (family 25, model 17)"
+    assert name("cpu family\t: 26", "model\t\t: 2", zen) == "AMD EPYC (family 26, model 2)"
+    assert name(zen) == "AMD EPYC"
+    assert name("processor\t: 0", "BogoMIPS\t: 50.00") == machine.platform.machine()
