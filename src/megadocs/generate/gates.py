@@ -86,9 +86,9 @@ def judge_reply(
     if reasoning:
         flags.append("reasoning")
     if gates.strip_preamble:
-        stripped = _PREAMBLE.sub("", text, count=1)
-        if stripped != text and stripped.strip():
-            text = stripped
+        opening = _PREAMBLE.match(text)
+        if opening and text[opening.end() :].strip():
+            text = text[opening.end() :]
             flags.append("preamble")
     if find_control_strings(text):
         text = neutralise(text)

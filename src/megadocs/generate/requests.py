@@ -9,6 +9,7 @@ A request holds references and renders its messages on demand: millions of them 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -130,7 +131,13 @@ class GenerationRequest:
 
     def seed(self, attempt: int) -> int:
         """Sampling seed of one attempt (0 is the first): 31 bits, from the identity alone."""
-        return derive_seed(self.template.seed, self.identity, attempt) & 0x7FFFFFFF
+        return _attempt_seed(self.template.seed, self.identity, attempt)
+
+
+@functools.lru_cache(maxsize=1024)
+def _attempt_seed(root: int, identity: str, attempt: int) -> int:
+    """Wanted twice: for the request and, when its reply has come, for the record."""
+    return derive_seed(root, identity, attempt) & 0x7FFFFFFF
 
 
 def build_request(

@@ -71,7 +71,7 @@ def read_reply(answer: Mapping[str, Any], max_new_tokens: int | None = None) -> 
     if parts is None:
         return EngineFailure("malformed", "the reply's content is neither text nor parts of text")
     text, reasoning = parts
-    spoken = next((words for key in _REASONING_KEYS if (words := _words(message.get(key)))), "")
+    spoken = next((words for key in _REASONING_KEYS if message.get(key) and (words := _words(message[key]))), "")
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     new_tokens = _count(usage.get("completion_tokens", usage.get("output_tokens")))
