@@ -22,6 +22,7 @@ import numpy as np
 _FOLDER = Path(__file__).parent / "golden"
 _TOLERANCE = 1e-4
 _TINY = 1e-9
+_WIDTH = 150
 
 
 def assert_golden(name: str, value: Any) -> None:
@@ -29,10 +30,22 @@ def assert_golden(name: str, value: Any) -> None:
     path = _FOLDER / f"{name}.json"
     found = _plain(value)
     if os.environ.get("MEGADOCS_GOLDEN") == "accept":
-        path.write_text(json.dumps(found, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        path.write_text(_text(found) + "\n", encoding="utf-8")
     expected = json.loads(path.read_text(encoding="utf-8"))
     differences = list(_differences(expected, json.loads(json.dumps(found)), name))
     assert not differences, "\n".join(differences[:12])
+
+
+def _text(value: Any, depth: int = 0) -> str:
+    """JSON that a diff shows well: what fits stands on one line."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(line) + depth <= _WIDTH or not isinstance(value, dict | list):
+        return line
+    inner = " " * (depth + 1)
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key, ensure_ascii=False)}: {_text(item, depth + 1)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(inner + item for item in items) + "\n" + " " * depth + "}"
+    return "[\n" + ",\n".join(inner + _text(item, depth + 1) for item in value) + "\n" + " " * depth + "]"
 
 
 def _plain(value: Any) -> Any:
