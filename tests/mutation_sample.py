@@ -57,7 +57,12 @@ def draw(number: int, seed: int, only: str = "") -> Iterator[dict[str, Any]]:
     from libcst.metadata import MetadataWrapper, PositionProvider
     from mutmut.mutation.file_mutation import create_mutations, deep_replace
 
-    paths = sorted(path for pattern in SETTINGS["only_mutate"] for path in ROOT.glob(pattern) if only in str(path))
+    paths = sorted(
+        path
+        for pattern in SETTINGS["only_mutate"]
+        for path in ROOT.glob(pattern)
+        if only in str(path.relative_to(ROOT))
+    )
     found = {path: create_mutations(str(path), path.read_text(encoding="utf-8")) for path in paths}
     places = [(path, place) for path, (_, mutations, *_) in found.items() for place in range(len(mutations))]
     print(f"{len(places)} mutants in {len(paths)} files", file=sys.stderr)
