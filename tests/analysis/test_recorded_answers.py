@@ -178,3 +178,34 @@ def test_an_experiment_with_variances_by_arm_and_a_chosen_curve() -> None:
     made = make_experiment(num_documents=30, seeds=(0, 1, 2), sets=("test",))
     config = {"seed_variance": "own", "confidence": 0.9, "equivalence_margin": 0.05}
     assert_golden("analysis_by_arm", analysed(made, config=config, curve_arms=["real_only", "real_4x"]))
+
+
+def test_some_ties_among_three_arms_are_listed() -> None:
+    made = make_experiment(num_documents=40)
+    results = analysed(made)
+    verdicts = [
+        ("simple", "stitched", True),
+        ("simple", "latent_thoughts", False),
+        ("stitched", "latent_thoughts", True),
+    ]
+    for pair, (arm, reference, is_tied) in zip(results["sets"][0]["pairs"], verdicts, strict=True):
+        assert (pair["arm"], pair["reference"]) == (arm, reference)
+        pair["verdict"] = "not separated" if is_tied else "separated"
+    first = answer_sentences(results)[0]
+    assert first.endswith("; not separated: simple from stitched and stitched from latent_thoughts."), first
+
+
+def test_losses_that_are_no_numbers_are_named() -> None:
+    made = make_experiment(num_documents=20)
+
+    def first_of(*arms: str) -> str:
+        """The first sentence, where the losses of some arms are not numbers."""
+        spoilt = [
+            dataclasses.replace(table, sum_nll=table.sum_nll * np.nan) if table.arm in arms else table
+            for table in made.scores
+        ]
+        return str(analysed(dataclasses.replace(made, scores=spoilt))["answer"][0])
+
+    end = "is not a number, so what the synthetic text was worth is not known"
+    assert first_of("simple", "stitched", "latent_thoughts") == f"The loss of every synthetic arm {end}."
+    assert first_of("real_only") == f"The loss of the baseline real_only {end}; simple and stitched are not separated."
