@@ -1,17 +1,17 @@
 """How many mistakes would the tests notice? A random sample of mutants, with the operators of mutmut.
 
-    pytest -n auto -m "not slow and not faults" --cov=megadocs --cov-context=test --junitxml=build/reach.xml
+    make build/reach.xml                                                             # which tests run which line
     python tests/mutation_sample.py build/mutants.jsonl --number 300 --seed 1        # run again to go on
     python tests/mutation_sample.py build/mutants.jsonl --table                      # shares by package, survivors
 
 `make test-mutations` tries every mutant of the packages that `[tool.mutmut]` names, which takes days; this draws some
 of them, each with the same chance. One mutant is one change of one expression, such as `<` for `<=`, an argument left
 out or an error's text. A process of its own imports the changed module in place of the right one and runs the quick
-tests that reach the changed line, as `.coverage` and `build/reach.xml` have them from the first command: those of the
-module's own package first, then the others, a minute's worth at most. A line that runs at import (a constant, a
-field's default) has the tests of its package and the one of public names. Tests that start further processes run those
-with the right code. Found: a test fails, or its processor seconds pass the limit (the clock would take a busy machine
-for a loop). Each mutant is a line of the output.
+tests that reach the changed line and passed when the first command ran them: those of the module's own package first,
+then the others, a minute's worth at most. A line that runs at import (a constant, a field's default) has the tests of
+its package and the one of public names. Tests that start further processes run those with the right code. Found: a
+test fails, or its processor seconds pass the limit (the clock would take a busy machine for a loop). Each mutant is a
+line of the output.
 """
 
 from __future__ import annotations
@@ -95,18 +95,22 @@ class Reach:
         self.data.read()
         self.seconds: dict[tuple[str, str], float] = {}
         for case in ElementTree.parse(report).iter("testcase"):
+            if case.find("failure") is not None or case.find("error") is not None:
+                continue  # it would find every mutant
             self.seconds[case.attrib["classname"], case.attrib["name"]] = float(case.attrib["time"])
 
-    def _seconds(self, test: str) -> float:
+    def _seconds(self, test: str) -> float | None:
+        """What a test took; None where it did not pass."""
         base, bracket, parameter = test.partition("[")
         file, *places, name = base.split("::")
         classname = ".".join([file.removesuffix(".py").replace("/", "."), *places])
-        return self.seconds.get((classname, name + bracket + parameter), 1.0)
+        return self.seconds.get((classname, name + bracket + parameter))
 
     def tests(self, path: str, line: int, end: int) -> list[list[str]]:
         """Groups of tests that run any of these lines, nearest and quickest first; none: it runs at import only."""
         contexts = self.data.contexts_by_lineno(str(ROOT / path))
         names = {name.split("|")[0] for at in range(line, end + 1) for name in contexts.get(at, []) if name}
+        took = {name: seconds for name in names if (seconds := self._seconds(name)) is not None}
         package = Path(path).parent.name
         own = f"tests/{package}/test_{Path(path).stem}.py"
 
@@ -114,8 +118,8 @@ class Reach:
             return 0 if test.startswith(own) else 1 if test.startswith(f"tests/{package}/") else 2
 
         chosen, spent = [], 0.0
-        for test in sorted(names, key=lambda name: (rank(name), self._seconds(name), name)):
-            spent += self._seconds(test)
+        for test in sorted(took, key=lambda name: (rank(name), took[name], name)):
+            spent += took[test]
             if spent > REACH_SECONDS and chosen:
                 break
             chosen.append(test)
@@ -187,7 +191,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="part of a path: `evaluate/` or `streams/mixture.py`")
-    parser.add_argument("--coverage", type=Path, default=ROOT / ".coverage")
+    parser.add_argument("--coverage", type=Path, default=ROOT / "build" / "reach.coverage")
     parser.add_argument("--report", type=Path, default=ROOT / "build" / "reach.xml")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()

@@ -1,7 +1,8 @@
 """JSON in bytes, for what is done once a record: orjson where it can, the standard library for what orjson refuses.
 
 orjson takes a sixth of the time and writes the same text. It refuses lone surrogates (half an emoji that a model was
-cut off in, a byte of a file that is no UTF-8) and whole numbers of more than 64 bits; reading, also NaN.
+cut off in, a byte of a file that is no UTF-8) and whole numbers of more than 64 bits; reading, also NaN, for which it
+writes null.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ _encode_any = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def encode_json(value: Any) -> bytes:
-    """JSON of a value in UTF-8: sorted keys, no spaces; a lone surrogate is escaped, and read back as it was."""
+    """JSON of a value in UTF-8: sorted keys, no spaces; a lone surrogate is escaped, and read back as it was.
+
+    Raises:
+        TypeError: JSON has no form for the value, or keys of several types cannot be sorted.
+    """
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:

@@ -7,7 +7,6 @@ The sender knows nothing of records or gates: it turns a request and an attempt 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from megadocs.errors import ConsentError, EngineError
@@ -22,6 +21,8 @@ from megadocs.recipe import GenerateConfig, LimitsConfig
 
 #: After this long with nothing but failures (the engine's own down time not counted) a request fails.
 RECORD_DEADLINE_SECONDS = 1800.0
+#: Of `generate.limits`: what may be spent before the run stops.
+_CEILINGS = ("max_requests", "max_tokens", "max_cost")
 
 
 class Sender:
@@ -48,7 +49,7 @@ class Sender:
         self.spent_prompt = self.spent_new = self.spent_cached = 0
         self.num_counted_here = 0
         self._count = token_counter(config)
-        self._ceilings = [name for name in _CEILINGS if getattr(config.limits, name) is not None]
+        self._has_ceiling = any(getattr(config.limits, name) is not None for name in _CEILINGS)
         self._filled = self._filled_weight = 0.0
         self._engine = engine
         self._config = config
@@ -168,18 +169,14 @@ class Sender:
         return replace(reply, prompt_tokens=prompt, new_tokens=new, uncounted=())
 
     def _ceiling_reached(self) -> bool:
-        for name in self._ceilings:
-            if _CEILINGS[name](self) >= getattr(self._config.limits, name):
+        if not self._has_ceiling:  # asked for every request
+            return self.is_stopping()
+        spent = dict(zip(_CEILINGS, (self.num_sent, self.spent_prompt + self.spent_new, self.cost), strict=True))
+        for name, value in spent.items():
+            ceiling = getattr(self._config.limits, name)
+            if ceiling is not None and value >= ceiling:
                 self.stop_reason = name
         return self.is_stopping()
-
-
-#: Ceilings of `generate.limits`, and what has been spent of each.
-_CEILINGS: Mapping[str, Callable[[Sender], float]] = {
-    "max_requests": lambda sender: sender.num_sent,
-    "max_tokens": lambda sender: sender.spent_prompt + sender.spent_new,
-    "max_cost": lambda sender: sender.cost,
-}
 
 
 def total_cost(limits: LimitsConfig, prompt_tokens: int, new_tokens: int, server_hours: float) -> float:
