@@ -51,7 +51,7 @@ def test_value_and_gradients_equal_those_of_the_parts(kv_heads, has_segments):
         assert distance(wanted, fused[name]) < 2e-5, name
 
 
-@pytest.mark.parametrize("kv_heads", [4, 1])
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
 @pytest.mark.parametrize("has_segments", [False, True])
 def test_bfloat16_rounds_no_more_than_the_parts_do(kv_heads, has_segments):
     far = dict.fromkeys(("parts", "fused"), 0.0)
@@ -64,7 +64,7 @@ def test_bfloat16_rounds_no_more_than_the_parts_do(kv_heads, has_segments):
             found = loss_and_gradients(model, tokens, segments, is_fused=name == "fused", dtype=torch.bfloat16)
             assert {x.dtype for x in found.values()} == {torch.float32}
             far[name] += distance(exact, flat(found))
-    assert far["fused"] < 1.15 * far["parts"]  # of one model either may be the nearer; summed, .87 to 1.08 here
+    assert far["fused"] < 1.15 * far["parts"]  # of one model either may be the nearer; summed, .68 to 1.08 here
 
 
 def test_no_gradient_keeps_nothing_and_gives_the_same():
