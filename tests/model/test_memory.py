@@ -17,8 +17,8 @@ def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 
 with freed_memory_kept() if sys.argv[1] == "on" else nullcontext() as told:
-    for round in range(20):
-        if round == 5:
+    for round in range(40):
+        if round == 20:  # where small blocks lie between large ones, the heap grows for as many as eight rounds first
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         blocks = [torch.ones(12_000_000) for _ in range(2)]  # 48 MB each: beyond what glibc keeps by itself
         del blocks
@@ -35,5 +35,5 @@ def test_freed_blocks_are_used_again_and_given_back_at_the_end():
         told, faults[switch], given_back[switch] = result.stdout.split()
         if told == "False":
             pytest.skip("another allocator")
-    assert int(faults["on"]) < 1000 < int(faults["off"])
+    assert int(faults["on"]) < 1000 < int(faults["off"])  # off: 23,437 pages a round of 4 KB
     assert int(given_back["on"]) > 50e6
