@@ -6,9 +6,10 @@ Two designs: real-only runs at 4 sizes x 3 seeds and at 6 sizes x 5 seeds, sizes
 law L = 1.926 + 1.137 / x**0.23, standard deviation between seeds 0.005, and an arm at 0.2097 whose true multiplier is
 1.5. A third part simulates whole experiments (6 arms, 2 or 3 seeds, 300 documents) and counts how often the interval of
 a paired difference and of an interpolated multiplier holds the truth, and how often equal arms are called separated.
-A fourth simulates corpora of 3, 5, 8, 15 and 30 sources of unequal length: coverage of losses, differences and
-multipliers over new sources and new seeds. A fifth simulates experiments in which nothing is worth anything (every
-arm is as good as the baseline, 8 sources, 3 seeds) and counts how often the answer claims something.
+A fourth simulates corpora of 3, 5, 8, 15 and 30 sources of unequal length: coverage of losses, differences, multipliers
+and the control's share of a gain over new sources and new seeds. A fifth simulates experiments in which nothing is
+worth anything (every arm is as good as the baseline, 8 sources, 3 seeds) and counts how often the answer claims
+something.
 Prints, per method and design, the share of intervals that hold the truth (with its standard error), the median
 width, and how often the asymptote is "not identified". `--bootstrap 0` leaves the parametric bootstrap out, and
 `--cells sources null` measures those cells alone again, and leaves the rest of the output as it is. The tables in
@@ -206,7 +207,8 @@ def simulate_sources(
 def run_sources(num_sources: int, num_experiments: int) -> dict[str, Any]:
     """Coverage over new sources and seeds."""
     rng = np.random.default_rng([11, num_sources])
-    hits: dict[str, list[bool]] = {"loss": [], "difference": [], "multiple": []}
+    hits: dict[str, list[bool]] = {"loss": [], "difference": [], "multiple": [], "gain share": []}
+    base, control = WORLD["real_only"], WORLD["shuffled_words"]
     real = [WORLD[arm] for arm in REAL]
     for _ in range(num_experiments):
         scores, facts, groups = simulate_sources(rng, WORLD, num_sources)
@@ -219,6 +221,9 @@ def run_sources(num_sources: int, num_experiments: int) -> dict[str, Any]:
         for row in block["data_efficiency"]:
             multiple = float(np.exp(np.interp(-WORLD[row["arm"]], [-loss for loss in real], np.log([1, 2, 4]))))
             hits["multiple"].append(is_inside(row, multiple))
+        for row in block["controls"]:
+            low, high = row["gain_share_interval"] or (-math.inf, math.inf)
+            hits["gain share"].append(low <= (base - control) / (base - WORLD[row["arm"]]) <= high)
     return shares(hits, num_experiments)
 
 

@@ -73,7 +73,8 @@ def test_a_control_has_a_share_of_each_gain() -> None:
     rows = control_rows(table, arms, controls, AnalysisConfig())
     assert strongest_control(table, controls) == "shuffled"
     assert [row["gain_share"] for row in rows[:2]] == pytest.approx([0.4, 0.8], abs=0.01)
-    assert rows[2]["gain_share"] is None  # it has gained nothing
+    assert rows[0]["gain_share_interval"] == pytest.approx([0.39, 0.41], abs=0.01)
+    assert rows[2]["gain_share"] is rows[2]["gain_share_interval"] is None  # it has gained nothing
     assert [takes_most(row) for row in rows] == [False, True, False]
     assert takes_most({"gain_share": 0.5}) and not takes_most({"gain_share": 0.4999})
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from megadocs.analysis import published
 from megadocs.analysis.law_intervals import multiple_by_law
 from megadocs.analysis.published import check_published, load_published
 
@@ -37,3 +39,15 @@ def test_every_group_of_values_names_its_source_and_mark() -> None:
         for item in group if isinstance(group, list) else [group]:
             assert item["source"] in values["sources"], name
             assert item["mark"] in values["marks"], name
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [((1.475, 1.505), "agrees"), ((1.4749, 1.49), "differs"), ((1.49, 1.5051), "differs")],
+)
+def test_a_multiplier_agrees_within_what_rounds_to_it(
+    monkeypatch: pytest.MonkeyPatch, found: tuple[float, float], status: str
+) -> None:
+    monkeypatch.setattr(published, "_multiplier_range", lambda *_: found)
+    told = {check.name: check.status for check in check_published()}
+    assert told["data efficiency of simple, loss 3.4097"] == status

@@ -375,3 +375,16 @@ def test_what_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     log.append(b"three", flush=False)
     log.close()
     assert synced[2:] == [("sync_data", 30), ("sync_data", 47)]
+
+
+@pytest.mark.parametrize(("shorter", "reads"), [(0, 2), (1, 3)])
+def test_a_frame_that_ends_with_a_block_is_read_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shorter: int, reads: int
+) -> None:
+    """A frame that ends where a block does is whole; one that ends a byte later is read again with its own length."""
+    path, asked, pread = tmp_path / "a.log", [], os.pread
+    _, second = write(path, [b"exact", b"next"])
+    monkeypatch.setattr(framed_log, "_READ_BYTES", second - shorter)
+    monkeypatch.setattr(framed_log.os, "pread", lambda *place: asked.append(place[2]) or pread(*place))
+    assert list(iter_frames(path)) == [b"exact", b"next"]
+    assert len(asked) == reads

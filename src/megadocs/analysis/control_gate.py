@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from megadocs.analysis.gain_share import gain_share
 from megadocs.analysis.paired import Difference, PairedLosses, holm, paired_difference
 from megadocs.analysis.results_json import number_of
 from megadocs.analysis.sentences import drop_text
@@ -41,7 +42,8 @@ def control_rows(
     Returns:
         One row an arm: `arm`, `beats`, `p_holm` (None where an arm or its seeds could not be compared),
         `gain_share`, the strongest control's gain over the baseline as a share of the arm's (None where the arm has
-        gained nothing, or a loss is missing), and `against`, its differences to the controls.
+        gained nothing, or a loss is missing), with `gain_share_interval` (None where noise is not measured or the
+        arm's gain is not told from 0), and `against`, its differences to the controls.
     """
     against: dict[str, list[Difference]] = {}
     for arm in methods:
@@ -49,12 +51,15 @@ def control_rows(
         against[arm] = [difference for difference in found if difference is not None]
     adjusted = holm([_largest(against[arm], len(controls)) for arm in methods])
     level = 1 - config.confidence
+    strongest = strongest_control(table, controls)
+    shares = {arm: gain_share(table, arm, strongest, config.baseline, config.confidence) for arm in methods}
     return [
         {
             "arm": arm,
             "beats": p_holm is not None and p_holm < level and all(entry.difference < 0 for entry in against[arm]),
             "p_holm": p_holm,
-            "gain_share": _gain_share(table, arm, strongest_control(table, controls), config.baseline),
+            "gain_share": None if (share := shares[arm]) is None else share.value,
+            "gain_share_interval": None if share is None else share.interval,
             "against": against[arm],
         }
         for arm, p_holm in zip(methods, adjusted, strict=True)
@@ -65,14 +70,6 @@ def strongest_control(table: PairedLosses, controls: Sequence[str]) -> str | Non
     """The control with the lowest loss; None where none has one."""
     losses = {arm: table.arm_loss(arm) for arm in controls}
     return min((arm for arm in controls if math.isfinite(losses[arm])), key=losses.__getitem__, default=None)
-
-
-def _gain_share(table: PairedLosses, arm: str, control: str | None, baseline: str) -> float | None:
-    if control is None or not table.arm_runs(baseline):
-        return None
-    base = table.arm_loss(baseline)
-    gain, without_meaning = base - table.arm_loss(arm), base - table.arm_loss(control)
-    return without_meaning / gain if gain > 0 and math.isfinite(without_meaning) else None
 
 
 def takes_most(row: Mapping[str, Any]) -> bool:

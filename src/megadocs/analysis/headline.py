@@ -140,7 +140,7 @@ def _control(results: Mapping[str, Any], block: Mapping[str, Any], arms: Sequenc
     arms_of: dict[str, list[str]] = {}
     for row in block["controls"]:
         if row["arm"] in arms and row["gain_share"] is not None:
-            arms_of.setdefault(_share_text(number_of(row["gain_share"])), []).append(row["arm"])
+            arms_of.setdefault(_share_text(row), []).append(row["arm"])
     if not arms_of:
         return f"{came} ({what}) came to {number}"
     is_one = len(arms_of) == 1
@@ -148,10 +148,14 @@ def _control(results: Mapping[str, Any], block: Mapping[str, Any], arms: Sequenc
     return f"{came} came to {number}, so {share} of the gain in nats over {results['baseline']} comes with {what}"
 
 
-def _share_text(share: float) -> str:
-    """ "79 %"; "all" and "none" past the ends, where noise or a better control leads."""
-    percent = round(100 * share)
-    return "all" if percent >= 100 else "none" if percent <= 0 else f"{percent} %"
+def _share_text(row: Mapping[str, Any]) -> str:
+    """ "79 % [71 %, 88 %]"; "all" and "none" past the ends, where noise or a better control leads."""
+    percent = round(100 * number_of(row["gain_share"]))
+    text = "all" if percent >= 100 else "none" if percent <= 0 else f"{percent} %"
+    if (interval := row.get("gain_share_interval")) is None:  # results written before there was one have no such key
+        return text
+    low, high = (round(100 * number_of(end)) for end in interval)
+    return f"{text} [{low} %, {high} %]"
 
 
 def _null_text(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:
