@@ -52,6 +52,7 @@ def recipe(tmp_path: Path) -> Path:
         ("arms.simple.mixture.max_windows={simpel: 4}", "mixture.max_windows", "simple"),
         ("arms.alone.mixture.max_windows={real: 4}", "mixture.max_windows", "simple"),
         ("arms.alone={stream.ordering: simple, mixture.separate_real_stream: false}", "synthetic_epochs", "passes"),
+        ("arms.simple={mixture.block_windows: 6, train.batch_size: 4}", "mixture.block_windows", "use 4"),
         ("arms.bare={mixture.synthetic_fraction: 0.5}", "stream.ordering", "ordering"),
         ("arms.simple.train.learning_rate=-3", "train.learning_rate", "train.learning_rate"),
         ("arms.simple.evaluate.stride=3", "arms", "arms"),

@@ -22,7 +22,7 @@ from megadocs.recipe.arms import Arm, build_arms
 from megadocs.recipe.base import Section
 from megadocs.recipe.recipe import Recipe
 from megadocs.recipe.search import AxisConfig, SearchConfig
-from megadocs.recipe.streams import stream_names
+from megadocs.recipe.streams import block_windows, stream_names
 
 
 def check_references(recipe: Recipe) -> None:
@@ -84,9 +84,10 @@ def _check_stride(arm: Arm) -> None:
 
 
 def _check_streams(arm: Arm) -> None:
-    """The streams of an arm: an ordering where one is needed, caps that name them, a stream that sets the length."""
+    """The streams of an arm: an ordering where one is needed, caps that name them, whole batches, a length."""
     try:
         stream_names(arm.recipe.stream, arm.recipe.mixture)
+        block_windows(arm.recipe.mixture, arm.recipe.train.batch_size)
     except RecipeError as error:
         raise RecipeError(f"{error.what} (arm {arm.name})", where=error.where, remedy=error.remedy) from None
     if not arm.recipe.mixture.has_real_stream and arm.recipe.train.synthetic_epochs is None:

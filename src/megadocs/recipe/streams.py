@@ -10,6 +10,8 @@ from pydantic import Field, field_validator
 from megadocs.errors import RecipeError
 from megadocs.recipe.base import MAX_DECIMALS, MAX_SEED, Section
 
+#: Batches in a mixture block where the recipe names none (the authors: 2048 windows of batches of 64).
+DEFAULT_BLOCK_BATCHES = 32
 #: Name of the stream of real documents, in window ids, `max_windows` and seeds.
 REAL_STREAM = "real"
 
@@ -161,3 +163,19 @@ def stream_names(stream: StreamConfig, mixture: MixtureConfig) -> list[str]:
                 remedy=f"this arm's streams: {', '.join(names)}",
             )
     return names
+
+
+def block_windows(mixture: MixtureConfig, batch_size: int) -> int:
+    """Windows of a mixture block that the recipe asks for.
+
+    Raises:
+        RecipeError: they are no multiple of the batch.
+    """
+    asked = mixture.block_windows or DEFAULT_BLOCK_BATCHES * batch_size
+    if asked % batch_size:
+        raise RecipeError(
+            f"a block of {asked} windows is no multiple of the batch of {batch_size}",
+            where="mixture.block_windows",
+            remedy=f"use {asked // batch_size * batch_size or batch_size}",
+        )
+    return asked

@@ -21,15 +21,12 @@ from megadocs.kinds import REAL, Ordering, OrderingOptions, OrderingSpec, find_o
 from megadocs.kinds.ordering import Int64Array
 from megadocs.kinds.orders import similarity, simple
 from megadocs.recipe import ExtraStream, MixtureConfig, StreamConfig, TrainConfig
-from megadocs.recipe.streams import REAL_STREAM, stream_names, synthetic_parts
+from megadocs.recipe.streams import REAL_STREAM, block_windows, stream_names, synthetic_parts
 from megadocs.row_table import RowTable
 from megadocs.streams.mixture import Mixture
 from megadocs.streams.selection import Selection, Wanted, select_rows
 from megadocs.streams.shares import Shares, exact_steps, fits
 from megadocs.streams.stream import Stream
-
-#: Batches in a mixture block where the recipe names none (the authors: 2048 windows of batches of 64).
-DEFAULT_BLOCK_BATCHES = 32
 
 
 def required_kinds(stream: StreamConfig, mixture: MixtureConfig) -> set[str]:
@@ -131,13 +128,7 @@ def build_mixture(
     """
     shares = _shares(streams, config)
     num_steps = _num_steps(streams, shares, config, train)
-    requested = config.block_windows or DEFAULT_BLOCK_BATCHES * train.batch_size
-    if requested % train.batch_size:
-        raise RecipeError(
-            f"a block of {requested} windows is no multiple of the batch of {train.batch_size}",
-            where="mixture.block_windows",
-            remedy=f"use {requested // train.batch_size * train.batch_size or train.batch_size}",
-        )
+    requested = block_windows(config, train.batch_size)
     return Mixture(
         streams,
         _fitting_shares(streams, shares, requested, num_steps, train.batch_size, config),

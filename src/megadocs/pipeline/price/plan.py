@@ -11,7 +11,6 @@ two-core virtual machine (lab/LOG.md).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from megadocs.pipeline.price.generation import GenerationPricer, reply_tokens
 from megadocs.pipeline.price.lines import Plan, PlanLine
 from megadocs.pipeline.price.rates import StageTimes, load_rates
 from megadocs.pipeline.price.room import order_room
+from megadocs.pipeline.price.run_length import estimated_steps, refuse_large_batch, run_parts
 from megadocs.pipeline.price.wall_time import wall_seconds
 from megadocs.pipeline.stages.arm_data import published_mixture
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
@@ -34,8 +34,6 @@ from megadocs.pipeline.steps.step import Step, find_artifact
 from megadocs.recipe import Recipe
 from megadocs.store.artifact import Workspace
 from megadocs.store.lock import is_locked
-from megadocs.streams import REAL_STREAM
-from megadocs.streams.shares import exact_steps
 
 #: Training rate of one core, model FLOPs per second, by the type of its products: bfloat16 with AMX; float32 on a
 #: processor that is not faster in bfloat16 (22,700 tokens a second of the quickstart's student).
@@ -48,8 +46,6 @@ _SAMPLING_COST = 5.0
 _CHARACTERS_PER_NEW_TOKEN = 4.5
 #: Per-run overhead of training and of scoring, for a small student.
 _RUN_SECONDS, _SCORE_SECONDS = 0.4, 0.3
-#: Below so many optimiser steps by the estimate a run has none.
-_FEWEST_STEPS = 0.5
 
 
 def build_plan(
@@ -192,20 +188,13 @@ class _Pricer:
     def _training(self, run: Run, slots: int) -> dict[str, Any]:
         config = run.arm.recipe
         context_length, batch_size = config.train.context_length, config.train.batch_size
-        if config.mixture.has_real_stream:
-            epochs, share = config.train.real_epochs, 1 - Fraction(config.mixture.synthetic_fraction)
-            windows = int(self._sizes.train_tokens(config.mixture.real_multiple) / context_length)
-            windows = min(windows, config.mixture.max_windows.get(REAL_STREAM, windows))
-        else:
-            epochs, share = config.train.synthetic_epochs or 1.0, Fraction(1)
-            windows = int(self._synthetic_tokens(run) / context_length)
-        exact = exact_steps(
-            epochs, windows, batch_size, share
-        )  # an estimate: a run that may just have one step is priced with one
-        num_steps = max(1, int(exact)) if exact >= _FEWEST_STEPS else 0
+        parts = run_parts(config, self._sizes.train_tokens(config.mixture.real_multiple), self._synthetic_tokens(run))
+        num_steps = estimated_steps(parts, batch_size)
         mixture = published_mixture(run.train, self._workspace) if self._counts_rows else None
         if mixture is not None:  # the rows are there: as many steps as training will make of them
             num_steps = mixture.num_steps
+        elif num_steps and self._counts_rows:
+            refuse_large_batch(run.arm.name, parts, batch_size)
         num_tokens = num_steps * batch_size * context_length
         seconds = _RUN_SECONDS + num_tokens * flops_per_token(config) / (self._train_rate() * slots)
         price: dict[str, Any] = {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds}
