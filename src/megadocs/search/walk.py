@@ -62,14 +62,20 @@ def next_trials(
     untried = [point for point in grid.neighbours(centre) if Trial(point, seeds[0]) not in losses]
     if untried:
         promise = _predicted(untried, centre, means)
-        ordered = sorted(untried, key=lambda point: (promise[point], point))
+        ordered = sorted(untried, key=lambda point: (_rounded(promise[point]), point))
         return [Trial(point, seeds[0]) for point in ordered[:round_size]]
     return _repeats(grid, centre, table, seeds, losses, confidence)[:round_size]
 
 
 def best_point(means: Mapping[Point, float]) -> Point:
     """The setting with the lowest mean; the first of equals."""
-    return min(means, key=lambda point: (means[point], point))
+    return min(means, key=lambda point: (_rounded(means[point]), point))
+
+
+def _rounded(loss: float) -> float:
+    """A loss as walks compare it. Solvers differ in the last digits from processor to processor (AVX2 and AVX-512 put
+    two equally promising neighbours in opposite orders); a walk must not."""
+    return round(loss, 9)
 
 
 def _first_trials(grid: Grid, start: Point, seed: int, losses: Losses) -> list[Trial]:
@@ -131,7 +137,7 @@ def _repeats(
 
 
 def _margin(margin: float | None) -> float:
-    return math.inf if margin is None else margin
+    return math.inf if margin is None else _rounded(margin)
 
 
 def _predicted(points: Sequence[Point], centre: Point, means: Mapping[Point, float]) -> dict[Point, float]:
