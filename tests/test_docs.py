@@ -104,8 +104,9 @@ def test_the_readme_says_what_results_small_holds():
     rows = {row["arm"]: row for row in results["sets"][0]["data_efficiency"]}
     worth = {arm: f"{multiple_text(row['estimate'])} {multiple_interval_text(row)}" for arm, row in rows.items()}
     opening, _, records = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Cost and time")
-    assert set(re.findall(r"\d\.\d\dx \[.*?\]", opening)) == {worth["simple_g8"], worth["mis_stitched_g8"]}
-    assert f"stitched ones {multiple_text(rows['stitched_g8']['estimate'])}" in opening
+    small = opening[opening.index("eight rephrases") :]
+    assert set(re.findall(r"\d\.\d\dx \[.*?\]", small)) == {worth["simple_g8"], worth["mis_stitched_g8"]}
+    assert f"stitched {multiple_text(rows['stitched_g8']['estimate'])}" in small
     assert f"| small, simple, G = 8 | {worth['simple_g8']} | settings searched" in records
     assert f"| small, stitched, G = 8 | {worth['stitched_g8']} |" in records
     verdicts = {frozenset((row["arm"], row["reference"])): row["verdict"] for row in results["sets"][0]["pairs"]}
@@ -128,6 +129,14 @@ def test_the_readme_says_what_results_demo_holds():
     gained = {row["arm"]: row["gain_share"] for row in results["sets"][0]["controls"]}
     most = f"but the control shuffled_words came to {estimate} {interval}, so {gained['simple']:.0%}".replace("%", " %")
     assert most in results["answer"][0]  # most of the gain, so the first sentence says it
+
+    opening = re.sub(r"\s+", " ", readme.partition("eight rephrases")[0].replace("**", ""))
+    assert set(re.findall(r"\d\.\d\dx \[.*?\]", opening)) == {worth["simple"], worth["shuffled_words"]}
+    assert f"shuffled came to {worth['shuffled_words']}: {round(100 * gained['simple'])} % of the gain" in opening
+    assert f"(stitched, {worth['stitched'].partition(' ')[0]})" in opening
+    verdicts = {frozenset((row["arm"], row["reference"])): row["verdict"] for row in results["sets"][0]["pairs"]}
+    assert verdicts[frozenset(("simple", "stitched"))] == "not separated"
+    assert verdicts[frozenset(("simple", "shuffled_words"))] == "separated"
 
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     with (folder / "steps.csv").open(newline="", encoding="utf-8") as file:
