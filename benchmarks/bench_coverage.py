@@ -207,7 +207,8 @@ def simulate_sources(
 def run_sources(num_sources: int, num_experiments: int) -> dict[str, Any]:
     """Coverage over new sources and seeds."""
     rng = np.random.default_rng([11, num_sources])
-    hits: dict[str, list[bool]] = {"loss": [], "difference": [], "multiple": [], "gain share": []}
+    hits: dict[str, list[bool]] = {"loss": [], "difference": [], "multiple": []}
+    hits |= {"gain share": [], "gain share without ends": []}
     base, control = WORLD["real_only"], WORLD["shuffled_words"]
     real = [WORLD[arm] for arm in REAL]
     for _ in range(num_experiments):
@@ -222,8 +223,9 @@ def run_sources(num_sources: int, num_experiments: int) -> dict[str, Any]:
             multiple = float(np.exp(np.interp(-WORLD[row["arm"]], [-loss for loss in real], np.log([1, 2, 4]))))
             hits["multiple"].append(is_inside(row, multiple))
         for row in block["controls"]:
-            low, high = row["gain_share_interval"] or (-math.inf, math.inf)
+            low, high = map(float, row["gain_share_interval"])
             hits["gain share"].append(low <= (base - control) / (base - WORLD[row["arm"]]) <= high)
+            hits["gain share without ends"].append(math.isinf(low))
     return shares(hits, num_experiments)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from megadocs.analysis import analyze_experiment
+from megadocs.analysis import analyze_experiment, answer_sentences
 from megadocs.recipe import AnalysisConfig
 
 from .fixtures_experiment import make_experiment
@@ -133,7 +133,7 @@ def test_a_control_that_is_not_separated_is_in_the_first_sentence() -> None:
     assert re.match(
         rf"No synthetic arm was shown to beat text without meaning, the control shuffled_words: synthetic text was "
         rf"worth {MULTIPLE} the real data with simple, and the control shuffled_words came to {MULTIPLE}, so "
-        rf"(all|\d\d %) {ENDS} of the gain in nats over real_only comes with {WORDS} \(simple against shuffled_words ",
+        rf"\d+ % {ENDS} of the gain in nats over real_only comes with {WORDS} \(simple against shuffled_words ",
         said,
     ), said
     assert said.endswith("they do not show that what the synthetic text says was worth anything.")
@@ -143,7 +143,23 @@ def test_a_control_that_is_not_separated_is_in_the_first_sentence() -> None:
 def test_a_control_that_beats_the_arm_has_all_of_its_gain() -> None:
     said = first({"simple": 5.7, "shuffled_words": 5.4})
     assert said.startswith("No synthetic arm was shown to beat text without meaning")
-    assert re.search(rf"so all {ENDS} of the gain in nats over real_only comes with", said)
+    share, low, high = map(int, re.search(r"so (\d+) % \[(\d+) %, (\d+) %\] of the gain in nats", said).groups())
+    assert 100 < low < share < high
+
+
+def test_the_share_of_a_gain_that_is_not_told_from_nothing_is_not_known() -> None:
+    said = first({"simple": 6.385, "shuffled_words": 6.39})
+    assert f", and how much of the gain comes with {WORDS} is not known (" in said
+    both = first({"simple": 5.4, "stitched": 6.385, "shuffled_words": 5.8})
+    assert "stitched" not in both  # it does not beat the control
+
+
+def test_of_arms_with_and_without_a_known_share_both_are_said() -> None:
+    results = analyze({"simple": 5.4, "stitched": 5.5, "shuffled_words": 5.8})
+    results["sets"][0]["controls"][1]["gain_share_interval"] = [-math.inf, math.inf]
+    said = answer_sentences(results)[0]
+    share = r"so 60 % \[\d+ %, \d+ %\] \(simple\) of the gain in nats over real_only"
+    assert re.search(rf"{share} comes with {WORDS} \(of stitched: not known\)", said), said
 
 
 def test_ties_follow_the_failed_gate_in_a_sentence_of_their_own() -> None:

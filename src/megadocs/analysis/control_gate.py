@@ -42,8 +42,8 @@ def control_rows(
     Returns:
         One row an arm: `arm`, `beats`, `p_holm` (None where an arm or its seeds could not be compared),
         `gain_share`, the strongest control's gain over the baseline as a share of the arm's (None where the arm has
-        gained nothing, or a loss is missing), with `gain_share_interval` (None where noise is not measured or the
-        arm's gain is not told from 0), and `against`, its differences to the controls.
+        gained nothing, or a loss is missing), with `gain_share_interval` (None where noise is not measured, infinite
+        where the arm's gain is not told from 0), and `against`, its differences to the controls.
     """
     against: dict[str, list[Difference]] = {}
     for arm in methods:

@@ -3,10 +3,10 @@
     share = gain_share(table, "simple", "shuffled_words", baseline="real_only", confidence=0.95)
     share.value, share.interval     # 0.61, (0.52, 0.70)
 
-With losses b of the baseline, c of the control and a of the arm, the share is r = (b - c) / (b - a). It is a ratio of
-two noisy differences that have the baseline in common. Fieller's interval holds every r for which the contrast
-(1 - r) b + r a - c is not told from 0: its square and that of its half-width are quadratic in r, so the ends are the
-roots of one polynomial. The half-width is that of every comparison here (`paired.Spread`): documents, and seeds.
+With losses b of the baseline, c of the control and a of the arm, over the seeds that all three have, the share is
+r = (b - c) / (b - a). It is a ratio of two noisy differences that have the baseline in common. Fieller's interval holds
+every r for which the contrast (1 - r) b + r a - c is not told from 0, by the noise of a difference (`paired`): its ends
+are where the contrast equals its half-width. Where the gain b - a is not told from 0 itself, it has no ends.
 
 Fieller, E. C.: Some problems in interval estimation. Journal of the Royal Statistical Society B 16, 175-185, 1954.
 """
@@ -14,13 +14,17 @@ Fieller, E. C.: Some problems in interval estimation. Journal of the Royal Stati
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from megadocs.analysis.paired import PairedLosses, Spread
-from megadocs.analysis.seed_noise import SeedNoise
-from megadocs.analysis.tables import FloatArray
+from megadocs.analysis.paired import PairedLosses, spread_of
+
+#: An end further from the share than this says no more than none.
+_FURTHEST = 10.0
+_HALVINGS = 30
+_FIRST_STEP = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,43 +32,54 @@ class GainShare:
     """The control's gain as a share of the arm's; past 1 where the control is the better one."""
 
     value: float
-    #: None where noise is not measured, or the arm's gain is not told from 0 and any share would fit.
+    #: None where noise is not measured; both ends infinite where one is past `_FURTHEST`.
     interval: tuple[float, float] | None
 
 
 def gain_share(
     table: PairedLosses, arm: str, control: str | None, baseline: str, confidence: float
 ) -> GainShare | None:
-    """The share; None where an arm is missing, the arm has gained nothing, or a loss is not a number."""
-    if control is None or not table.arm_runs(baseline):
+    """The share; None where the three have no common seed, the arm has gained nothing, or a loss is not a number."""
+    if control is None:
         return None
-    base = table.arm_loss(baseline)
-    gain, without_meaning = base - table.arm_loss(arm), base - table.arm_loss(control)
+    rows = {name: table.arm_runs(name) for name in (baseline, arm, control)}
+    seeds = sorted(set.intersection(*(set(runs) for runs in rows.values())))
+    if not seeds:
+        return None
+    losses = {name: table.losses[[runs[seed] for seed in seeds]] for name, runs in rows.items()}
+    gain = float((losses[baseline] - losses[arm]).mean())
+    without_meaning = float((losses[baseline] - losses[control]).mean())
     if not gain > 0 or not math.isfinite(without_meaning):
         return None
-    # Three shares determine a parabola: the square of the half-width at 0, 1 and 2.
-    squares = [_half_width(table, {baseline: 1 - r, arm: r, control: -1.0}, confidence) ** 2 for r in (0.0, 1.0, 2.0)]
-    curvature = (squares[0] - 2 * squares[1] + squares[2]) / 2
-    slope = squares[1] - squares[0] - curvature
-    # (without_meaning - r gain)^2 <= squares[0] + slope r + curvature r^2
-    a, b, c = gain**2 - curvature, -2 * gain * without_meaning - slope, without_meaning**2 - squares[0]
-    if not a > 0:  # NaN, too: nothing is known of documents or seeds
-        return GainShare(without_meaning / gain, None)
-    root = math.sqrt(max(b * b - 4 * a * c, 0.0))
-    return GainShare(without_meaning / gain, ((-b - root) / (2 * a), (-b + root) / (2 * a)))
 
-
-def _half_width(table: PairedLosses, coefficients: dict[str, float], confidence: float) -> float:
-    """Half of the interval of a weighted sum of arms' losses; NaN where documents or seeds are not measured."""
-    weights: FloatArray = np.zeros(len(table.runs))
-    variances: dict[int, tuple[SeedNoise, float]] = {}  # by whose noise is taken: one estimate, one Student's t
-    for arm, coefficient in coefficients.items():
-        weights += coefficient * table.arm_weights(arm)
-        noise = table.seeds.of_arm(arm)
+    def excess(share: float) -> float:
+        """By how much the contrast is further from 0 than its half-width; NaN where noise is not measured."""
+        contrast = {baseline: 1 - share, arm: share, control: -1.0}
+        weights = np.zeros(len(table.runs))
+        for name, weight in contrast.items():
+            weights[[rows[name][seed] for seed in seeds]] += weight / len(seeds)
+        noise = table.seeds.of_contrast(contrast, sum(weight * losses[name] for name, weight in contrast.items()))
         if noise.variance is None or not table.documents.is_known:
             return math.nan
-        before = variances.get(id(noise), (noise, 0.0))[1]
-        variances[id(noise)] = noise, before + coefficient**2 * noise.variance / len(table.arm_runs(arm))
-    seeds = [(variance, max(noise.degrees, 1.0)) for noise, variance in variances.values()]
-    spread = Spread(((table.documents.variance(weights), table.documents.degrees), *seeds))
-    return spread.half_width(1 - confidence)
+        documents = (table.documents.variance(weights), table.documents.degrees)
+        spread = spread_of(documents, (noise.variance, noise.degrees))
+        return abs(without_meaning - share * gain) - spread.half_width(1 - confidence)
+
+    value = without_meaning / gain
+    if math.isnan(excess(value)):
+        return GainShare(value, None)
+    ends = [_end(excess, value, side) for side in (-1.0, 1.0)]
+    return GainShare(value, (ends[0], ends[1]) if all(map(math.isfinite, ends)) else (-math.inf, math.inf))
+
+
+def _end(excess: Callable[[float], float], value: float, side: float) -> float:
+    """The end on one side of the value: where `excess` rises above 0."""
+    inner, outer = 0.0, _FIRST_STEP
+    while excess(value + side * outer) <= 0:
+        inner, outer = outer, 2 * outer
+        if outer > _FURTHEST:
+            return side * math.inf
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (inner + outer)
+        inner, outer = (middle, outer) if excess(value + side * middle) <= 0 else (inner, middle)
+    return value + side * outer

@@ -141,21 +141,28 @@ def _control(results: Mapping[str, Any], block: Mapping[str, Any], arms: Sequenc
     for row in block["controls"]:
         if row["arm"] in arms and row["gain_share"] is not None:
             arms_of.setdefault(_share_text(row), []).append(row["arm"])
+    unknown = arms_of.pop("", [])
+    if unknown and not arms_of:
+        return f"{came} came to {number}, and how much of the gain comes with {what} is not known"
     if not arms_of:
         return f"{came} ({what}) came to {number}"
-    is_one = len(arms_of) == 1
+    is_one = len(arms_of) == 1 and not unknown
     share = next(iter(arms_of)) if is_one else joined([f"{share} ({joined(of)})" for share, of in arms_of.items()])
-    return f"{came} came to {number}, so {share} of the gain in nats over {results['baseline']} comes with {what}"
+    rest = f" (of {joined(unknown)}: not known)" if unknown else ""
+    return f"{came} came to {number}, so {share} of the gain in nats over {results['baseline']} comes with {what}{rest}"
 
 
 def _share_text(row: Mapping[str, Any]) -> str:
-    """ "79 % [71 %, 88 %]"; "all" and "none" past the ends, where noise or a better control leads."""
+    """ "79 % [71 %, 88 %]"; empty where the arm's gain is not told from 0, so that its share could be any.
+
+    Without an interval "all" and "none" past the ends, where noise or a better control leads.
+    """
     percent = round(100 * number_of(row["gain_share"]))
-    text = "all" if percent >= 100 else "none" if percent <= 0 else f"{percent} %"
-    if (interval := row.get("gain_share_interval")) is None:  # results written before there was one have no such key
-        return text
-    low, high = (round(100 * number_of(end)) for end in interval)
-    return f"{text} [{low} %, {high} %]"
+    interval = row.get("gain_share_interval")  # results written before there was one have no such key
+    if interval is None:
+        return "all" if percent >= 100 else "none" if percent <= 0 else f"{percent} %"
+    low, high = (number_of(end) for end in interval)
+    return f"{percent} % [{round(100 * low)} %, {round(100 * high)} %]" if math.isfinite(low) else ""
 
 
 def _null_text(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:

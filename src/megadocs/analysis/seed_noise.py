@@ -69,19 +69,31 @@ class ExperimentNoise:
 
     def of_difference(self, arm: str, reference: str, per_seed: FloatArray) -> SeedVariance:
         """Variance of the mean difference of two arms over their common seeds; `per_seed` holds one a seed."""
-        num, methods = len(per_seed), {self.methods[arm], self.methods[reference]}
-        if methods & {"own", "not measured"}:  # what the seeds do to both arms alike is in neither's difference
+        return self.of_contrast({arm: 1.0, reference: -1.0}, per_seed)
+
+    def of_contrast(self, weights: Mapping[str, float], per_seed: FloatArray) -> SeedVariance:
+        """Variance of a weighted sum of arms, as a mean over common seeds, in which what shifts all arms alike cancels.
+
+        Args:
+            weights: arm -> weight; they sum to 0.
+            per_seed: the weighted sum for each common seed.
+        """
+        num, methods = len(per_seed), {self.methods[arm] for arm in weights}
+        if methods & {"own", "not measured"}:  # what the seeds do to all arms alike is in no difference
             if num < 2:
                 return SeedVariance(None, 0, "not measured")
             return SeedVariance(float(np.var(per_seed, ddof=1)) / num, num - 1, "own")
-        first, second = self.of_arm(arm), self.of_arm(reference)
-        if first.variance is None or second.variance is None:
-            return SeedVariance(None, 0, "not measured")
-        total = (first.variance + second.variance) / num
-        if first is second:
-            return SeedVariance(total, first.degrees, self.methods[arm])
-        terms = ((noise.variance or 0.0, noise.degrees) for noise in (first, second))
-        return SeedVariance(total, satterthwaite(*terms), "class")
+        sums: dict[int, tuple[float, int]] = {}  # by estimate, which arms share: its part of the variance, its degrees
+        for arm, weight in weights.items():
+            noise = self.of_arm(arm)
+            if noise.variance is None:
+                return SeedVariance(None, 0, "not measured")
+            before = sums.get(id(noise), (0.0, 0))[0]
+            sums[id(noise)] = before + weight**2 * noise.variance / num, noise.degrees
+        total = sum(variance for variance, _ in sums.values())
+        if len(sums) == 1:
+            return SeedVariance(total, next(iter(sums.values()))[1], self.methods[next(iter(weights))])
+        return SeedVariance(total, satterthwaite(*sums.values()), "class")
 
     def of_loss(self, num_seeds: int) -> list[tuple[float, float]]:
         """Variances of an arm's mean loss over its seeds with their degrees of freedom; empty: not measured."""
