@@ -9,6 +9,7 @@ import annotated_types
 import pytest
 
 from megadocs.errors import RecipeError
+from megadocs.pipeline.tune.student import with_student
 from megadocs.recipe import Recipe, load_recipe
 from megadocs.recipe.generation import TaskConfig
 from megadocs.recipe.validation import models_in
@@ -83,6 +84,26 @@ def test_a_recipe_that_refers_to_nothing_is_refused_when_it_is_loaded(recipe, ov
 )
 def test_what_is_there_is_taken(recipe, override):
     assert load_recipe(recipe, [override])
+
+
+def test_every_batch_of_a_search_divides_the_block(recipe):
+    axis = "search.axes={train.batch_size: {values: [4, 8, 16]}}"
+    assert load_recipe(recipe, ["mixture.block_windows=32", axis])
+    with pytest.raises(RecipeError, match="a block of 24 windows is no multiple of the batch of 16"):
+        load_recipe(recipe, ["train.batch_size=4", "mixture.block_windows=24", axis])
+
+
+def test_a_block_is_compared_with_the_batch_that_the_tokens_ask_for(recipe):
+    """With `tune` and no batch in the recipe, its default is nobody's batch."""
+    written = load_recipe(recipe, ["tune=off", "mixture.block_windows=8"])
+    assert with_student(written, 1_000).train.batch_size == 4
+    assert with_student(written, 60_000).train.batch_size == 8
+    with pytest.raises(RecipeError, match=r"a block of 8 windows is no multiple of the batch of 16 \(arm real_only\)"):
+        with_student(written, 600_000)
+    with pytest.raises(RecipeError, match="no multiple of the batch of 16"):
+        load_recipe(recipe, ["mixture.block_windows=8"])
+    with pytest.raises(RecipeError, match="no multiple of the batch of 16"):
+        load_recipe(recipe, ["tune=off", "mixture.block_windows=8", "train.batch_size=16"])
 
 
 def test_an_axis_is_checked_in_every_arm_that_it_applies_to(recipe):

@@ -151,7 +151,7 @@ def setting_text(value: Any) -> str:
         number = float(value)
     except (TypeError, ValueError):
         return str(value)
-    return f"{number:,.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:.4g}"
+    return f"{number:,.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:g}"
 
 
 def _values(arms: Sequence[Mapping[str, Any]], key: str, place: str) -> dict[str, Any]:

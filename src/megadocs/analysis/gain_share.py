@@ -58,7 +58,8 @@ def gain_share(
         weights = np.zeros(len(table.runs))
         for name, weight in contrast.items():
             weights[[rows[name][seed] for seed in seeds]] += weight / len(seeds)
-        noise = table.seeds.of_contrast(contrast, sum(weight * losses[name] for name, weight in contrast.items()))
+        per_seed = sum((weight * losses[name] for name, weight in contrast.items()), np.zeros(len(seeds)))
+        noise = table.seeds.of_contrast(contrast, per_seed)
         if noise.variance is None or not table.documents.is_known:
             return math.nan
         documents = (table.documents.variance(weights), table.documents.degrees)

@@ -40,7 +40,23 @@ def check_references(recipe: Recipe) -> None:
         _check_datasets(arm)
         _check_stride(arm)
         _check_streams(arm)
+    if not batch_follows_tokens(recipe):
+        check_blocks(arms)
     _check_search(recipe, arms)
+
+
+def batch_follows_tokens(recipe: Recipe) -> bool:
+    """Whether the batch is chosen by the corpus: `tune` is written and `train.batch_size` is not."""
+    return "tune" in recipe.model_fields_set and "batch_size" not in recipe.train.model_fields_set
+
+
+def check_blocks(arms: Iterable[Arm]) -> None:
+    """`RecipeError` for a mixture block that is no multiple of its arm's batch."""
+    for arm in arms:
+        try:
+            block_windows(arm.recipe.mixture, arm.recipe.train.batch_size)
+        except RecipeError as error:
+            raise RecipeError(f"{error.what} (arm {arm.name})", where=error.where, remedy=error.remedy) from None
 
 
 def _arm_names(recipe: Recipe) -> Iterable[tuple[str, str]]:
@@ -84,10 +100,9 @@ def _check_stride(arm: Arm) -> None:
 
 
 def _check_streams(arm: Arm) -> None:
-    """The streams of an arm: an ordering where one is needed, caps that name them, whole batches, a length."""
+    """The streams of an arm: an ordering where one is needed, caps that name them, a stream that sets the length."""
     try:
         stream_names(arm.recipe.stream, arm.recipe.mixture)
-        block_windows(arm.recipe.mixture, arm.recipe.train.batch_size)
     except RecipeError as error:
         raise RecipeError(f"{error.what} (arm {arm.name})", where=error.where, remedy=error.remedy) from None
     if not arm.recipe.mixture.has_real_stream and arm.recipe.train.synthetic_epochs is None:
@@ -114,6 +129,8 @@ def _check_search(recipe: Recipe, arms: Sequence[Arm]) -> None:
                 continue
             for value in axis.values:
                 check_value(arm.recipe, key, value, where=f"search.axes.{key}.values")
+                if key == "train.batch_size":
+                    block_windows(arm.recipe.mixture, int(value))
             if key in start:
                 check_value(arm.recipe, key, start[key], where=f"search.start.{key}")
 

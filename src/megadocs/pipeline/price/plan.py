@@ -24,7 +24,7 @@ from megadocs.pipeline.price.generation import GenerationPricer, reply_tokens
 from megadocs.pipeline.price.lines import Plan, PlanLine
 from megadocs.pipeline.price.rates import StageTimes, load_rates
 from megadocs.pipeline.price.room import order_room
-from megadocs.pipeline.price.run_length import estimated_steps, refuse_large_batch, run_parts
+from megadocs.pipeline.price.run_length import clock_of, estimated_steps, refuse_large_batch
 from megadocs.pipeline.price.wall_time import wall_seconds
 from megadocs.pipeline.stages.arm_data import published_mixture
 from megadocs.pipeline.steps.experiment import Experiment, Run, build_experiment, expected_vocab_size
@@ -188,13 +188,14 @@ class _Pricer:
     def _training(self, run: Run, slots: int) -> dict[str, Any]:
         config = run.arm.recipe
         context_length, batch_size = config.train.context_length, config.train.batch_size
-        parts = run_parts(config, self._sizes.train_tokens(config.mixture.real_multiple), self._synthetic_tokens(run))
-        num_steps = estimated_steps(parts, batch_size)
+        real_tokens = self._sizes.train_tokens(config.mixture.real_multiple)
+        clock = clock_of(config, real_tokens, self._synthetic_tokens(run))
+        num_steps = estimated_steps(clock, batch_size)
         mixture = published_mixture(run.train, self._workspace) if self._counts_rows else None
         if mixture is not None:  # the rows are there: as many steps as training will make of them
             num_steps = mixture.num_steps
-        elif num_steps and self._counts_rows:
-            refuse_large_batch(run.arm.name, parts, batch_size)
+        elif num_steps and self._counts_rows and config.mixture.has_real_stream and self._sizes.counted:
+            refuse_large_batch(run.arm.name, clock, batch_size)
         num_tokens = num_steps * batch_size * context_length
         seconds = _RUN_SECONDS + num_tokens * flops_per_token(config) / (self._train_rate() * slots)
         price: dict[str, Any] = {"num_steps": num_steps, "num_tokens": num_tokens, "seconds": seconds}

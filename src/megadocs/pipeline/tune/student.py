@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from megadocs.corpus import read_corpus
 from megadocs.documents import Document
-from megadocs.recipe import Recipe
+from megadocs.recipe import Recipe, build_arms
+from megadocs.recipe.references import batch_follows_tokens, check_blocks
 from megadocs.store.artifact import Artifact
 from megadocs.text.token_estimate import estimate_tokens
 
@@ -70,13 +71,20 @@ def with_student_of(recipe: Recipe, corpus: Artifact) -> Recipe:
 
 
 def with_student(recipe: Recipe, num_tokens: float) -> Recipe:
-    """The recipe with the student of its tokens, where `tune` is written; what it sets stays as it is set."""
+    """The recipe with the student of its tokens, where `tune` is written; what it sets stays as it is set.
+
+    Raises:
+        RecipeError: a mixture block is no multiple of the batch that the tokens ask for.
+    """
     if not follows_tokens(recipe):
         return recipe
     line = student_for(num_tokens)
     changes: dict[str, Any] = {}
     if not recipe.model.model_fields_set:
         changes["model"] = recipe.model.model_copy(update=line.model)
-    if "batch_size" not in recipe.train.model_fields_set:
-        changes["train"] = recipe.train.model_copy(update={"batch_size": line.batch_size})
-    return recipe.model_copy(update=changes)
+    if not batch_follows_tokens(recipe):
+        return recipe.model_copy(update=changes)
+    changes["train"] = recipe.train.model_copy(update={"batch_size": line.batch_size})
+    with_batch = recipe.model_copy(update=changes)
+    check_blocks(build_arms(with_batch))
+    return with_batch
