@@ -109,7 +109,7 @@ def test_all_and_none_of_a_gain_are_told_as_the_differences_are(draw: int, pool:
     if found is None:
         return  # this draw has no gain
     assert found.interval is not None
-    assert math.isfinite(found.interval[0]) <= is_told("real_only", "simple")
+    assert math.isfinite(found.interval[0]) == math.isfinite(found.interval[1]) == is_told("real_only", "simple")
     if math.isfinite(found.interval[0]):
         assert (found.interval[0] <= 1 <= found.interval[1]) != is_told("simple", "shuffled_words")
         assert (found.interval[0] <= 0 <= found.interval[1]) != is_told("real_only", "shuffled_words")
@@ -119,6 +119,13 @@ def test_all_and_none_of_a_gain_are_told_as_the_differences_are(draw: int, pool:
 def test_a_gain_that_is_not_told_from_nothing_has_a_share_without_ends(simple: float) -> None:
     found = share_of(table_of(documents=0.1, simple=simple))
     assert found is not None and found.value > 0 and found.interval == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("simple", "control"), [(4.95, 4.9), (4.98, 4.8)])
+def test_a_control_far_better_than_the_arm_has_an_interval_far_above_one(simple: float, control: float) -> None:
+    found = share_of(table_of(documents=0.0, scatter=0.006, simple=simple, shuffled_words=control, draw=1))
+    assert found is not None and found.interval is not None
+    assert 1 < found.interval[0] < found.value < found.interval[1] < 100
 
 
 def test_noise_that_is_not_measured_leaves_the_interval_out() -> None:
@@ -135,4 +142,5 @@ def test_without_a_common_seed_a_gain_or_a_control_there_is_no_share() -> None:
     assert share_of(table, arm="real_only") is None  # it gains nothing over itself
     assert gain_share(table, "simple", None, "real_only", 0.95) is None
     assert gain_share(table, "simple", "shuffled_words", "nobody", 0.95) is None
+    assert gain_share(table, "simple", "real_only", "real_only", 0.95) is None
     assert share_of(table_of(lost=(("simple", 0), ("shuffled_words", 1), ("real_only", 2)))) is None

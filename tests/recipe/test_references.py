@@ -89,8 +89,9 @@ def test_what_is_there_is_taken(recipe, override):
 def test_every_batch_of_a_search_divides_the_block(recipe):
     axis = "search.axes={train.batch_size: {values: [4, 8, 16]}}"
     assert load_recipe(recipe, ["mixture.block_windows=32", axis])
-    with pytest.raises(RecipeError, match="a block of 24 windows is no multiple of the batch of 16"):
+    with pytest.raises(RecipeError, match="a block of 24 windows is no multiple of the batch of 16") as caught:
         load_recipe(recipe, ["train.batch_size=4", "mixture.block_windows=24", axis])
+    assert caught.value.remedy == "leave it out, or use a multiple of 16"
 
 
 def test_a_block_is_compared_with_the_batch_that_the_tokens_ask_for(recipe):

@@ -5,8 +5,9 @@
 
 With losses b of the baseline, c of the control and a of the arm, over the seeds that all three have, the share is
 r = (b - c) / (b - a). It is a ratio of two noisy differences that have the baseline in common. Fieller's interval holds
-every r for which the contrast (1 - r) b + r a - c is not told from 0, by the noise of a difference (`paired`): its ends
-are where the contrast equals its half-width. Where the gain b - a is not told from 0 itself, it has no ends.
+every r for which the contrast (1 - r) b + r a - c is not told from 0, by the document and seed noise of a contrast
+(`paired`, `seed_noise`): its ends are where the contrast equals its half-width. It has ends where the gain b - a itself
+is told from 0, and none where it is not.
 
 Fieller, E. C.: Some problems in interval estimation. Journal of the Royal Statistical Society B 16, 175-185, 1954.
 """
@@ -21,9 +22,9 @@ import numpy as np
 
 from megadocs.analysis.paired import PairedLosses, spread_of
 
-#: An end further from the share than this says no more than none.
-_FURTHEST = 10.0
-_HALVINGS = 30
+#: An end so far from the share is none: the gain is told from 0 by less than rounding.
+_FURTHEST = 1e6
+_HALVINGS = 50
 _FIRST_STEP = 0.01
 
 
@@ -32,7 +33,7 @@ class GainShare:
     """The control's gain as a share of the arm's; past 1 where the control is the better one."""
 
     value: float
-    #: None where noise is not measured; both ends infinite where one is past `_FURTHEST`.
+    #: None where noise is not measured; both ends infinite where the arm's gain is not told from 0.
     interval: tuple[float, float] | None
 
 
@@ -40,7 +41,7 @@ def gain_share(
     table: PairedLosses, arm: str, control: str | None, baseline: str, confidence: float
 ) -> GainShare | None:
     """The share; None where the three have no common seed, the arm has gained nothing, or a loss is not a number."""
-    if control is None:
+    if control is None or control == baseline:
         return None
     rows = {name: table.arm_runs(name) for name in (baseline, arm, control)}
     seeds = sorted(set.intersection(*(set(runs) for runs in rows.values())))

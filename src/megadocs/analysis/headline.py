@@ -69,7 +69,8 @@ def named_first(results: Mapping[str, Any], block: Mapping[str, Any], arms: Sequ
 def mostly_without_meaning(results: Mapping[str, Any], block: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
     """Of many arms, those behind the best whose gain the control takes, too; the first sentence says it of the best."""
     named = named_first(results, block, arms)
-    found = [row["arm"] for row in block["controls"] if row["arm"] in arms and takes_most(row)]
+    known = [row for row in block["controls"] if row["arm"] in arms and _share_text(row)]
+    found = [row["arm"] for row in known if takes_most(row)]
     if not (others := [arm for arm in found if arm not in named]):
         return []
     what = _null_text(results, block)
@@ -137,32 +138,41 @@ def _control(results: Mapping[str, Any], block: Mapping[str, Any], arms: Sequenc
     what = _null_text(results, block)
     came = f"{conjunction} the control {control}"
     number = (worth or drops)[0]
+    shares = {row["arm"]: _share_text(row) for row in block["controls"] if row["arm"] in arms}
     arms_of: dict[str, list[str]] = {}
-    for row in block["controls"]:
-        if row["arm"] in arms and row["gain_share"] is not None:
-            arms_of.setdefault(_share_text(row), []).append(row["arm"])
-    unknown = arms_of.pop("", [])
+    for arm, share in shares.items():
+        if share:
+            arms_of.setdefault(share, []).append(arm)
+    unknown = [row["arm"] for row in block["controls"] if row["arm"] in arms and _is_without_ends(row)]
     if unknown and not arms_of:
         return f"{came} came to {number}, and how much of the gain comes with {what} is not known"
     if not arms_of:
         return f"{came} ({what}) came to {number}"
     is_one = len(arms_of) == 1 and not unknown
-    share = next(iter(arms_of)) if is_one else joined([f"{share} ({joined(of)})" for share, of in arms_of.items()])
+    told = next(iter(arms_of)) if is_one else joined([f"{share} ({joined(of)})" for share, of in arms_of.items()])
     rest = f" (of {joined(unknown)}: not known)" if unknown else ""
-    return f"{came} came to {number}, so {share} of the gain in nats over {results['baseline']} comes with {what}{rest}"
+    return f"{came} came to {number}, so {told} of the gain in nats over {results['baseline']} comes with {what}{rest}"
 
 
-def _share_text(row: Mapping[str, Any]) -> str:
-    """ "79 % [71 %, 88 %]"; empty where the arm's gain is not told from 0, so that its share could be any.
+def _share_text(row: Mapping[str, Any]) -> str | None:
+    """ "79 % [71 %, 88 %]"; None where there is no share or it is not known.
 
     Without an interval "all" and "none" past the ends, where noise or a better control leads.
     """
+    if row["gain_share"] is None or _is_without_ends(row):
+        return None
     percent = round(100 * number_of(row["gain_share"]))
     interval = row.get("gain_share_interval")  # results written before there was one have no such key
     if interval is None:
         return "all" if percent >= 100 else "none" if percent <= 0 else f"{percent} %"
-    low, high = (number_of(end) for end in interval)
-    return f"{percent} % [{round(100 * low)} %, {round(100 * high)} %]" if math.isfinite(low) else ""
+    low, high = (round(100 * number_of(end)) for end in interval)
+    return f"{percent} % [{low} %, {high} %]"
+
+
+def _is_without_ends(row: Mapping[str, Any]) -> bool:
+    """Whether the arm's gain is not told from 0, so that the control's share of it could be any."""
+    interval = row.get("gain_share_interval")
+    return interval is not None and math.isinf(number_of(interval[0]))
 
 
 def _null_text(results: Mapping[str, Any], block: Mapping[str, Any]) -> str:

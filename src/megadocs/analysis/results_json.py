@@ -10,7 +10,8 @@ Schema 1, by key (docs/statistics.md says how each number is made):
 `other_students` {arm: what differs from the baseline's}, `runs` [facts and losses per run],
 `missing` [{arm, seed, reason}], `more_tokens` [{arm, train_tokens, ratio}],
 `sets` [{set, mode, counts, `losses`, `differences`, `pairs`, `curve`, `data_efficiency`, `null_controls` [names],
-`strongest_control`, `controls` [{arm, beats, p_holm, gain_share, against}]; the first, the headline,
+`strongest_control`, `controls` [{arm, beats, p_holm, gain_share, gain_share_interval (null: noise is not measured;
+infinite: the gain is not told from 0), against}]; the first, the headline,
 also `laws`, `data_efficiency_by_law`, `same_arm`, `seeds_needed`}], `warnings` [text].
 
 The pipeline adds what is not an analysis of losses: `ensembles` [sizes on every set] and `ensemble_laws`, `positions`

@@ -11,6 +11,7 @@ what lies outside the recipe (files, styles, benchmarks) are the pipeline's: `pi
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -22,7 +23,7 @@ from megadocs.recipe.arms import Arm, build_arms
 from megadocs.recipe.base import Section
 from megadocs.recipe.recipe import Recipe
 from megadocs.recipe.search import AxisConfig, SearchConfig
-from megadocs.recipe.streams import block_windows, stream_names
+from megadocs.recipe.streams import MixtureConfig, block_windows, stream_names
 
 
 def check_references(recipe: Recipe) -> None:
@@ -129,10 +130,19 @@ def _check_search(recipe: Recipe, arms: Sequence[Arm]) -> None:
                 continue
             for value in axis.values:
                 check_value(arm.recipe, key, value, where=f"search.axes.{key}.values")
-                if key == "train.batch_size":
-                    block_windows(arm.recipe.mixture, int(value))
+            if key == "train.batch_size":
+                _check_batches(arm.recipe.mixture, [int(value) for value in axis.values])
             if key in start:
                 check_value(arm.recipe, key, start[key], where=f"search.start.{key}")
+
+
+def _check_batches(mixture: MixtureConfig, batch_sizes: Sequence[int]) -> None:
+    for batch_size in batch_sizes:
+        try:
+            block_windows(mixture, batch_size)
+        except RecipeError as error:
+            remedy = f"leave it out, or use a multiple of {math.lcm(*batch_sizes)}"
+            raise RecipeError(error.what, where=error.where, remedy=remedy) from None
 
 
 def searched_arms(search: SearchConfig, arms: Sequence[Arm]) -> list[Arm]:

@@ -21,6 +21,7 @@ RECIPE = "name: x\ncorpus: {source: a}\ntrain: {context_length: 100, real_epochs
         (["mixture.synthetic_fraction=0"], Clock(Fraction(1), 3.0, 12)),
         (["mixture.synthetic_fraction=0.75"], Clock(Fraction(1, 4), 3.0, 12)),
         (["mixture.synthetic_fraction=0.75", "mixture.max_windows={real: 7}"], Clock(Fraction(1, 4), 3.0, 7)),
+        (["mixture.synthetic_fraction=0.75", "mixture.max_windows={real: 0}"], Clock(Fraction(1, 4), 3.0, 12)),
         (["mixture.separate_real_stream=false", "train.synthetic_epochs=2.5"], Clock(Fraction(1), 2.5, 49)),
     ],
 )

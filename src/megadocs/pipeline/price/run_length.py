@@ -39,7 +39,7 @@ def clock_of(recipe: Recipe, real_tokens: float, synthetic_tokens: float) -> Clo
     if not mixture.has_real_stream:
         return Clock(Fraction(1), train.synthetic_epochs or 1.0, int(synthetic_tokens / train.context_length))
     windows = int(real_tokens / train.context_length)
-    windows = min(windows, mixture.max_windows.get(REAL_STREAM, windows))
+    windows = min(windows, mixture.max_windows.get(REAL_STREAM) or windows)  # a cap of 0 is none
     return Clock(1 - Fraction(mixture.synthetic_fraction), train.real_epochs, windows)
 
 

@@ -36,6 +36,7 @@ from megadocs.pipeline.tune.standing import NoWatcher, Standing, Watcher
 from megadocs.pipeline.tune.trials import TrialRunner
 from megadocs.recipe import Recipe, build_arms
 from megadocs.recipe.consent import check_consent
+from megadocs.recipe.references import check_blocks
 from megadocs.search import LocalWalk, Walks
 from megadocs.store.artifact import Artifact, Workspace
 from megadocs.train.trackers import require_trackers
@@ -64,8 +65,10 @@ def run_search(
         ConsentError: see `run_experiment`.
     """
     build_spaces(recipe)  # an error of the recipe before anything is started
-    executor = executor or LocalExecutor(root, num_slots)
     assert recipe.search is not None
+    if "train.batch_size" not in recipe.search.axes:
+        check_blocks(build_arms(recipe))
+    executor = executor or LocalExecutor(root, num_slots)
     max_runs = recipe.search.max_runs if max_runs is None else max_runs
     max_hours = recipe.search.max_hours if max_hours is None else max_hours
     try:
