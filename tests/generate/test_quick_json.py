@@ -49,6 +49,12 @@ def test_what_orjson_refuses_or_reads_otherwise(data: bytes, value: Any) -> None
     assert decode_json(data) == value
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, 10**18, 10**400, -(2**63), -(2**63) - 1, -(2**64)])
+def test_whole_numbers_of_any_size_stay_whole(number: int) -> None:
+    found = decode_json(encode_json({"number": [number]}))["number"][0]
+    assert type(found) is int and found == number
+
+
 def test_what_is_no_json_is_a_value_error() -> None:
     for data in (b"", b"{", b"<html>", b'{"a":1}{'):
         with pytest.raises(ValueError, match=r"Expecting|Extra data"):

@@ -46,9 +46,14 @@ def check_references(recipe: Recipe) -> None:
     _check_search(recipe, arms)
 
 
+def follows_tokens(recipe: Recipe) -> bool:
+    """Whether student and batch go by the table: `tune` is written, so that `tune=off` leaves the student as it was."""
+    return "tune" in recipe.model_fields_set
+
+
 def batch_follows_tokens(recipe: Recipe) -> bool:
-    """Whether the batch is chosen by the corpus: `tune` is written and `train.batch_size` is not."""
-    return "tune" in recipe.model_fields_set and "batch_size" not in recipe.train.model_fields_set
+    """Whether the corpus chooses the batch: it goes by the table, and `train.batch_size` is not set."""
+    return follows_tokens(recipe) and "batch_size" not in recipe.train.model_fields_set
 
 
 def check_blocks(arms: Iterable[Arm]) -> None:

@@ -1,8 +1,10 @@
 """How long a run is before its rows are there: optimiser steps, and a batch that its real text cannot fill.
 
-clock = clock_of(arm.recipe, real_tokens=26_928, synthetic_tokens=149_518)
-estimated_steps(clock, batch_size=4)
-refuse_large_batch("simple", clock, batch_size=4)
+    clock = clock_of(arm.recipe, real_tokens=26_928, synthetic_tokens=149_518)
+    estimated_steps(clock, batch_size=4)
+    refuse_large_batch("simple", clock, batch_size=4)
+
+Tokens of rows that are not written yet are estimates; those of real text are counted where the corpus is small.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ from megadocs.pipeline.steps.sources import corpus_facts
 from megadocs.pipeline.tune.driver import search_arms
 from megadocs.pipeline.tune.results import SearchOutcome
 from megadocs.pipeline.tune.standing import Watcher
-from megadocs.pipeline.tune.student import corpus_tokens, follows_tokens, with_student
+from megadocs.pipeline.tune.student import corpus_tokens, with_student
 from megadocs.recipe import Arm, Recipe, TuneBudget, build_arms
+from megadocs.recipe.references import follows_tokens
 from megadocs.store.artifact import Artifact
 
 #: Trials for each walked arm with `tune: auto`: a certificate over three axes takes 7 where the start is the optimum,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from megadocs.corpus import read_corpus
 from megadocs.documents import Document
 from megadocs.recipe import Recipe, build_arms
-from megadocs.recipe.references import batch_follows_tokens, check_blocks
+from megadocs.recipe.references import batch_follows_tokens, check_blocks, follows_tokens
 from megadocs.store.artifact import Artifact
 from megadocs.text.token_estimate import estimate_tokens
 
@@ -56,11 +56,6 @@ def student_for(num_tokens: float) -> Student:
 def corpus_tokens(documents: Iterable[Document]) -> float:
     """Roughly their tokens (`estimate_tokens`): known before there is a tokenizer."""
     return sum(estimate_tokens(document.text) for document in documents)
-
-
-def follows_tokens(recipe: Recipe) -> bool:
-    """Whether student and batch go by the table: `tune` is written, so that `tune=off` leaves the student as it was."""
-    return "tune" in recipe.model_fields_set
 
 
 def with_student_of(recipe: Recipe, corpus: Artifact) -> Recipe:
